@@ -1,0 +1,91 @@
+package block
+
+import (
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+)
+
+// Snapshot is a gateway as it is now: what `ginnel status --json` prints, what
+// the control link carries, and what the collector's API shows for the gateway.
+// Times are RFC 3339; durations are seconds as numbers, and say so in their
+// names.
+type Snapshot struct {
+	Gateway  string       `json:"gateway"`
+	Site     string       `json:"site,omitempty"`
+	Name     string       `json:"name,omitempty"`
+	State    checks.State `json:"state"`
+	Since    time.Time    `json:"since"`
+	Code     string       `json:"code,omitempty"`
+	Headline string       `json:"headline,omitempty"` // the one cause, in words; empty when up
+	At       time.Time    `json:"at"`
+
+	Tunnels []TunnelSnapshot `json:"tunnels"`
+	Checks  []CheckSnapshot  `json:"checks"`
+
+	Config    ConfigSnapshot    `json:"config"`
+	Collector CollectorSnapshot `json:"collector"`
+	Agent     AgentSnapshot     `json:"agent"`
+}
+
+// TunnelSnapshot is one tunnel: a network's device towards one hub, or, in the
+// hub role, a network's device with all its sites.
+type TunnelSnapshot struct {
+	Network      string       `json:"network"`
+	Role         string       `json:"role"`
+	Hub          string       `json:"hub,omitempty"`
+	Device       string       `json:"device"`
+	State        checks.State `json:"state"`
+	Since        time.Time    `json:"since"`
+	Reason       string       `json:"reason,omitempty"`
+	Code         string       `json:"code,omitempty"`
+	HandshakeAge *float64     `json:"handshake_age_seconds"` // null: none yet
+	Figures
+	Peers   int `json:"peers"`
+	PeersUp int `json:"peers_up"`
+}
+
+// CheckSnapshot is one check.
+type CheckSnapshot struct {
+	Name      string       `json:"name"`
+	Kind      string       `json:"kind"`
+	Network   string       `json:"network,omitempty"` // empty: beside the tunnels
+	Target    string       `json:"target"`
+	StandsFor string       `json:"stands_for,omitempty"`
+	State     checks.State `json:"state"`
+	Since     time.Time    `json:"since"`
+	Reason    string       `json:"reason,omitempty"`
+	Detail    string       `json:"detail,omitempty"`
+	WaitsFor  string       `json:"waits_for,omitempty"` // what blocks it
+	Figures
+}
+
+// Figures are measured over the last five minutes. Null: nothing was measured.
+type Figures struct {
+	RTTp50 *float64 `json:"rtt_p50_seconds"`
+	RTTp95 *float64 `json:"rtt_p95_seconds"`
+	Loss   *float64 `json:"loss_ratio"`
+}
+
+// ConfigSnapshot is the running config.
+type ConfigSnapshot struct {
+	Generation uint64    `json:"generation"` // 0: by hand
+	Applied    time.Time `json:"applied"`
+	Hash       string    `json:"hash"` // SHA-256 of the file, in hex
+	Error      string    `json:"error,omitempty"`
+}
+
+// CollectorSnapshot is the way to the centre.
+type CollectorSnapshot struct {
+	URL         string    `json:"url,omitempty"` // empty: not enrolled
+	LastReceipt time.Time `json:"last_receipt"`  // zero: never
+	Waiting     int       `json:"waiting_blocks"`
+	Error       string    `json:"error,omitempty"`
+}
+
+// AgentSnapshot is the program itself.
+type AgentSnapshot struct {
+	Version   string  `json:"version"`
+	Backend   string  `json:"backend"` // "kernel", "userspace", or empty
+	SpoolUsed float64 `json:"spool_used_ratio"`
+}

@@ -1,0 +1,78 @@
+// Package config reads a gateway's desired config: TOML into values that cannot
+// be wrong, with every mistake named at once by its place. It also reads the
+// host's own ginnel.toml. It opens no socket and changes nothing.
+package config
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// Config is a desired config. All of its values have been validated.
+type Config struct {
+	Gateway    string // "avocet-1"
+	Generation uint64 // 0: by hand
+	Hash       string // SHA-256 of the text, in hex
+	Networks   []Network
+	Checks     []Check
+}
+
+// Network is [[network]].
+type Network struct {
+	Name       string
+	Role       tunnels.Role
+	Address    []netip.Prefix
+	LAN        []netip.Prefix
+	Ingress    []string
+	ListenPort int // 0: chosen by the kernel (site), 51820 (hub)
+	MTU        int // 0: 1420
+	Table      int // derived from Name unless given
+	Priority   int // derived from Name unless given
+	Hubs       []Hub
+	Sites      []Peer
+	Allow      []tunnels.Allow
+}
+
+// Hub is [[network.hub]].
+type Hub struct {
+	Peer
+	Endpoints []string // "host:port"
+	Device    string   // derived from network and hub unless given
+}
+
+// Peer is what a hub and a site have in common; [[network.site]] is no more.
+type Peer struct {
+	Name             string
+	PublicKey        string
+	PresharedKeyFile string // absolute path; empty: none
+	AllowedIPs       []netip.Prefix
+	Keepalive        time.Duration
+}
+
+// Check is [[check]].
+type Check struct {
+	Name      string
+	Kind      string
+	Network   string
+	Target    string
+	Interval  time.Duration // 0 in the file: 30 s
+	Timeout   time.Duration // 0 in the file: 5 s, at most the interval
+	Down, Up  int
+	Degraded  time.Duration
+	StandsFor string
+	Required  bool
+	Options   map[string]any
+}
+
+// Host is /etc/ginnel/ginnel.toml: what belongs to this machine and not to the
+// gateway's place in the fleet. Its zero value is the default.
+type Host struct {
+	Backend  string   // "", "kernel", "userspace"
+	LogLevel string   // "", "debug", "info", "warn", "error"
+	Proxy    string   // URL of an HTTP CONNECT proxy
+	ExtraCA  string   // PEM file
+	Uplinks  []string // links that lead outside; none: found out
+	Offload  *bool    // false switches GSO/GRO of the userspace back end off
+}

@@ -1,0 +1,104 @@
+package tunnels
+
+import (
+	"net/netip"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// State is a set of host objects: those wanted, or those of ours that are
+// there. The order of its lists means nothing.
+type State struct {
+	Devices  []Device
+	Routes   []Route
+	Rules    []Rule
+	Filters  []Filter
+	Settings []Setting
+}
+
+// Device is a WireGuard link with all that belongs to it.
+type Device struct {
+	Network    string // empty in what was observed
+	Name       string
+	Backend    string // "kernel" or "userspace"; empty in what is wanted: any
+	Up         bool
+	MTU        int
+	Addresses  []netip.Prefix
+	PrivateKey key.Private // wanted only; compared by PublicKey
+	PublicKey  key.Public  // zero: no key is set
+	ListenPort int         // wanted 0: any
+	Peers      []Peer
+}
+
+// Peer is one peer of a Device.
+type Peer struct {
+	Name         string // empty in what was observed
+	PublicKey    key.Public
+	PresharedKey key.Preshared    // wanted only
+	Endpoint     netip.AddrPort   // zero: unknown, or the peer calls us
+	Alternatives []netip.AddrPort // wanted only: as good as Endpoint, left alone where found
+	AllowedIPs   []netip.Prefix
+	Keepalive    time.Duration
+	Seen         Seen // observed only; never compared
+}
+
+// Seen is what a device says of the traffic with one peer.
+type Seen struct {
+	LastHandshake    time.Time // zero: none yet
+	Received, Sent   int64     // bytes
+	HandshakesFailed int64     // -1 where the back end does not tell
+}
+
+// Route is a route in a network's table.
+type Route struct {
+	Network     string // empty in what was observed
+	Table       int
+	Prefix      netip.Prefix
+	Device      string // empty when Unreachable
+	Unreachable bool   // refuses; stands behind the real one at a worse metric
+	Metric      int
+	Source      netip.Addr // preferred source; zero: none
+}
+
+// Rule is a policy rule that leads into a network's table.
+type Rule struct {
+	Network  string // empty in what was observed
+	Family   int    // 4 or 6
+	Priority int
+	Iif, Oif string
+	From     netip.Prefix // zero: any
+	Table    int
+}
+
+// Filter is a network's nftables table as a value. Two equal Filters make the
+// same table; Digest is how an observed one is compared.
+type Filter struct {
+	Network string
+	Table   string   // "ginnel_kestrel"
+	Devices []string // of this network
+	Uplinks []string // the only links on which ListenPorts may be reached
+	Ports   []int    // UDP ports of this network's devices
+	Only    []string // links that forward because of us: our traffic only
+	Digest  string   // of the fields above; see Filter.Sum
+}
+
+// Setting is a sysctl, as a path below /proc/sys with slashes.
+type Setting struct {
+	Network string // empty in what was observed
+	Path    string // "net/ipv4/conf/eth1/forwarding"
+	Value   string
+}
+
+// Facts is what Want needs to know of the host besides the Spec.
+type Facts struct {
+	Links   []Link
+	Uplinks []string // links that carry a default route, or the route to an endpoint
+}
+
+// Link is a network interface that is not ours.
+type Link struct {
+	Name       string
+	Addresses  []netip.Prefix // with the host's own address, not masked
+	Forwarding bool           // forwarded before us (IPv4)
+}
