@@ -1,0 +1,65 @@
+package cli_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+func TestProgram(t *testing.T) {
+	prog := cli.Program{Name: "prog", Short: "does things", Commands: []cli.Command{
+		{Name: "config", Short: "one word", Run: func(context.Context, cli.IO, []string) error { return nil }},
+		{Name: "config check", Args: "FILE", Short: "two words",
+			Run: func(_ context.Context, io cli.IO, args []string) error {
+				fs := cli.Flags()
+				deep := fs.Bool("deep", false, "")
+				words, err := cli.Parse(fs, args, 1, 1)
+				if err != nil {
+					return err
+				}
+				_, err = io.Out.Write([]byte(words[0] + " " + map[bool]string{true: "deep", false: "flat"}[*deep]))
+				return err
+			}},
+		{Name: "fail", Run: func(context.Context, cli.IO, []string) error {
+			return cli.WithHint(errors.New("no luck"), "try again")
+		}},
+		{Name: "three", Run: func(context.Context, cli.IO, []string) error { return &cli.Exit{Code: 3} }},
+	}}
+	tests := []struct {
+		args     string
+		code     int
+		out, err string // what each begins with
+	}{
+		{"config check a.toml --deep", 0, "a.toml deep", ""},
+		{"config check --deep a.toml", 0, "a.toml deep", ""},
+		{"config check -- --deep", 0, "--deep flat", ""},
+		{"config check", 2, "", "prog config check: error: takes 1 argument(s), got 0\nusage: prog config check FILE"},
+		{"config check a --wide", 2, "", "prog config check: error: flag provided but not defined: -wide"},
+		{"config check -h", 0, "usage: prog config check FILE", ""},
+		{"fail", 1, "", "prog: error: no luck\nprog: hint: try again\n"},
+		{"three", 3, "", ""},
+		{"nonsense", 2, "", "prog: error: unknown command \"nonsense\""},
+		{"help", 0, "prog: does things", ""},
+		{"help config check", 0, "usage: prog config check FILE", ""},
+		{"", 2, "prog: does things", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.args, func(t *testing.T) {
+			var out, err bytes.Buffer
+			code := prog.Run(t.Context(), cli.IO{Out: &out, Err: &err}, strings.Fields(tt.args))
+			if code != tt.code {
+				t.Errorf("exit %d, want %d", code, tt.code)
+			}
+			if !strings.HasPrefix(out.String(), tt.out) || (tt.out == "" && out.Len() > 0) {
+				t.Errorf("out:\n%s\nwant it to begin with:\n%s", out.String(), tt.out)
+			}
+			if !strings.HasPrefix(err.String(), tt.err) || (tt.err == "" && err.Len() > 0) {
+				t.Errorf("err:\n%s\nwant it to begin with:\n%s", err.String(), tt.err)
+			}
+		})
+	}
+}
