@@ -31,8 +31,8 @@ type Target struct {
 	Address string         // in the form of its kind: "host:port", a URL, a host
 	Network string         // the virtual network it goes through; empty: beside the tunnels
 	Source  []netip.Addr   // addresses to bind, at most one of each family; none: the host's choice
-	Timeout time.Duration  // of one run
-	Options map[string]any // as in [check.options], valid by the kind's schema
+	Timeout time.Duration  // of one run; 0: 5 s, at most the interval
+	Options map[string]any // by the kind's schema; see Schema.Resolve
 }
 
 // Spec is one wanted check.
@@ -42,10 +42,10 @@ type Spec struct {
 	Target    Target
 	StandsFor string        // what reports call it; empty: Name
 	Required  bool          // a trial of a config is judged by it
-	Interval  time.Duration // between starts
+	Interval  time.Duration // between starts; 0: 30 s
 	Down      int           // consecutive failures that make it down; 0: 3
 	Up        int           // consecutive successes that make it up; 0: 2
-	Degraded  time.Duration // an RTT above this is degraded; 0: none
+	Degraded  time.Duration // a run whose median RTT is above this is degraded; 0: none
 }
 
 // Verdict is the answer of one run.

@@ -1,36 +1,111 @@
 package checks
 
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+)
+
 // Kind makes checks of one sort. Its zero value is not valid.
 type Kind struct {
 	Name   string // "tcp"
 	Doc    string // one line
 	Schema Schema // of [check.options]
 	// New makes a check, or says what is wrong with the target or options:
-	// an *OptionError where one option is at fault.
+	// an *OptionError where one option is at fault. It opens nothing, for a
+	// check has no end of its own; it is also called to validate. It gets
+	// options as Schema.Resolve returns them: call Make, not New.
 	New func(Target) (Check, error)
 	// Close ends what the kind keeps running for its checks; nil: nothing.
 	Close func() error
 }
 
-// Schema describes options by name.
-type Schema map[string]Option
-
-// Option is one option of a kind.
-type Option struct {
-	Type    string // "string", "int", "bool", "duration", "strings"
-	Doc     string // one line, with the unit
-	Default any    // nil: none
-	Enum    []string
-	Min     *float64 // of an int, or of a duration in seconds
-	Max     *float64
+// Make validates the options, fills in defaults and makes a check.
+func (k Kind) Make(t Target) (Check, error) {
+	options, err := k.Schema.Resolve(t.Options)
+	if err != nil {
+		return nil, err
+	}
+	t.Options = options
+	return k.New(t)
 }
 
-// OptionError is a fault of one option.
-type OptionError struct {
-	Option string
-	Err    error
-	Hint   string
+// ErrNoKind is wrapped by errors about a kind that a Registry does not have.
+var ErrNoKind = errors.New("no such kind here")
+
+// Registry is the set of kinds that a program has. It is a value: copies are
+// cheap and nothing changes one. The zero Registry has no kinds.
+type Registry struct {
+	kinds map[string]Kind // never written after it was made
 }
 
-func (e *OptionError) Error() string { return "options." + e.Option + ": " + e.Err.Error() }
-func (e *OptionError) Unwrap() error { return e.Err }
+// NewRegistry refuses two kinds of one name, and a kind that cannot make checks.
+func NewRegistry(kinds ...Kind) (Registry, error) {
+	return Registry{}.With(kinds...)
+}
+
+// With returns r and some more kinds, as a new Registry.
+func (r Registry) With(kinds ...Kind) (Registry, error) {
+	all := make(map[string]Kind, len(r.kinds)+len(kinds))
+	maps.Copy(all, r.kinds)
+	for _, k := range kinds {
+		if k.Name == "" || k.New == nil {
+			return r, fmt.Errorf("kind %q: a kind needs a name and a way to make checks", k.Name)
+		}
+		if _, ok := all[k.Name]; ok {
+			return r, fmt.Errorf("kind %q: there is one of that name already", k.Name)
+		}
+		if err := k.Schema.check(); err != nil {
+			return r, fmt.Errorf("kind %q: %w", k.Name, err)
+		}
+		all[k.Name] = k
+	}
+	return Registry{all}, nil
+}
+
+// Lookup finds a kind by its name.
+func (r Registry) Lookup(name string) (Kind, bool) {
+	k, ok := r.kinds[name]
+	return k, ok
+}
+
+// Kinds lists all kinds, sorted by name.
+func (r Registry) Kinds() []Kind {
+	names := slices.Sorted(maps.Keys(r.kinds))
+	kinds := make([]Kind, len(names))
+	for i, n := range names {
+		kinds[i] = r.kinds[n]
+	}
+	return kinds
+}
+
+// Make makes the check that s wants. The error wraps ErrNoKind, or one or more
+// *OptionError, or says what the kind holds against the target.
+func (r Registry) Make(s Spec) (Check, error) {
+	k, ok := r.kinds[s.Kind]
+	if !ok {
+		return nil, fmt.Errorf("kind %q: %w", s.Kind, ErrNoKind)
+	}
+	return k.Make(s.withDefaults().Target)
+}
+
+// Validate says what would keep s from running; nil: nothing.
+func (r Registry) Validate(s Spec) error {
+	_, err := r.Make(s)
+	return err
+}
+
+// Close ends what the kinds keep running.
+func (r Registry) Close() error {
+	var errs []error
+	for _, k := range r.Kinds() {
+		if k.Close == nil {
+			continue
+		}
+		if err := k.Close(); err != nil {
+			errs = append(errs, fmt.Errorf("kind %q: %w", k.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
