@@ -35,7 +35,7 @@ type Device struct {
 type Peer struct {
 	Name         string // empty in what was observed
 	PublicKey    key.Public
-	PresharedKey key.Preshared    // wanted only
+	PresharedKey key.Preshared    // observed where the device tells it; else zero
 	Endpoint     netip.AddrPort   // zero: unknown, or the peer calls us
 	Alternatives []netip.AddrPort // wanted only: as good as Endpoint, left alone where found
 	AllowedIPs   []netip.Prefix
@@ -50,7 +50,8 @@ type Seen struct {
 	HandshakesFailed int64     // -1 where the back end does not tell
 }
 
-// Route is a route in a network's table.
+// Route is a route in a network's table. No two have the same table, prefix and
+// metric; a Change step replaces the one that has them in one write.
 type Route struct {
 	Network     string // empty in what was observed
 	Table       int
@@ -79,11 +80,13 @@ type Filter struct {
 	Devices []string // of this network
 	Uplinks []string // the only links on which ListenPorts may be reached
 	Ports   []int    // UDP ports of this network's devices
-	Only    []string // links that forward because of us: our traffic only
+	Only    []string // links that forward because of us: between them and gn- links only
 	Digest  string   // of the fields above; see Filter.Sum
 }
 
-// Setting is a sysctl, as a path below /proc/sys with slashes.
+// Setting is a sysctl, as a path below /proc/sys with slashes. An observed one
+// is one that we wrote and whose former value is remembered; to remove it is to
+// put that value back. One that belongs to a link goes with the link.
 type Setting struct {
 	Network string // empty in what was observed
 	Path    string // "net/ipv4/conf/eth1/forwarding"
@@ -93,7 +96,8 @@ type Setting struct {
 // Facts is what Want needs to know of the host besides the Spec.
 type Facts struct {
 	Links   []Link
-	Uplinks []string // links that carry a default route, or the route to an endpoint
+	Uplinks []string       // links that carry a default route, or the route to an endpoint
+	Ports   map[string]int // by device: the ports that the kernel chose; Manager fills it from what it observes
 }
 
 // Link is a network interface that is not ours.
@@ -101,4 +105,5 @@ type Link struct {
 	Name       string
 	Addresses  []netip.Prefix // with the host's own address, not masked
 	Forwarding bool           // forwarded before us (IPv4)
+	TakesRA    bool           // takes IPv6 router advertisements, and would stop to if the host forwarded
 }

@@ -33,9 +33,9 @@ type Step struct {
 type Kind string
 
 const (
-	DeviceKind  Kind = "device"  // create, remove, rename back, set up
-	KeyKind     Kind = "key"     // private key of a device
-	PortKind    Kind = "port"    // listen port of a device
+	DeviceKind  Kind = "device"  // Add: create with MTU, key and port, then set up; Change: set up; Remove
+	KeyKind     Kind = "key"     // Change of a device's private key
+	PortKind    Kind = "port"    // Change of a device's listen port
 	MTUKind     Kind = "mtu"     //
 	AddressKind Kind = "address" //
 	PeerKind    Kind = "peer"    //
@@ -49,6 +49,6 @@ const (
 // are left as they are, so that a live session is never touched for nothing.
 type PeerFields struct {
 	Endpoint, Keepalive, Preshared bool
-	AddIPs                         bool // Peer.AllowedIPs are added
+	AddIPs                         bool // Peer.AllowedIPs, then the missing ones only, are added
 	ReplaceIPs                     bool // Peer.AllowedIPs replace the present ones
 }
