@@ -1,0 +1,48 @@
+# make help tells what there is.
+
+VERSION ?= 0.1.0
+PROGRAMS := ginnel ginnel-dataplane ginnelctl ginnel-collector ginnel-lab
+TOOL     := go tool -modfile=.tools/go.mod
+BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
+# Everything that needs root asks for it; root asks nobody.
+SUDO     := $(shell [ $$(id -u) = 0 ] || echo sudo -E)
+
+.PHONY: help
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## all programs, into build/
+	@mkdir -p build
+	$(BUILD) -o build/ $(PROGRAMS:%=./cmd/%)
+	$(BUILD) -o build/ginnel-check-banner ./checks/plugin/example
+
+.PHONY: demo
+demo: ## a small county with real tunnels, live; ONCE=1: up, table, end. No root
+	@start=$$(date +%s); $(MAKE) --no-print-directory -s build && echo "build       $$(( $$(date +%s) - start )) s"
+	@build/ginnel-lab up $(if $(ONCE),--once)
+
+.PHONY: needs
+needs: ## install the Debian packages that the tests need (root)
+	@.ci/needs
+
+.PHONY: check
+check: ## the fast part, for every commit: format, vet, linters, unit tests with -race
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); echo 'not formatted: make fmt'; exit 1; }
+	go vet ./...
+	$(TOOL) golangci-lint run
+	go test -race -short ./...
+
+.PHONY: test
+test: needs build ## everything, on the real thing: namespaces, scenarios, packages, a VM (root)
+	$(MAKE) --no-print-directory check
+	$(SUDO) go test -count=1 -timeout 30m ./...
+
+.PHONY: fmt
+fmt: ## format the code
+	gofmt -w $$(git ls-files '*.go')
+	go fix ./...
+
+.PHONY: clean
+clean: ## remove build/
+	rm -rf build
