@@ -80,7 +80,8 @@ type Filter struct {
 	Devices []string // of this network
 	Uplinks []string // the only links on which ListenPorts may be reached
 	Ports   []int    // UDP ports of this network's devices
-	Only    []string // links that forward because of us: between them and gn- links only
+	Only    []string // links that forward IPv4 because of us: between them and gn- links only
+	Only6   bool     // the host forwards IPv6 because of us: to or from gn- links only
 	Digest  string   // of the fields above; see Filter.Sum
 }
 
@@ -98,6 +99,8 @@ type Facts struct {
 	Links   []Link
 	Uplinks []string       // links that carry a default route, or the route to an endpoint
 	Ports   map[string]int // by device: the ports that the kernel chose; Manager fills it from what it observes
+
+	Forwarding6 bool // the host forwarded IPv6 before us
 }
 
 // Link is a network interface that is not ours.
@@ -105,5 +108,5 @@ type Link struct {
 	Name       string
 	Addresses  []netip.Prefix // with the host's own address, not masked
 	Forwarding bool           // forwarded before us (IPv4)
-	TakesRA    bool           // takes IPv6 router advertisements, and would stop to if the host forwarded
+	TakesRA    bool           // takes IPv6 router advertisements: accept_ra is 1, or was before we made it 2
 }

@@ -1,0 +1,198 @@
+package tunnels
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+)
+
+const (
+	// DefaultMTU is WireGuard's on a line of 1500 bytes.
+	DefaultMTU = 1420
+	// RouteMetric is the metric of a route into a tunnel.
+	RouteMetric = 100
+	// UnreachableMetric is that of the refusing route behind it.
+	UnreachableMetric = 20000
+)
+
+// Problem is something in the Spec that cannot be had on this host as it is.
+// The rest is wanted all the same.
+type Problem struct {
+	Network string
+	Text    string
+	Hint    string // what to do about it; may be empty
+}
+
+func (p Problem) String() string { return p.Network + ": " + p.Text }
+
+// Want says what of ours should be on a host. endpoints gives the addresses of
+// a "host:port", the best first, and nothing while the name is not known. It
+// neither waits nor fails: what is not known yet is left out, and is there the
+// next time.
+func Want(spec Spec, facts Facts, endpoints func(hostport string) []netip.AddrPort) (State, []Problem) {
+	w := wanting{facts: facts, endpoints: endpoints, settings: map[string]bool{}}
+	for _, n := range spec.Networks {
+		w.network(n)
+	}
+	return w.State, w.problems
+}
+
+// Guard is the part of the wanted State that refuses, and that needs no link:
+// filters, unreachable routes and rules. The boot guard puts it in place before
+// any link is up. It knows no uplinks: WireGuard is reachable from nowhere yet.
+func Guard(spec Spec) State {
+	want, _ := Want(spec, Facts{}, func(string) []netip.AddrPort { return nil })
+	return refusals(want)
+}
+
+// refusals is s without its tunnels: what `ginnel down` leaves.
+func refusals(s State) State {
+	return State{
+		Filters:  s.Filters,
+		Rules:    s.Rules,
+		Routes:   slices.DeleteFunc(slices.Clone(s.Routes), func(r Route) bool { return !r.Unreachable }),
+		Settings: slices.DeleteFunc(slices.Clone(s.Settings), func(x Setting) bool { return ofDevice(x, s.Devices) }),
+	}
+}
+
+// wanting is a State as it grows.
+type wanting struct {
+	State
+	facts     Facts
+	endpoints func(string) []netip.AddrPort
+	settings  map[string]bool // paths that are wanted already
+	problems  []Problem
+}
+
+func (w *wanting) problem(n Network, hint, format string, args ...any) {
+	w.problems = append(w.problems, Problem{Network: n.Name, Text: fmt.Sprintf(format, args...), Hint: hint})
+}
+
+func (w *wanting) network(n Network) {
+	ingress := w.ingress(n)
+	for _, t := range n.Devices {
+		w.device(n, t)
+	}
+	w.routes(n)
+	w.rules(n)
+	w.filter(n, ingress)
+	w.forwarding(n, ingress)
+}
+
+func (w *wanting) device(n Network, t Tunnel) {
+	mtu := t.MTU
+	if mtu == 0 {
+		mtu = DefaultMTU
+	}
+	d := Device{Network: n.Name, Name: t.Device, Up: true, MTU: mtu, Addresses: slices.Clone(n.Addresses),
+		PrivateKey: t.PrivateKey, PublicKey: t.PrivateKey.Public(), ListenPort: t.ListenPort}
+	if t.PrivateKey.IsZero() {
+		w.problem(n, "ginnel key "+n.Name, "device %s has no private key", t.Device)
+	}
+	for _, p := range t.Peers {
+		d.Peers = append(d.Peers, w.peer(n, p))
+	}
+	w.Devices = append(w.Devices, d)
+}
+
+func (w *wanting) peer(n Network, p PeerSpec) Peer {
+	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive}
+	for _, prefix := range p.AllowedIPs {
+		if w.refused(n, p, prefix) {
+			continue
+		}
+		if prefix = prefix.Masked(); !slices.Contains(peer.AllowedIPs, prefix) {
+			peer.AllowedIPs = append(peer.AllowedIPs, prefix)
+		}
+	}
+	var known []netip.AddrPort
+	for _, e := range p.Endpoints {
+		known = append(known, w.endpoints(e)...)
+	}
+	if len(known) > 0 {
+		peer.Endpoint, peer.Alternatives = known[0], known[1:]
+	}
+	return peer
+}
+
+// refused drops a default route, which config refuses by itself: never the
+// default route, whoever wrote the Spec.
+func (w *wanting) refused(n Network, p PeerSpec, prefix netip.Prefix) bool {
+	if prefix.IsValid() && prefix.Bits() > 0 {
+		return false
+	}
+	w.problem(n, "list only what is behind "+p.Name, "%v of %s is not taken: the default route is never ours", prefix, p.Name)
+	return true
+}
+
+// routes leads each accepted prefix to the first device that lists it, and
+// refuses it where that device is not there.
+func (w *wanting) routes(n Network) {
+	taken := map[netip.Prefix]bool{}
+	for _, d := range w.Devices {
+		if d.Network != n.Name {
+			continue
+		}
+		for _, p := range d.Peers {
+			for _, prefix := range p.AllowedIPs {
+				if taken[prefix] {
+					continue
+				}
+				taken[prefix] = true
+				w.Routes = append(w.Routes,
+					Route{Network: n.Name, Table: n.Table, Prefix: prefix, Unreachable: true, Metric: UnreachableMetric},
+					Route{Network: n.Name, Table: n.Table, Prefix: prefix, Device: d.Name, Metric: RouteMetric,
+						Source: source(n, prefix)})
+			}
+		}
+	}
+}
+
+// source is our overlay address of the prefix's family; zero if we have none.
+func source(n Network, prefix netip.Prefix) netip.Addr {
+	for _, a := range n.Addresses {
+		if a.Addr().Is4() == prefix.Addr().Is4() {
+			return a.Addr()
+		}
+	}
+	return netip.Addr{}
+}
+
+// rules leads what belongs to the network into its table: what comes from its
+// side of the site, what is bound to its devices or overlay addresses, and what
+// came out of a tunnel, so that a packet for another site is never sent to the
+// WAN in the clear.
+func (w *wanting) rules(n Network) {
+	priority := n.Priority
+	add := func(r Rule, families ...int) {
+		for _, f := range families {
+			r.Network, r.Family, r.Priority, r.Table = n.Name, f, priority, n.Table
+			w.Rules = append(w.Rules, r)
+		}
+		// Beyond the span the last priority serves for all: these rules
+		// all lead to one table, their order means nothing.
+		priority = min(priority+1, n.Priority+PrioritySpan-1)
+	}
+	for _, link := range n.Ingress {
+		add(Rule{Iif: link}, 4, 6)
+	}
+	if len(n.Ingress) == 0 {
+		for _, p := range n.LAN {
+			add(Rule{From: p.Masked()}, family(p))
+		}
+	}
+	for _, t := range n.Devices {
+		add(Rule{Iif: t.Device}, 4, 6)
+		add(Rule{Oif: t.Device}, 4, 6)
+	}
+	for _, a := range n.Addresses {
+		add(Rule{From: netip.PrefixFrom(a.Addr(), a.Addr().BitLen())}, family(a))
+	}
+}
+
+func family(p netip.Prefix) int {
+	if p.Addr().Is4() {
+		return 4
+	}
+	return 6
+}
