@@ -1,0 +1,157 @@
+package control
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/open-telemetry/opamp-go/protobufs"
+
+	"github.com/ginnel/ginnel/agent/block"
+)
+
+// The custom message in which a gateway says how it is: a block.Snapshot as
+// JSON.
+const (
+	StatusCapability = "io.ginnel.status"
+	SnapshotType     = "snapshot"
+)
+
+// Agent is what a gateway said of itself since the collector started. It is
+// asked again after a restart; what must last is in the store.
+type Agent struct {
+	Gateway string
+	UID     string
+	Version string
+	Address string    // where its last message came from
+	Seen    time.Time // when
+	Health  *Component
+	// ConfigHash and Config are the running config; secrets are taken out by
+	// the gateway. Empty: none runs.
+	ConfigHash, Config string
+}
+
+// Component is a part of a gateway's health tree.
+type Component struct {
+	Healthy bool
+	Status  string // "up", "degraded", …
+	Error   string
+	Since   time.Time
+	Parts   map[string]*Component
+}
+
+// session is an Agent while its messages come.
+type session struct {
+	Agent
+	sequence  uint64
+	described bool // it has said everything since the collector started
+	told      bool // it has been told the heartbeat interval
+}
+
+// Agents is all gateways that were heard since the collector started, by name.
+func (s *Server) Agents() []Agent {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Agent, 0, len(s.agents))
+	for _, a := range s.agents {
+		all = append(all, a.Agent)
+	}
+	slices.SortFunc(all, func(a, b Agent) int { return cmp.Compare(a.Gateway, b.Gateway) })
+	return all
+}
+
+// hear takes a message of a gateway with a good certificate.
+func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServer) (*protobufs.ServerToAgent, error) {
+	if uid, err := uuid.FromBytes(m.GetInstanceUid()); err != nil || uid.String() != x.caller.uid {
+		return nil, &Refusal{http.StatusForbidden, "uid_other", "the message is of another instance than the certificate", ""}
+	}
+	now := s.o.Now()
+	if err := s.hearSnapshot(x.caller.gateway, m.GetCustomMessage(), now); err != nil {
+		return nil, err
+	}
+	reply := &protobufs.ServerToAgent{}
+	if m.GetConnectionSettingsRequest().GetOpamp().GetCertificateRequest() != nil {
+		var err error
+		if reply, err = s.renew(ctx, x, m); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	a := s.agents[x.caller.gateway]
+	if a == nil {
+		a = &session{Agent: Agent{Gateway: x.caller.gateway, UID: x.caller.uid}}
+		s.agents[x.caller.gateway] = a
+	}
+	a.Seen, a.Address = now, x.request.RemoteAddr
+	if !a.take(m) {
+		reply.Flags |= uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState)
+	}
+	if !a.told && reply.ConnectionSettings == nil {
+		reply.ConnectionSettings = s.offer(nil)
+	}
+	a.told = true
+	return reply, nil
+}
+
+// take keeps what a message says. False: parts are missing that this message,
+// or a lost one before it, should have had.
+func (a *session) take(m *protobufs.AgentToServer) bool {
+	gap := a.described && m.GetSequenceNum() != a.sequence+1
+	a.sequence = m.GetSequenceNum()
+	if d := m.GetAgentDescription(); d != nil {
+		for _, kv := range d.GetIdentifyingAttributes() {
+			if kv.GetKey() == "service.version" {
+				a.Version = kv.GetValue().GetStringValue()
+			}
+		}
+		a.described, gap = true, false
+	}
+	if h := m.GetHealth(); h != nil {
+		a.Health = component(h, 0)
+	}
+	if e := m.GetEffectiveConfig(); e != nil {
+		a.Config, a.ConfigHash = "", ""
+		for name, f := range e.GetConfigMap().GetConfigMap() {
+			a.ConfigHash, a.Config = strings.TrimPrefix(name, "sha256:"), string(f.GetBody())
+		}
+	}
+	return a.described && !gap
+}
+
+// maxDepth is how deep a health tree is kept; ours have three levels.
+const maxDepth = 8
+
+func component(h *protobufs.ComponentHealth, depth int) *Component {
+	c := &Component{Healthy: h.GetHealthy(), Status: h.GetStatus(), Error: h.GetLastError()}
+	if ns := h.GetStatusTimeUnixNano(); ns > 0 {
+		c.Since = time.Unix(0, int64(ns)).UTC()
+	}
+	if len(h.GetComponentHealthMap()) > 0 && depth < maxDepth {
+		c.Parts = map[string]*Component{}
+		for name, part := range h.GetComponentHealthMap() {
+			c.Parts[name] = component(part, depth+1)
+		}
+	}
+	return c
+}
+
+// hearSnapshot takes the gateway's snapshot, where the message has one. Other
+// custom messages are no concern of ours.
+func (s *Server) hearSnapshot(gateway string, c *protobufs.CustomMessage, now time.Time) error {
+	if c.GetCapability() != StatusCapability || c.GetType() != SnapshotType {
+		return nil
+	}
+	var snap block.Snapshot
+	if err := json.Unmarshal(c.GetData(), &snap); err != nil {
+		return &Refusal{http.StatusBadRequest, "bad_snapshot", "the snapshot cannot be read", ""}
+	}
+	snap.Gateway = gateway // by its certificate, whatever it says
+	s.saver.save(gateway, snap, now)
+	return nil
+}
