@@ -1,0 +1,110 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// request is who wants a device, and how they are told what became of it.
+type request struct {
+	name string
+	conn net.Conn // nil: the name came with the command line
+}
+
+// whoAsks takes the device name from the command line or from the connection
+// that started us.
+func whoAsks(args []string, stdin bool) (request, error) {
+	var r request
+	fd := -1
+	switch {
+	case len(args) == 1 && !stdin:
+		r.name = args[0]
+	case len(args) > 0:
+		return r, fmt.Errorf("expected one device name, or --stdin without one, got %q", args)
+	case stdin:
+		fd = 0
+	case os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1":
+		fd = 3
+	default:
+		return r, errors.New("expected a device name, --stdin, or one socket from systemd")
+	}
+	if fd >= 0 {
+		if err := r.read(fd); err != nil {
+			return r, err
+		}
+	}
+	if !deviceName.MatchString(r.name) {
+		err := fmt.Errorf("refused the device name %q: it must be gn- and 1 to 12 of a-z, 0-9, -", r.name)
+		r.answer(err)
+		return r, err
+	}
+	return r, nil
+}
+
+// read takes one line from the connection at fd, and the descriptor with it:
+// nothing of the connection is left open elsewhere after answer.
+func (r *request) read(fd int) error {
+	f := os.NewFile(uintptr(fd), "connection")
+	conn, err := net.FileConn(f)
+	if err != nil {
+		return fmt.Errorf("descriptor %d is not the socket we were promised: %w", fd, err)
+	}
+	if err := release(f, fd); err != nil {
+		return err
+	}
+	conn.SetDeadline(time.Now().Add(10 * time.Second))
+	line, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
+	if err != nil {
+		conn.Close()
+		return fmt.Errorf("no line with a device name came: %w", err)
+	}
+	r.conn, r.name = conn, strings.TrimSpace(line)
+	return nil
+}
+
+// release closes the descriptor that the connection was copied from. The
+// standard ones are put on /dev/null instead, stdout too where systemd made it
+// the same socket: a later file must not get their numbers.
+func release(f *os.File, fd int) error {
+	if fd > 2 {
+		return f.Close()
+	}
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	var in, out syscall.Stat_t
+	same := syscall.Fstat(0, &in) == nil && syscall.Fstat(1, &out) == nil && in.Dev == out.Dev && in.Ino == out.Ino
+	if same {
+		if err := syscall.Dup3(int(null.Fd()), 1, 0); err != nil {
+			return fmt.Errorf("let go of stdout: %w", err)
+		}
+	}
+	if err := syscall.Dup3(int(null.Fd()), fd, 0); err != nil {
+		return fmt.Errorf("let go of stdin: %w", err)
+	}
+	return nil
+}
+
+// answer tells whoever asked what became of it, and hangs up.
+func (r *request) answer(err error) {
+	if r.conn == nil {
+		return
+	}
+	text := "ok\n"
+	if err != nil {
+		text = "error " + strings.ReplaceAll(err.Error(), "\n", " ") + "\n"
+	}
+	io.WriteString(r.conn, text)
+	r.conn.Close()
+	r.conn = nil
+}

@@ -1,0 +1,105 @@
+// Command ginnel-dataplane runs wireguard-go for one device, with the socket
+// that wg(8) and wgctrl speak to, and nothing else: no configuration of its
+// own, no netlink, no state. The agent starts one for each device where the
+// kernel has no WireGuard, and configures it as it would a kernel device. It
+// lives on when the agent ends, and ends when its link is deleted.
+//
+//	ginnel-dataplane [flags] DEVICE     in the foreground
+//	ginnel-dataplane [flags] --stdin    the name is a line on the socket at stdin
+//	ginnel-dataplane [flags]            the same on a socket from systemd (LISTEN_FDS)
+//
+// In the last two forms it answers "ok" once the device can be configured, or
+// "error …" and ends. The connection may then close.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime/debug"
+	"syscall"
+
+	"golang.zx2c4.com/wireguard/device"
+)
+
+// version is set by the linker.
+var version string
+
+// deviceName is what a link of ours is called. Names of other shapes are
+// refused, so that whoever may ask for a data plane cannot take over a link of
+// somebody else.
+var deviceName = regexp.MustCompile(`^gn-[a-z0-9-]{1,12}$`)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, os.Interrupt)
+	defer stop()
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	log.SetFlags(0)
+	log.SetOutput(stderr)
+	log.SetPrefix("ginnel-dataplane: ")
+
+	flags := flag.NewFlagSet("ginnel-dataplane", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	mtu := flags.Int("mtu", device.DefaultMTU, "bytes a packet of the new link may have")
+	stdin := flags.Bool("stdin", false, "read the device name from the socket at stdin")
+	plain := flags.Bool("no-offload", os.Getenv("GINNEL_NO_OFFLOAD") == "1",
+		"send and receive packets one by one, without GSO and GRO (GINNEL_NO_OFFLOAD=1)")
+	show := flags.Bool("version", false, "print the version and exit")
+	flags.Usage = func() {
+		fmt.Fprintln(stderr, "usage: ginnel-dataplane [flags] DEVICE\n       ginnel-dataplane [flags] --stdin")
+		flags.PrintDefaults()
+	}
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return 0
+		}
+		return 2
+	}
+	if *show {
+		fmt.Fprintln(stdout, "ginnel-dataplane", ourVersion())
+		return 0
+	}
+
+	ask, err := whoAsks(flags.Args(), *stdin)
+	if err != nil {
+		log.Print(err)
+		return 2
+	}
+	limitMemory()
+	p, err := start(ask.name, options{mtu: *mtu, plain: *plain})
+	ask.answer(err)
+	if err != nil {
+		log.Print(err)
+		return 1
+	}
+	log.SetPrefix("ginnel-dataplane: " + ask.name + ": ")
+	log.Printf("ready, version %s", ourVersion())
+	log.Printf("ended: %v", p.run(ctx))
+	return 0
+}
+
+// ourVersion is the version that the build gave us, or failing that the
+// revision that the go tool wrote down.
+func ourVersion() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, s := range info.Settings {
+			if s.Key == "vcs.revision" {
+				return s.Value[:min(12, len(s.Value))]
+			}
+		}
+	}
+	return "unknown"
+}
