@@ -31,7 +31,7 @@ type Target struct {
 	Address string         // in the form of its kind: "host:port", a URL, a host
 	Network string         // the virtual network it goes through; empty: beside the tunnels
 	Source  []netip.Addr   // addresses to bind, at most one of each family; none: the host's choice
-	Timeout time.Duration  // of one run; 0: 5 s, at most the interval
+	Timeout time.Duration  // of one run; 0: 5 s; at most nine tenths of the interval
 	Options map[string]any // by the kind's schema; see Schema.Resolve
 }
 

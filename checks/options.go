@@ -24,13 +24,14 @@ func (t Target) DurationOption(name string) time.Duration {
 // StringsOption returns an option of type "strings", or nil.
 func (t Target) StringsOption(name string) []string { v, _ := t.Options[name].([]string); return v }
 
-// withDefaults fills in what 0 stands for in a Spec.
+// withDefaults fills in what 0 stands for in a Spec, and ends a run before the
+// next one starts.
 func (s Spec) withDefaults() Spec {
 	s.Interval = cmp.Or(s.Interval, 30*time.Second)
 	s.Down = cmp.Or(s.Down, 3)
 	s.Up = cmp.Or(s.Up, 2)
 	s.StandsFor = cmp.Or(s.StandsFor, s.Name)
 	s.Target.Check = cmp.Or(s.Target.Check, s.Name)
-	s.Target.Timeout = min(cmp.Or(s.Target.Timeout, 5*time.Second), s.Interval)
+	s.Target.Timeout = min(cmp.Or(s.Target.Timeout, 5*time.Second), s.Interval-s.Interval/10)
 	return s
 }

@@ -1,0 +1,126 @@
+package checks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+)
+
+// grace is how long after its deadline a run may still return its own answer,
+// which says more than "timeout".
+const grace = 250 * time.Millisecond
+
+// outcome is what became of a run.
+type outcome struct {
+	Result
+	stack []byte          // of a panic
+	done  <-chan struct{} // closed when the run has ended; it may be later than the result
+}
+
+// measure runs check with a deadline, in a goroutine by start, which somebody
+// waits for: a check that ignores its deadline outlives measure.
+func measure(ctx context.Context, check Check, timeout time.Duration, start func(func())) outcome {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	results := make(chan outcome, 1)
+	done := make(chan struct{})
+	start(func() {
+		defer close(done)
+		defer cancel()
+		results <- guarded(ctx, check)
+	})
+	late := time.NewTimer(timeout + grace)
+	defer late.Stop()
+	var o outcome
+	select {
+	case o = <-results:
+	case <-late.C:
+		o.Result = Result{Verdict: Failed, Reason: Timeout, Detail: fmt.Sprintf("the check did not end within its %v", timeout)}
+	}
+	if o.Start.IsZero() {
+		o.Start = begin
+	}
+	o.done = done
+	return o
+}
+
+// guarded runs check and turns a panic into a fault of our own.
+func guarded(ctx context.Context, check Check) (o outcome) {
+	defer func() {
+		if p := recover(); p != nil {
+			o = outcome{Result: selfFault(fmt.Sprintf("the check panicked: %v", p)), stack: debug.Stack()}
+		}
+	}()
+	return outcome{Result: check.Run(ctx)}
+}
+
+// judge holds a result to what every result must be, and to the wanted RTT.
+func judge(s Spec, o outcome) Result {
+	r := o.Result
+	if fault := contradiction(r); fault != "" {
+		f := selfFault("the check contradicts itself: " + fault)
+		f.Start = r.Start
+		return f
+	}
+	r.Detail = oneLine(r.Detail)
+	if r.Verdict == OK && s.Degraded > 0 && len(r.RTT) > 0 {
+		if m := median(r.RTT); m > s.Degraded {
+			r.Verdict, r.Reason, r.Phase = Degraded, Slow, PhaseResponse
+			r.Detail = fmt.Sprintf("%v, above %v", m.Round(time.Microsecond), s.Degraded)
+		}
+	}
+	return r
+}
+
+// contradiction says in what way r is not a valid Result; empty: in none.
+func contradiction(r Result) string {
+	switch r.Verdict {
+	case OK, Degraded, Failed, Unknown:
+	default:
+		return fmt.Sprintf("verdict %q", r.Verdict)
+	}
+	switch {
+	case (r.Verdict == OK) != (r.Reason == NoReason):
+		return fmt.Sprintf("verdict %s with reason %q", r.Verdict, r.Reason)
+	case r.Received < 0 || r.Received > r.Sent:
+		return fmt.Sprintf("%d received of %d sent", r.Received, r.Sent)
+	case len(r.RTT) > r.Received:
+		return fmt.Sprintf("%d times of %d answers", len(r.RTT), r.Received)
+	case len(r.RTT) > 0 && slices.Min(r.RTT) < 0:
+		return fmt.Sprintf("a time of %v", slices.Min(r.RTT))
+	}
+	return ""
+}
+
+func selfFault(detail string) Result {
+	return Result{Verdict: Unknown, Reason: SelfFault, Detail: oneLine(detail), Start: time.Now()}
+}
+
+// notRun is the result of a check that could not be made.
+func notRun(err error) Result {
+	detail := err.Error()
+	if e, ok := errors.AsType[*OptionError](err); ok && e.Hint != "" {
+		detail += " (hint: " + e.Hint + ")"
+	}
+	return Result{Verdict: Unknown, Reason: NotRun, Detail: oneLine(detail), Start: time.Now()}
+}
+
+func median(ds []time.Duration) time.Duration {
+	ds = slices.Sorted(slices.Values(ds))
+	return ds[len(ds)/2]
+}
+
+// oneLine makes foreign text fit for a line of a terminal.
+func oneLine(s string) string {
+	const most = 300
+	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f || r == '\u2028' || r == '\u2029' }), "; ")
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) > most {
+		s = strings.ToValidUTF8(s[:most], "") + "..."
+	}
+	return s
+}

@@ -1,0 +1,185 @@
+package checks
+
+import (
+	"context"
+	"log/slog"
+	"reflect"
+	"sync"
+	"time"
+)
+
+// Sink takes what a Runner finds. For one check its methods are called one at a
+// time, in order; for several checks they may be called at once. They must not
+// block for long, and must not call Sync, Maintain or Close.
+type Sink interface {
+	// Sample takes the result of one run.
+	Sample(Spec, Result)
+	// Edge takes a change of state, after the sample that brought it about.
+	Edge(Spec, Edge)
+}
+
+// Blocker says whether what a check needs is down, and its name: a network, for
+// one. Such a check is not run.
+type Blocker func(Spec) (name string, blocked bool)
+
+// RunnerOptions is what a Runner works with. The zero value has no kinds, and
+// tells nobody.
+type RunnerOptions struct {
+	Gateway  string // its name; spreads the starts of a fleet
+	Registry Registry
+	Sink     Sink         // nil: none
+	Blocker  Blocker      // nil: nothing is ever blocked
+	Log      *slog.Logger // nil: none
+}
+
+// Runner keeps the wanted checks running, each on its own: every interval at a
+// phase that is a hash of gateway and check, so that starts are spread and stay
+// the same over restarts. The first run comes a little earlier, within
+// firstWithin.
+type Runner struct {
+	options RunnerOptions
+	ctx     context.Context
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup // of workers and runs
+
+	syncing sync.Mutex // held by Sync, Maintain and Close; before mu
+	paused  bool
+	closed  bool
+
+	mu      sync.Mutex
+	workers []*worker // in the order of the last Sync; never written to, only replaced
+}
+
+// NewRunner returns a Runner without checks.
+func NewRunner(o RunnerOptions) *Runner {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Runner{options: o, ctx: ctx, cancel: cancel}
+}
+
+// Sync makes the set of running checks equal to specs. A check whose Spec is
+// what it was goes on as if nothing had happened; a changed one starts anew,
+// after its last run has ended. One that cannot be made gives results of
+// verdict unknown and reason not_run that say why. Of two checks of one name
+// the first counts. After Close, Sync does nothing.
+func (r *Runner) Sync(specs []Spec) {
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	if r.closed {
+		return
+	}
+	old := make(map[string]*worker)
+	for _, w := range r.current() {
+		old[w.given.Name] = w
+	}
+	seen := make(map[string]bool, len(specs))
+	workers := make([]*worker, 0, len(specs))
+	for _, s := range specs {
+		if seen[s.Name] {
+			r.options.Log.Warn("two checks have one name; the second is left out", "check", s.Name)
+			continue
+		}
+		seen[s.Name] = true
+		w := old[s.Name]
+		if w == nil || !reflect.DeepEqual(w.given, s) {
+			w = r.start(s, w)
+		} else {
+			delete(old, s.Name)
+		}
+		workers = append(workers, w)
+	}
+	r.mu.Lock()
+	r.workers = workers
+	r.mu.Unlock()
+	for _, w := range old {
+		if seen[w.given.Name] {
+			w.retire("the config of the check has changed")
+		} else {
+			w.retire("the check is no longer in the config")
+		}
+	}
+}
+
+// start runs a worker for s once after, which may be nil, has ended.
+func (r *Runner) start(s Spec, after *worker) *worker {
+	w := newWorker(r, s)
+	w.maintain(r.paused)
+	r.wg.Go(func() {
+		defer close(w.done)
+		if after != nil {
+			<-after.done
+		}
+		w.loop()
+	})
+	return w
+}
+
+// Maintain begins or ends maintenance: checks go on and their results are
+// sampled, but their state is maintenance.
+func (r *Runner) Maintain(on bool) {
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	r.paused = on
+	for _, w := range r.current() {
+		w.maintain(on)
+	}
+}
+
+// Status tells about all checks, in the order of the last Sync.
+func (r *Runner) Status() []Status {
+	workers := r.current()
+	list := make([]Status, len(workers))
+	for i, w := range workers {
+		list[i] = w.status()
+	}
+	return list
+}
+
+// RunOnce runs s now, once, in the same way as a running check; no Sink and no
+// state hears of it. It must not be called after Close.
+func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
+	s = s.withDefaults()
+	check, err := r.options.Registry.Make(s)
+	if err != nil {
+		return notRun(err)
+	}
+	if result, blocked := r.blocked(s); blocked {
+		return result
+	}
+	return judge(s, measure(ctx, check, s.Target.Timeout, r.wg.Go))
+}
+
+// Close ends all checks and returns when the last run has ended. Their states
+// are left as they are.
+func (r *Runner) Close() error {
+	r.syncing.Lock()
+	r.closed = true
+	r.syncing.Unlock()
+	r.cancel()
+	r.wg.Wait()
+	return nil
+}
+
+func (r *Runner) current() []*worker {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.workers
+}
+
+// blocked asks the Blocker.
+func (r *Runner) blocked(s Spec) (Result, bool) {
+	if r.options.Blocker == nil {
+		return Result{}, false
+	}
+	name, blocked := r.options.Blocker(s)
+	if !blocked {
+		return Result{}, false
+	}
+	return Result{Verdict: Unknown, Reason: Blocked, Detail: waitsPrefix + name, Start: time.Now()}, true
+}
+
+// waitsPrefix begins the Detail of a blocked result; what follows it is the
+// name of what it waits for.
+const waitsPrefix = "waits: "

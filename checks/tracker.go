@@ -1,0 +1,175 @@
+package checks
+
+import "time"
+
+// Edge is a change of state.
+type Edge struct {
+	At       time.Time // back-dated to the first result that led to it
+	From, To State
+	// Of that result; empty when To is Up.
+	Reason Reason
+	Phase  Phase
+	Detail string
+}
+
+// Tracker turns the results of one check into its state. It is a pure state
+// machine: time is what the results say it is.
+//
+//	       Up times not failed           Up times ok
+//	down ----------------------> degraded -----------------> up
+//	     <----------------------          <-----------------
+//	       Down times failed             Down times not ok
+//
+// Up times ok leads straight from down to up, Down times failed straight from
+// up to down. Unknown results neither count nor interrupt the others, until
+// Down of them follow one another: then the state is unknown. From unknown, the
+// first rule that is met decides; results that go on contradicting one another
+// make it degraded.
+type Tracker struct {
+	down, up int
+	state    State
+	since    time.Time
+	paused   bool // in maintenance
+	runs
+}
+
+// runs are the consecutive results of a sort up to now. All but unknown leave
+// out unknown results.
+type runs struct {
+	good     run // ok
+	passable run // ok or degraded
+	poor     run // degraded or failed
+	bad      run // failed
+	known    run // all
+	unknown  run
+	trouble  Result // the last that was not ok
+}
+
+// run counts results and remembers the first.
+type run struct {
+	n     int
+	first Result
+}
+
+// next adds r, or ends the run when r does not belong to it.
+func (u *run) next(r Result, belongs bool) {
+	if !belongs {
+		*u = run{}
+		return
+	}
+	if u.n == 0 {
+		u.first = r
+	}
+	u.n++
+}
+
+// add takes the next result.
+func (u *runs) add(r Result) {
+	r.RTT = nil // not needed; it would be kept alive
+	if r.Verdict == Unknown {
+		u.unknown.next(r, true)
+		return
+	}
+	u.unknown = run{}
+	u.good.next(r, r.Verdict == OK)
+	u.passable.next(r, r.Verdict != Failed)
+	u.poor.next(r, r.Verdict != OK)
+	u.bad.next(r, r.Verdict == Failed)
+	u.known.next(r, true)
+	if r.Verdict != OK {
+		u.trouble = r
+	}
+}
+
+// NewTracker starts in state unknown since at.
+func NewTracker(s Spec, at time.Time) *Tracker {
+	s = s.withDefaults()
+	return &Tracker{down: s.Down, up: s.Up, state: UnknownState, since: at}
+}
+
+// State is the present state and when it began.
+func (t *Tracker) State() (State, time.Time) { return t.state, t.since }
+
+// Observe takes the next result. It returns the change that follows from it, if
+// one does.
+func (t *Tracker) Observe(r Result) (Edge, bool) {
+	t.add(r)
+	if t.paused {
+		return Edge{}, false
+	}
+	to, by := t.decide()
+	if to == t.state {
+		return Edge{}, false
+	}
+	return t.move(to, by), true
+}
+
+// Maintain begins or ends maintenance at a time. During it results count, but
+// the state stays maintenance; it ends as unknown, from which they decide.
+func (t *Tracker) Maintain(on bool, at time.Time) (Edge, bool) {
+	if on == t.paused {
+		return Edge{}, false
+	}
+	t.paused = on
+	t.runs = runs{}
+	if on {
+		return t.move(MaintenanceMode, Result{Start: at, Reason: NotRun, Detail: "maintenance"}), true
+	}
+	return t.move(UnknownState, Result{Start: at, Reason: NotRun, Detail: "maintenance has ended"}), true
+}
+
+// decide returns the state that the runs speak for, and the result that began
+// it.
+func (t *Tracker) decide() (State, Result) {
+	switch {
+	case t.unknown.n >= t.down:
+		return UnknownState, t.unknown.first
+	case t.bad.n >= t.down:
+		return Down, t.bad.first
+	case t.good.n >= t.up:
+		return Up, t.good.first
+	}
+	switch t.state {
+	case Up:
+		if t.poor.n >= t.down {
+			return DegradedState, t.poor.first
+		}
+	case Down:
+		if t.passable.n >= t.up {
+			return DegradedState, t.mixed(t.passable)
+		}
+	case UnknownState:
+		switch {
+		case t.poor.n >= t.down:
+			return DegradedState, t.poor.first
+		case t.known.n >= t.up+t.down:
+			return DegradedState, t.mixed(t.known)
+		}
+	}
+	return t.state, Result{}
+}
+
+// mixed is the first of u, with the reason of the last trouble where it was ok.
+func (t *Tracker) mixed(u run) Result {
+	if u.first.Verdict != OK {
+		return u.first
+	}
+	r := t.trouble
+	r.Start = u.first.Start
+	return r
+}
+
+func (t *Tracker) move(to State, by Result) Edge {
+	e := Edge{At: by.Start, From: t.state, To: to, Reason: by.Reason, Phase: by.Phase, Detail: by.Detail}
+	if to == Up {
+		e.Reason, e.Phase, e.Detail = NoReason, NoPhase, ""
+	}
+	if e.At.Before(t.since) {
+		e.At = t.since // the former state had begun by then
+	}
+	t.state, t.since = to, e.At
+	if to == UnknownState {
+		t.runs = runs{unknown: t.unknown} // what was known before says nothing of what comes after
+	}
+	return e
+}
