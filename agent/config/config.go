@@ -17,6 +17,9 @@ type Config struct {
 	Hash       string // SHA-256 of the text, in hex
 	Networks   []Network
 	Checks     []Check
+
+	file   string           // as messages call it
+	places map[string]place // key path -> where it stands in file
 }
 
 // Network is [[network]].
@@ -26,10 +29,12 @@ type Network struct {
 	Address    []netip.Prefix
 	LAN        []netip.Prefix
 	Ingress    []string
-	ListenPort int // 0: chosen by the kernel (site), 51820 (hub)
-	MTU        int // 0: 1420
-	Table      int // derived from Name unless given
-	Priority   int // derived from Name unless given
+	ListenPort int      // 0: chosen by the kernel (site); 51820 unless given (hub)
+	MTU        int      // 0: 1420
+	Table      int      // derived from Name unless given
+	Priority   int      // derived from Name unless given
+	Device     string   // hub role; derived from Name unless given
+	MayCover   []string // names of what its prefixes may cover on this host; see HostCollisions
 	Hubs       []Hub
 	Sites      []Peer
 	Allow      []tunnels.Allow
@@ -75,4 +80,8 @@ type Host struct {
 	ExtraCA  string   // PEM file
 	Uplinks  []string // links that lead outside; none: found out
 	Offload  *bool    // false switches GSO/GRO of the userspace back end off
+
+	// Protected are prefixes that no network may cover, besides those that
+	// are always protected.
+	Protected []netip.Prefix
 }

@@ -1,0 +1,80 @@
+package config
+
+import (
+	"errors"
+	"io/fs"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+)
+
+var hostKeys = []string{"backend", "log_level", "proxy", "extra_ca", "uplinks", "offload", "protected"}
+
+// LoadHost reads ginnel.toml at path; a file that is not there is the zero
+// Host.
+func LoadHost(path string) (Host, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return Host{}, nil
+	}
+	if err != nil {
+		return Host{}, err
+	}
+	return ParseHost(path, text)
+}
+
+// ParseHost reads and validates ginnel.toml; name is what messages call it. Its
+// error is Problems.
+func ParseHost(name string, text []byte) (Host, error) {
+	r, t, err := open(name, text)
+	if err != nil {
+		return Host{}, err
+	}
+	r.refuseSecrets("", r.root)
+	t.only(hostKeys...)
+	h := Host{
+		Backend:   t.choice("backend", "kernel", "userspace"),
+		LogLevel:  t.choice("log_level", "debug", "info", "warn", "error"),
+		Proxy:     t.proxy(),
+		ExtraCA:   t.file("extra_ca"),
+		Uplinks:   t.links("uplinks"),
+		Offload:   t.boolean("offload"),
+		Protected: t.prefixes("protected"),
+	}
+	if err := r.problems.asError(); err != nil {
+		return Host{}, err
+	}
+	return h, nil
+}
+
+// choice reads one of a few words; empty where there is none.
+func (t table) choice(key string, words ...string) string {
+	hint := oneOf(words) + "; left out, we choose"
+	s, ok := t.text(key, hint)
+	if ok && !slices.Contains(words, s) {
+		t.problem(key, hint, "%s is not known", show(s))
+		return ""
+	}
+	return s
+}
+
+// proxy reads the URL of an HTTP CONNECT proxy. Messages never repeat it: a
+// URL may carry a password.
+func (t table) proxy() string {
+	const form = "as in http://proxy.example.net:3128"
+	s, ok := t.text("proxy", form)
+	if !ok {
+		return ""
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Port() == "":
+		t.problem("proxy", form, "is not a URL with a host and a port")
+	case u.Scheme != "http" && u.Scheme != "https":
+		t.problem("proxy", form, "%s is not a scheme that we speak to a proxy", show(u.Scheme))
+	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
+		t.problem("proxy", form, "has something behind its port")
+	}
+	return s
+}
