@@ -1,0 +1,216 @@
+package uplink
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/open-telemetry/opamp-go/protobufs"
+	"google.golang.org/protobuf/proto"
+)
+
+// Names of the control link.
+const (
+	opampPath        = "/v1/opamp"
+	opampType        = "application/x-protobuf"
+	statusCapability = "io.ginnel.status"
+	snapshotType     = "snapshot"
+)
+
+// The heartbeat: what is used until the collector says, and what it may say.
+const (
+	firstHeartbeat = 30 * time.Second
+	leastHeartbeat = time.Second
+	mostHeartbeat  = time.Hour
+	gather         = 200 * time.Millisecond // changes of one cause go in one message
+)
+
+// capabilities that we report. What is not here, the collector cannot ask for:
+// packages, commands, configs, connections other than its own.
+const capabilities = protobufs.AgentCapabilities_AgentCapabilities_ReportsStatus |
+	protobufs.AgentCapabilities_AgentCapabilities_ReportsEffectiveConfig |
+	protobufs.AgentCapabilities_AgentCapabilities_ReportsHealth |
+	protobufs.AgentCapabilities_AgentCapabilities_ReportsHeartbeat |
+	protobufs.AgentCapabilities_AgentCapabilities_AcceptsOpAMPConnectionSettings
+
+// talk is the control link's state, owned by its loop.
+type talk struct {
+	u         *Uplink
+	sequence  uint64
+	full      bool          // the next message says everything
+	heartbeat time.Duration // between messages without news
+	sum       [32]byte      // of the health that was sent last
+	config    string        // hash of the effective config that was sent last
+}
+
+// Control keeps the collector told: everything at first, then at each heartbeat
+// a snapshot and what changed, and within a second after Wake. It returns nil
+// when ctx ends.
+func (u *Uplink) Control(ctx context.Context, ready func()) error {
+	ready()
+	t := &talk{u: u, full: true, heartbeat: firstHeartbeat}
+	p := pace{slowest: u.o.Slowest}
+	for ctx.Err() == nil {
+		again, err := t.turn(ctx)
+		switch {
+		case ctx.Err() != nil:
+		case err != nil:
+			t.full = true
+			u.failed(ctx, controlLoop, err)
+			u.control.recover(ctx, p.next(wish(err)))
+		case again:
+			p.reset()
+			sleep(ctx, gather, nil)
+		default:
+			p.reset()
+			// Not all gateways in the same second: a tenth to either side.
+			spread := t.heartbeat * 9 / 10
+			_ = u.control.rest(ctx, spread+rand.N(t.heartbeat/5)) && sleep(ctx, gather, nil)
+		}
+	}
+	return nil
+}
+
+// wish is how long the collector asked to wait; 0: it did not.
+func wish(err error) time.Duration {
+	if t, ok := errors.AsType[*Trouble](err); ok {
+		return t.After
+	}
+	return 0
+}
+
+// turn is one message and its answer. again: the collector wants the full
+// state, and has not had it just now.
+func (t *talk) turn(ctx context.Context) (again bool, err error) {
+	wasFull := t.full
+	m, err := t.message()
+	if err != nil {
+		return false, err
+	}
+	t.full = false
+	reply, err := t.u.http.opamp(ctx, t.u.base(), m, nil)
+	if err != nil {
+		return false, err
+	}
+	if e := reply.GetErrorResponse(); e != nil {
+		return false, complaint(e)
+	}
+	t.u.succeeded(ctx, controlLoop)
+	t.take(ctx, reply)
+	if reply.GetFlags()&uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState) != 0 {
+		t.full = true
+		again = !wasFull
+	}
+	return again, nil
+}
+
+// message is the next one.
+func (t *talk) message() (*protobufs.AgentToServer, error) {
+	snap := t.u.o.Snapshot()
+	data, err := json.Marshal(snap)
+	if err != nil {
+		return nil, fmt.Errorf("write the snapshot: %w", err)
+	}
+	uid := t.u.o.Identity.UID()
+	m := &protobufs.AgentToServer{
+		InstanceUid: uid[:], SequenceNum: t.sequence, Capabilities: uint64(capabilities),
+		CustomMessage: &protobufs.CustomMessage{Capability: statusCapability, Type: snapshotType, Data: data},
+	}
+	t.sequence++
+	health := healthOf(snap)
+	sum, err := digest(health)
+	if err != nil {
+		return nil, err
+	}
+	if t.full || sum != t.sum {
+		m.Health, t.sum = health, sum
+	}
+	var hash, text string
+	if t.u.o.Effective != nil {
+		hash, text = t.u.o.Effective()
+	}
+	if t.full || hash != t.config {
+		m.EffectiveConfig, t.config = effective(hash, text), hash
+	}
+	if t.full {
+		m.AgentDescription = describe(uid, t.u.o.Identity.Site(), t.u.o.Version)
+		m.CustomCapabilities = &protobufs.CustomCapabilities{Capabilities: []string{statusCapability}}
+		m.RemoteConfigStatus = &protobufs.RemoteConfigStatus{}
+	}
+	if time.Now().After(t.u.o.Identity.RenewAt()) {
+		if m.ConnectionSettingsRequest, err = certificateRequest(t.u.o.Identity); err != nil {
+			return nil, err
+		}
+	}
+	return m, nil
+}
+
+// digest is equal for equal health.
+func digest(h *protobufs.ComponentHealth) ([32]byte, error) {
+	raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(h)
+	if err != nil {
+		return [32]byte{}, fmt.Errorf("write the health tree: %w", err)
+	}
+	return sha256.Sum256(raw), nil
+}
+
+// take follows what the collector may ask of us: the heartbeat, and a
+// certificate for our own key.
+func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) {
+	offer := reply.GetConnectionSettings().GetOpamp()
+	if s := offer.GetHeartbeatIntervalSeconds(); s > 0 {
+		t.heartbeat = min(mostHeartbeat, max(leastHeartbeat, time.Duration(min(s, 1<<30))*time.Second))
+	}
+	cert := offer.GetCertificate().GetCert()
+	if len(cert) == 0 {
+		return
+	}
+	if err := t.u.o.Identity.SaveCertificate(cert); err != nil {
+		t.u.o.Log.ErrorContext(ctx, "the certificate was not renewed", "err", err)
+		return
+	}
+	t.u.http.renew()
+	t.u.o.Log.InfoContext(ctx, "the certificate was renewed", "until", t.u.o.Identity.Certificate().NotAfter)
+}
+
+// complaint is an error that the collector put into a message.
+func complaint(e *protobufs.ServerErrorResponse) *Trouble {
+	if e.GetType() == protobufs.ServerErrorResponseType_ServerErrorResponseType_Unavailable {
+		return &Trouble{Kind: Busy, Text: "the collector asks to come later",
+			After: min(maxAfter, time.Duration(min(e.GetRetryInfo().GetRetryAfterNanoseconds(), uint64(maxAfter))))}
+	}
+	return &Trouble{Kind: Refused, Text: "the collector refused: " + e.GetErrorMessage()}
+}
+
+// opamp is one exchange of the plain HTTP transport.
+func (t *transport) opamp(ctx context.Context, base string, m *protobufs.AgentToServer, head http.Header) (*protobufs.ServerToAgent, error) {
+	raw, err := proto.Marshal(m)
+	if err != nil {
+		return nil, fmt.Errorf("write a message: %w", err)
+	}
+	if head == nil {
+		head = http.Header{}
+	}
+	head.Set("Content-Type", opampType)
+	if uid, err := uuid.FromBytes(m.GetInstanceUid()); err == nil {
+		head.Set("OpAMP-Instance-UID", uid.String())
+	}
+	if raw, err = squeeze(head, raw); err != nil {
+		return nil, err
+	}
+	answer, err := t.post(ctx, base, opampPath, head, raw, opampType)
+	if err != nil {
+		return nil, err
+	}
+	var reply protobufs.ServerToAgent
+	if err := proto.Unmarshal(answer, &reply); err != nil {
+		return nil, &Trouble{Kind: Broken, Text: "the collector's answer cannot be read", Err: err}
+	}
+	return &reply, nil
+}

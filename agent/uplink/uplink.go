@@ -1,0 +1,152 @@
+// Package uplink is the gateway's end of the way to the centre: enrolment, the
+// control link (OpAMP over HTTPS POST) and the delivery of blocks. All go out
+// from here by one HTTP client, through a proxy where there is one, and nothing
+// ever comes in.
+//
+// The messages are those of opamp-go; its client is not used. Version 0.23.0
+// has no time limit on a request and no limit on the size of an answer, drops a
+// message that a status other than 429 or 503 answers, follows a server that
+// asks for the full state without end, cannot tell a login page from a fault of
+// the collector, and links its test library into the agent. None of this can be
+// mended from outside, and the plain HTTP transport is one message out and one
+// back. That both speak the same is shown by tests of the collector's control
+// package with opamp-go's own client and server.
+package uplink
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/identity"
+)
+
+// Options are what New needs. Identity, Version and Snapshot must be set.
+type Options struct {
+	Identity *identity.Identity // enrolled
+	Version  string
+	Snapshot func() block.Snapshot // how the gateway is now
+	// Effective gives the running config: its hash in hex, and its text with
+	// secrets taken out. Nil, or an empty hash: none runs.
+	Effective func() (hash, text string)
+	Queue     Queue         // blocks to deliver; nil: Deliver has nothing to do
+	Proxy     string        // http://HOST:PORT of a CONNECT proxy; empty: none
+	ExtraCA   []byte        // PEM; empty: the CA of the site pack only
+	Slowest   time.Duration // the longest pause between tries; 0: 60 s
+	Log       *slog.Logger  // nil: none
+}
+
+// Uplink is the way to one collector. Its methods are safe for concurrent use.
+type Uplink struct {
+	o       Options
+	http    *transport
+	control *pulse // wakes Control
+	deliver *pulse // wakes Deliver
+
+	mu     sync.Mutex // guards the following
+	status block.CollectorSnapshot
+	faults map[string]error // by loop; what is wrong now
+	url    int              // index into the identity's collectors
+}
+
+// New makes the way of an enrolled gateway to its collector. It opens no
+// connection.
+func New(o Options) (*Uplink, error) {
+	if o.Identity == nil || o.Snapshot == nil {
+		return nil, errors.New("uplink: no identity or no snapshot function was given")
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Slowest == 0 {
+		o.Slowest = time.Minute
+	}
+	tls, err := o.Identity.TLSConfig(o.ExtraCA)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newTransport(tls, o.Proxy)
+	if err != nil {
+		return nil, err
+	}
+	u := &Uplink{o: o, http: t, control: newPulse(), deliver: newPulse(), faults: map[string]error{}}
+	u.status.URL = o.Identity.Collector()[0]
+	return u, nil
+}
+
+// Wake says that something changed: a state, which the centre learns within a
+// second, or the queue, which has a new block. It never blocks.
+func (u *Uplink) Wake() {
+	u.control.wake()
+	u.deliver.wake()
+}
+
+// Status is the way to the centre as it is now.
+func (u *Uplink) Status() block.CollectorSnapshot {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	s := u.status
+	for _, loop := range []string{controlLoop, deliverLoop} {
+		if err := u.faults[loop]; err != nil {
+			s.Error = err.Error()
+			break
+		}
+	}
+	return s
+}
+
+// The two loops, as the log and the status call them.
+const (
+	controlLoop = "control"
+	deliverLoop = "delivery"
+)
+
+// succeeded notes an answer of the collector; the first after trouble is
+// logged, and brings the other loop out of its pause.
+func (u *Uplink) succeeded(ctx context.Context, loop string) {
+	u.mu.Lock()
+	had := u.faults[loop]
+	delete(u.faults, loop)
+	u.status.LastReceipt = time.Now().UTC()
+	other := len(u.faults) > 0
+	u.mu.Unlock()
+	if had != nil {
+		u.o.Log.InfoContext(ctx, "the collector answers again", "loop", loop)
+	}
+	if had != nil && other {
+		u.control.heal()
+		u.deliver.heal()
+	}
+}
+
+// failed notes trouble; it is logged when it is new, or of another kind. The
+// next try goes to the next collector of the list.
+func (u *Uplink) failed(ctx context.Context, loop string, err error) {
+	u.mu.Lock()
+	had := u.faults[loop]
+	u.faults[loop] = err
+	if urls := u.o.Identity.Collector(); kindOf(err) != Refused && len(urls) > 1 {
+		u.url = (u.url + 1) % len(urls)
+		u.status.URL = urls[u.url]
+	}
+	u.mu.Unlock()
+	if had == nil || kindOf(had) != kindOf(err) {
+		u.o.Log.WarnContext(ctx, "no answer from the collector, trying on", "loop", loop, "err", err)
+	}
+}
+
+// base is the URL of the collector that is tried now.
+func (u *Uplink) base() string {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.status.URL
+}
+
+func (u *Uplink) setWaiting(n int) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.status.Waiting = n
+}
