@@ -15,6 +15,7 @@ var (
 	ErrNotFound = errors.New("not found")
 	ErrUsed     = errors.New("token was used already")
 	ErrExpired  = errors.New("token has expired")
+	ErrOverlap  = errors.New("block lies across the edge of another")
 )
 
 // Store keeps sites, gateways, blocks and audit. All methods are safe for
@@ -33,10 +34,15 @@ type Store interface {
 	Gateways(ctx context.Context) ([]Gateway, error)
 	Gateway(ctx context.Context, name string) (Gateway, error)
 
-	// Ingest keeps blocks and returns the watermark: every block of (gateway,
-	// epoch) up to and with it is durable. A block that is there already
-	// changes nothing.
-	Ingest(ctx context.Context, gateway string, blocks []Packed, arrived time.Time) (Watermark, error)
+	// Ingest keeps blocks of one epoch, all or none, and says up to where the
+	// record is whole. A block that is there already changes nothing; one
+	// that stands for several that are there takes their place; one that
+	// lies across another's edge is refused with ErrOverlap.
+	Ingest(ctx context.Context, gateway string, blocks []Packed, arrived time.Time) (Ingested, error)
+	// Freed records that the gateway holds nothing of epoch below sequence
+	// any more. It has thrown away only what was acknowledged, so a store
+	// that lacks it (new, or back from an older copy) must not wait for it.
+	Freed(ctx context.Context, gateway string, epoch, sequence uint64) error
 	// Blocks gives a gateway's blocks that overlap [from, to), in order of
 	// their start.
 	Blocks(ctx context.Context, gateway string, from, to time.Time) iter.Seq2[*block.Block, error]
@@ -76,16 +82,27 @@ type Gateway struct {
 	LastSeen    time.Time // zero: never since enrolment
 }
 
-// Packed is a block as it came over the wire, with its name read from it.
+// Packed is a block as it came over the wire, with what the store must know of
+// it. Unpack makes it.
 type Packed struct {
-	Epoch, Sequence uint64
+	Epoch           uint64
+	First, Sequence uint64 // it stands for First to Sequence; equal unless thinned
+	Start, End      time.Time
 	Bytes           []byte
 }
 
-// Watermark answers for one epoch.
+// Watermark says that every block of Epoch up to and with Sequence is durable.
 type Watermark struct {
-	Epoch    uint64 `json:"epoch"`
-	Sequence uint64 `json:"sequence"` // 0: none yet
+	Epoch    uint64
+	Sequence uint64 // 0: none yet
+}
+
+// Ingested is what became of the blocks of one Ingest.
+type Ingested struct {
+	Watermark
+	New   int // kept now
+	Again int // were there already
+	Clash int // of Again: the same name with other content, the sign of a cloned disk
 }
 
 // Event is one act.

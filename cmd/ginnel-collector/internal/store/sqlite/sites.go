@@ -1,0 +1,178 @@
+package sqlite
+
+import (
+	"bytes"
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+)
+
+// AddSite records a site. An earlier token of it that was not spent is void.
+func (s *Store) AddSite(ctx context.Context, site store.Site) error {
+	networks, err := json.Marshal(site.Networks)
+	if err != nil {
+		return fmt.Errorf("add site %q: %w", site.ID, err)
+	}
+	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		if _, err := tx.ExecContext(ctx, `INSERT INTO site (id, name, postcode, gateway, networks, added)
+			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
+			name = excluded.name, postcode = excluded.postcode, gateway = excluded.gateway, networks = excluded.networks`,
+			site.ID, site.Name, site.Postcode, site.Gateway, string(networks), micros(site.Added)); err != nil {
+			return err
+		}
+		if _, err := tx.ExecContext(ctx, `DELETE FROM token WHERE site = ? AND spent IS NULL`, site.ID); err != nil {
+			return err
+		}
+		if site.TokenHash == [32]byte{} {
+			return nil
+		}
+		_, err := tx.ExecContext(ctx, `INSERT INTO token (hash, site, expires) VALUES (?, ?, ?)`,
+			site.TokenHash[:], site.ID, micros(site.TokenExpires))
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("add site %q: %w", site.ID, err)
+	}
+	return nil
+}
+
+const siteColumns = `SELECT s.id, s.name, s.postcode, s.gateway, s.networks, s.added, t.hash, coalesce(t.expires, 0)
+	FROM site s LEFT JOIN token t ON t.site = s.id AND t.spent IS NULL`
+
+func scanSite(row interface{ Scan(...any) error }) (store.Site, error) {
+	var (
+		site           store.Site
+		networks       string
+		added, expires int64
+		hash           []byte
+	)
+	if err := row.Scan(&site.ID, &site.Name, &site.Postcode, &site.Gateway, &networks, &added, &hash, &expires); err != nil {
+		return site, err
+	}
+	site.Added, site.TokenExpires = fromMicros(added), fromMicros(expires)
+	copy(site.TokenHash[:], hash)
+	return site, json.Unmarshal([]byte(networks), &site.Networks)
+}
+
+// Sites gives all sites in order of their id.
+func (s *Store) Sites(ctx context.Context) ([]store.Site, error) {
+	rows, err := s.read.QueryContext(ctx, siteColumns+` ORDER BY s.id`)
+	if err != nil {
+		return nil, fmt.Errorf("read sites: %w", err)
+	}
+	return collect(rows, "sites", scanSite)
+}
+
+// Site gives one site.
+func (s *Store) Site(ctx context.Context, id string) (store.Site, error) {
+	site, err := scanSite(s.read.QueryRowContext(ctx, siteColumns+` WHERE s.id = ?`, id))
+	if err != nil {
+		return store.Site{}, missing(err, "site", id)
+	}
+	return site, nil
+}
+
+// RedeemToken spends a token; see store.Store.
+func (s *Store) RedeemToken(ctx context.Context, hash [32]byte, uid string, publicKey []byte, now time.Time) (store.Gateway, error) {
+	var g store.Gateway
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		var (
+			expires int64
+			spent   sql.NullInt64
+			byUID   sql.NullString
+			byKey   []byte
+		)
+		err := tx.QueryRowContext(ctx, `SELECT t.expires, t.spent, t.uid, t.public_key, s.gateway, s.id
+			FROM token t JOIN site s ON s.id = t.site WHERE t.hash = ?`, hash[:]).
+			Scan(&expires, &spent, &byUID, &byKey, &g.Name, &g.Site)
+		switch {
+		case errors.Is(err, sql.ErrNoRows):
+			return store.ErrNotFound
+		case err != nil:
+			return err
+		case spent.Valid && (byUID.String != uid || !bytes.Equal(byKey, publicKey)):
+			return store.ErrUsed
+		case spent.Valid:
+			g, err = scanGateway(tx.QueryRowContext(ctx, gatewayColumns+` WHERE g.name = ?`, g.Name))
+			return err
+		case !now.Before(fromMicros(expires)):
+			return store.ErrExpired
+		}
+		g.InstanceUID, g.PublicKey, g.Enrolled = uid, bytes.Clone(publicKey), now.UTC().Truncate(time.Microsecond)
+		return spend(ctx, tx, hash, g)
+	})
+	if err != nil {
+		return store.Gateway{}, fmt.Errorf("redeem token: %w", err)
+	}
+	return g, nil
+}
+
+// spend marks the token and puts g in the place of the gateway of that name.
+func spend(ctx context.Context, tx *sql.Tx, hash [32]byte, g store.Gateway) error {
+	if _, err := tx.ExecContext(ctx, `UPDATE token SET spent = ?, uid = ?, public_key = ? WHERE hash = ?`,
+		micros(g.Enrolled), g.InstanceUID, g.PublicKey, hash[:]); err != nil {
+		return err
+	}
+	_, err := tx.ExecContext(ctx, `INSERT INTO gateway (name, site, uid, public_key, enrolled) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT (name) DO UPDATE SET
+		site = excluded.site, uid = excluded.uid, public_key = excluded.public_key, enrolled = excluded.enrolled`,
+		g.Name, g.Site, g.InstanceUID, g.PublicKey, micros(g.Enrolled))
+	if err != nil {
+		return err
+	}
+	// What was heard before came from another machine.
+	_, err = tx.ExecContext(ctx, `DELETE FROM seen WHERE gateway = ?`, g.Name)
+	return err
+}
+
+const gatewayColumns = `SELECT g.name, g.site, g.uid, g.public_key, g.enrolled, coalesce(n.at, 0)
+	FROM gateway g LEFT JOIN seen n ON n.gateway = g.name`
+
+func scanGateway(row interface{ Scan(...any) error }) (store.Gateway, error) {
+	var (
+		g              store.Gateway
+		enrolled, seen int64
+	)
+	err := row.Scan(&g.Name, &g.Site, &g.InstanceUID, &g.PublicKey, &enrolled, &seen)
+	g.Enrolled, g.LastSeen = fromMicros(enrolled), fromMicros(seen)
+	return g, err
+}
+
+// Gateways gives all enrolled gateways in order of their name.
+func (s *Store) Gateways(ctx context.Context) ([]store.Gateway, error) {
+	rows, err := s.read.QueryContext(ctx, gatewayColumns+` ORDER BY g.name`)
+	if err != nil {
+		return nil, fmt.Errorf("read gateways: %w", err)
+	}
+	return collect(rows, "gateways", scanGateway)
+}
+
+// Gateway gives one enrolled gateway.
+func (s *Store) Gateway(ctx context.Context, name string) (store.Gateway, error) {
+	g, err := scanGateway(s.read.QueryRowContext(ctx, gatewayColumns+` WHERE g.name = ?`, name))
+	if err != nil {
+		return store.Gateway{}, missing(err, "gateway", name)
+	}
+	return g, nil
+}
+
+func collect[T any](rows *sql.Rows, what string, scan func(interface{ Scan(...any) error }) (T, error)) ([]T, error) {
+	defer rows.Close()
+	var all []T
+	for rows.Next() {
+		v, err := scan(rows)
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", what, err)
+		}
+		all = append(all, v)
+	}
+	if err := rows.Err(); err != nil {
+		return nil, fmt.Errorf("read %s: %w", what, err)
+	}
+	return all, nil
+}

@@ -1,0 +1,156 @@
+package storetest
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+)
+
+func sites(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	_, err := s.Site(ctx, "avocet")
+	wantErr(t, err, store.ErrNotFound)
+	bittern, avocet := add(t, s, "bittern", 1), add(t, s, "avocet", 2)
+	all, err := s.Sites(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "sites", all, []store.Site{avocet, bittern})
+
+	avocet.Name, avocet.TokenHash, avocet.Networks = "Avocet House", [32]byte{3}, nil
+	if err := s.AddSite(ctx, avocet); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.Site(ctx, "avocet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "site added again", got, avocet)
+	_, err = s.RedeemToken(ctx, [32]byte{2}, "u", []byte("k"), T0)
+	wantErr(t, err, store.ErrNotFound) // the earlier token is void
+
+	other := bittern
+	other.ID = "curlew"
+	if err := s.AddSite(ctx, other); err == nil {
+		t.Error("a second site took the gateway of the first")
+	}
+}
+
+func tokens(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	site := add(t, s, "avocet", 1)
+	_, err := s.RedeemToken(ctx, [32]byte{9}, "u1", []byte("k1"), T0)
+	wantErr(t, err, store.ErrNotFound)
+	_, err = s.RedeemToken(ctx, site.TokenHash, "u1", []byte("k1"), site.TokenExpires)
+	wantErr(t, err, store.ErrExpired)
+	_, err = s.Gateway(ctx, "avocet-1")
+	wantErr(t, err, store.ErrNotFound)
+
+	want := store.Gateway{Name: "avocet-1", Site: "avocet", InstanceUID: "u1", PublicKey: []byte("k1"), Enrolled: T0}
+	for _, at := range []time.Time{T0, site.TokenExpires.Add(time.Hour)} { // a lost answer, found late
+		got, err := s.RedeemToken(ctx, site.TokenHash, "u1", []byte("k1"), at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "gateway", got, want)
+	}
+	for _, other := range [][2]string{{"u2", "k1"}, {"u1", "k2"}} {
+		_, err = s.RedeemToken(ctx, site.TokenHash, other[0], []byte(other[1]), T0)
+		wantErr(t, err, store.ErrUsed)
+	}
+	if got, _ := s.Site(ctx, "avocet"); got.TokenHash != [32]byte{} {
+		t.Error("a spent token is still shown with its site")
+	}
+
+	// A second machine of the same name, by a new token, takes the first one's place.
+	if err := s.SaveSnapshot(ctx, "avocet-1", block.Snapshot{}, T0); err != nil {
+		t.Fatal(err)
+	}
+	site = add(t, s, "avocet", 2)
+	if _, err := s.RedeemToken(ctx, site.TokenHash, "u2", []byte("k2"), T0.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	want.InstanceUID, want.PublicKey, want.Enrolled = "u2", []byte("k2"), T0.Add(time.Hour)
+	all, err := s.Gateways(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "gateways", all, []store.Gateway{want})
+}
+
+func snapshots(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	site := add(t, s, "avocet", 1)
+	if _, err := s.RedeemToken(ctx, site.TokenHash, "u", []byte("k"), T0); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := s.Snapshot(ctx, "avocet-1")
+	wantErr(t, err, store.ErrNotFound)
+	half := 0.0112
+	snap := block.Snapshot{Gateway: "avocet-1", State: checks.Up, Since: T0,
+		Tunnels: []block.TunnelSnapshot{{Network: "kestrel", Figures: block.Figures{RTTp50: &half}}}}
+	older := snap
+	older.State = checks.Down
+	for _, one := range []struct {
+		snap block.Snapshot
+		at   time.Duration
+	}{{snap, time.Minute}, {older, time.Second}} {
+		if err := s.SaveSnapshot(ctx, "avocet-1", one.snap, T0.Add(one.at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, arrived, err := s.Snapshot(ctx, "avocet-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "the newest snapshot", got, snap)
+	wantSame(t, "its arrival", arrived, T0.Add(time.Minute))
+	g, err := s.Gateway(ctx, "avocet-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "last seen", g.LastSeen, T0.Add(time.Minute))
+	ingest(t, s, Pack(t, Block("avocet-1", 1, 1))) // an hour after T0
+	g, _ = s.Gateway(ctx, "avocet-1")
+	wantSame(t, "last seen with blocks", g.LastSeen, T0.Add(time.Hour))
+}
+
+func reports(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	_, err := s.Report(ctx, "avocet", "2026-10")
+	wantErr(t, err, store.ErrNotFound)
+	for _, body := range []string{`{"v":1}`, `{"v":2}`} {
+		if err := s.SaveReport(ctx, "avocet", "2026-10", []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Report(ctx, "avocet", "2026-10")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "report", string(got), `{"v":2}`)
+	_, err = s.Report(ctx, "avocet", "2026-09")
+	wantErr(t, err, store.ErrNotFound)
+}
+
+func audit(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	first := store.Event{At: T0, Actor: "ops", Act: "site add", Object: "avocet", Detail: "x"}
+	second := store.Event{At: T0.Add(time.Second), Actor: "-", Act: "enrol refused", Object: "avocet-1"}
+	for _, e := range []store.Event{first, second} {
+		if err := s.Audit(ctx, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, err := s.Events(ctx, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "events", got, []store.Event{second, first})
+	if got, _ = s.Events(ctx, 1); len(got) != 1 {
+		t.Errorf("%d events, want 1", len(got))
+	}
+}
