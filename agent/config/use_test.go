@@ -116,6 +116,16 @@ func TestCheckSpecs(t *testing.T) {
 	}
 }
 
+// TestCheckSource binds the first address of each family only.
+func TestCheckSource(t *testing.T) {
+	c := load(t, "avocet-1")
+	c.Networks[0].Address = prefixes("100.64.0.7/32", "100.64.0.8/32", "2001:db8:64::7/128", "2001:db8:64::8/128")
+	got := fmt.Sprint(c.CheckSpecs()[0].Target.Source)
+	if got != "[100.64.0.7 2001:db8:64::7]" {
+		t.Errorf("got %s", got)
+	}
+}
+
 func TestCheckKinds(t *testing.T) {
 	c, err := Parse("desired.toml", []byte(`gateway = "avocet-1"
 [[check]]
