@@ -1,0 +1,56 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+)
+
+// Names under which this program starts itself again.
+const (
+	boxInit   = "box-init"   // BIN OUT SETUP: the first process of the box
+	boxCounty = "box-county" // SETUP: the county in it
+)
+
+// runInside is the program when it was started by itself; false when it was
+// not.
+func runInside(args []string) (int, bool) {
+	switch {
+	case len(args) == 4 && args[0] == boxInit:
+		files := []*os.File{os.NewFile(pageFD, "page"), os.NewFile(controlFD, "control")}
+		return netns.Init(args[1], args[2], []string{boxCounty, args[3]}, files), true
+	case len(args) == 2 && args[0] == boxCounty:
+		return runCounty(args[1]), true
+	}
+	return 0, false
+}
+
+func runCounty(text string) int {
+	var s setup
+	if err := json.Unmarshal([]byte(text), &s); err != nil {
+		fmt.Fprintln(os.Stderr, "ginnel-lab: reading the set-up:", err)
+		return 1
+	}
+	// What is started here must not hold the listeners.
+	syscall.CloseOnExec(pageFD)
+	syscall.CloseOnExec(controlFD)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var err error
+	switch s.Do {
+	case "up":
+		err = runUp(ctx, s)
+	case "scenario":
+		err = runScenarios(ctx, s)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ginnel-lab: error:", err)
+		return 1
+	}
+	return 0
+}

@@ -1,0 +1,137 @@
+package county
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+)
+
+// Agent is the agent of a gateway or hub.
+type Agent struct {
+	*program
+	Name string // of the gateway, "avocet-1"
+	Node *netns.Node
+}
+
+func (c *County) agent(name string, n *netns.Node) *Agent {
+	return &Agent{program: c.program(n), Name: name, Node: n}
+}
+
+// hostConfig is every lab node's ginnel.toml: the same back end on every
+// machine that the lab runs on.
+const hostConfig = "backend = \"userspace\"\n"
+
+// Key makes the private key of a network on first use and returns the public
+// half.
+func (a *Agent) Key(ctx context.Context, network string) (string, error) {
+	out, err := a.Node.Run(ctx, "ginnel", "key", network)
+	if err != nil {
+		return "", err
+	}
+	key := strings.TrimSpace(out)
+	if len(key) != 44 {
+		return "", fmt.Errorf("%s: ginnel key %s printed %q, not a key", a.Name, network, key)
+	}
+	return key, nil
+}
+
+// Configure writes its files.
+func (a *Agent) Configure(desired string) error {
+	if err := a.Node.WriteFile("/etc/ginnel/ginnel.toml", hostConfig, 0o644); err != nil {
+		return err
+	}
+	return a.Node.WriteFile("/etc/ginnel/desired.toml", desired, 0o644)
+}
+
+// StartAgent starts `ginnel run` and returns at once.
+func (a *Agent) StartAgent() error { return a.start("ginnel", "run") }
+
+// StopAgent ends the agent as a service manager would.
+func (a *Agent) StopAgent(ctx context.Context) error { return a.signal(ctx, syscall.SIGTERM, true) }
+
+// Kill9Agent ends the agent as nothing should.
+func (a *Agent) Kill9Agent(ctx context.Context) error { return a.signal(ctx, syscall.SIGKILL, true) }
+
+// Status is what `ginnel status --json` says. The command's exit codes 1 and 2
+// are answers too.
+func (a *Agent) Status(ctx context.Context) (block.Snapshot, error) {
+	var s block.Snapshot
+	out, err := a.Node.Run(ctx, "ginnel", "status", "--json")
+	if f, ok := errors.AsType[*netns.Failure](err); err != nil && (!ok || (f.Code != 1 && f.Code != 2) || out == "") {
+		return s, err
+	}
+	if err := json.Unmarshal([]byte(out), &s); err != nil {
+		return s, fmt.Errorf("%s: ginnel status --json: %w", a.Name, err)
+	}
+	return s, nil
+}
+
+// Await polls the status until it is as wanted, and returns how long that took.
+func (a *Agent) Await(ctx context.Context, want func(block.Snapshot) bool) (time.Duration, block.Snapshot, error) {
+	var last block.Snapshot
+	took, err := poll(ctx, 100*time.Millisecond, func() (bool, error) {
+		if gone, err := a.ended(); gone {
+			return false, fmt.Errorf("%s: the agent ended (%v):\n%s", a.Name, err, a.Log(5))
+		}
+		s, err := a.Status(ctx)
+		if err != nil {
+			return false, err
+		}
+		last = s
+		if !want(s) {
+			return false, fmt.Errorf("%s is %s: %s", a.Name, s.State, Blame(s))
+		}
+		return true, nil
+	})
+	return took, last, err
+}
+
+// AllUp wants everything up.
+func AllUp(s block.Snapshot) bool { return s.State == checks.Up }
+
+// Blame says what is not up, in one line.
+func Blame(s block.Snapshot) string {
+	if s.Headline != "" {
+		return strings.TrimSpace(s.Headline + " " + s.Code)
+	}
+	var not []string
+	for _, t := range s.Tunnels {
+		if t.State != checks.Up {
+			not = append(not, fmt.Sprintf("tunnel %s/%s %s %s", t.Network, t.Hub, t.State, t.Reason))
+		}
+	}
+	for _, k := range s.Checks {
+		if k.State != checks.Up {
+			not = append(not, fmt.Sprintf("check %s %s %s", k.Name, k.State, k.Detail))
+		}
+	}
+	return strings.TrimSpace(strings.Join(not, "; "))
+}
+
+// Tunnel is a network's tunnel in a snapshot; false when there is none.
+func Tunnel(s block.Snapshot, network string) (block.TunnelSnapshot, bool) {
+	for _, t := range s.Tunnels {
+		if t.Network == network {
+			return t, true
+		}
+	}
+	return block.TunnelSnapshot{}, false
+}
+
+// Check is a check by name in a snapshot; false when there is none.
+func Check(s block.Snapshot, name string) (block.CheckSnapshot, bool) {
+	for _, k := range s.Checks {
+		if k.Name == name {
+			return k, true
+		}
+	}
+	return block.CheckSnapshot{}, false
+}

@@ -1,0 +1,297 @@
+package county
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"path/filepath"
+	"strings"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/wan"
+)
+
+// County is a county that stands: nodes, lines and services. Its programs run
+// after Up.
+type County struct {
+	Plan      Plan
+	Sites     []*Site
+	Hubs      []*Hub
+	Collector *Collector
+	Internet  *netns.Node
+
+	provider *netns.Node // routes among all lines
+	nodes    map[string]*netns.Node
+	lines    map[string]*wan.Link
+	logs     string // folder
+	services serviceSet
+}
+
+// Site is a site: its gateway, and a host on its LAN.
+type Site struct {
+	SitePlan
+	*Agent
+	LAN  *netns.Node
+	Line *wan.Link
+}
+
+// Hub is a hub, with a host of each network behind it.
+type Hub struct {
+	HubPlan
+	*Agent
+	Line *wan.Link
+}
+
+// Build makes the nodes, cables, lines, routes and services of a plan. Logs of
+// its programs go to the folder logs. It must be called inside a box.
+func Build(ctx context.Context, p Plan, logs string) (*County, error) {
+	c := &County{Plan: p, logs: logs, nodes: map[string]*netns.Node{}, lines: map[string]*wan.Link{}}
+	var err error
+	if c.provider, err = c.node("provider"); err != nil {
+		return nil, err
+	}
+	if err := c.provider.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
+		return nil, err
+	}
+	steps := []func() error{c.buildInternet, c.buildCollector}
+	for _, h := range p.Hubs {
+		steps = append(steps, func() error { return c.buildHub(h) })
+	}
+	for _, s := range p.Sites {
+		steps = append(steps, func() error { return c.buildSite(s) })
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			c.Close()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// Close ends services and lines. Nodes end with the box.
+func (c *County) Close() {
+	c.services.close()
+	for _, l := range c.lines {
+		l.Close()
+	}
+}
+
+func (c *County) node(name string) (*netns.Node, error) {
+	n, err := netns.New(name, c.hosts(name), InternetAddress.String())
+	if err != nil {
+		return nil, err
+	}
+	// The lab speaks IPv4. Without this the captures are full of neighbour
+	// discovery. Where the kernel has no IPv6 at all there is nothing to do.
+	_ = n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	c.nodes[name] = n
+	return n, nil
+}
+
+// hosts is a node's /etc/hosts.
+func (c *County) hosts(self string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "127.0.0.1\tlocalhost %s\n", self)
+	fmt.Fprintf(&b, "%s\tcollector.example.net\n", CollectorAddress)
+	fmt.Fprintf(&b, "%s\tinternet.example.net\n", InternetAddress)
+	for _, h := range c.Plan.Hubs {
+		fmt.Fprintf(&b, "%s\t%s.example.net\n", h.Address, h.Name)
+	}
+	return b.String()
+}
+
+// line joins a node to the provider by a line of its own, a /31 (RFC 3021),
+// with the default route through it.
+func (c *County) line(n *netns.Node, name string, at netip.Addr, what wan.Line) (*wan.Link, error) {
+	near := netns.End{Node: n, Link: "eth0", Addr: netip.PrefixFrom(at, 31)}
+	far := netns.End{Node: c.provider, Link: "isp-" + name, Addr: netip.PrefixFrom(partner(at), 31)}
+	nearPort, err := near.Tap()
+	if err != nil {
+		return nil, err
+	}
+	farPort, err := far.Tap()
+	if err != nil {
+		return nil, err
+	}
+	l := wan.Join(name, nearPort, farPort)
+	l.Set(what)
+	c.lines[name] = l
+	if err := near.Neighbour(far); err != nil {
+		return nil, err
+	}
+	if err := far.Neighbour(near); err != nil {
+		return nil, err
+	}
+	return l, n.Route(netip.Prefix{}, far.Addr.Addr())
+}
+
+// partner is the other address of a /31.
+func partner(a netip.Addr) netip.Addr {
+	b := a.As4()
+	b[3] ^= 1
+	return netip.AddrFrom4(b)
+}
+
+func (c *County) buildInternet() (err error) {
+	if c.Internet, err = c.node("internet"); err != nil {
+		return err
+	}
+	if _, err = c.line(c.Internet, "internet", InternetAddress, wan.Line{}); err != nil {
+		return err
+	}
+	return c.services.start(c.Internet, InternetAddress)
+}
+
+func (c *County) buildCollector() error {
+	n, err := c.node("collector")
+	if err != nil {
+		return err
+	}
+	l, err := c.line(n, "collector", CollectorAddress, wan.Line{})
+	c.Collector = &Collector{Node: n, Line: l, program: c.program(n)}
+	return err
+}
+
+func (c *County) buildHub(p HubPlan) error {
+	n, err := c.node(p.Name)
+	if err != nil {
+		return err
+	}
+	h := &Hub{HubPlan: p, Agent: c.agent(p.Name, n)}
+	if h.Line, err = c.line(n, p.Name, p.Address, wan.Line{Delay: p.Delay}); err != nil {
+		return err
+	}
+	c.Hubs = append(c.Hubs, h)
+	for i, network := range c.Plan.Networks {
+		if err := c.buildService(h, network, i+1); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// buildService puts the host of one network behind a hub, on the hub's link
+// eth<number>.
+func (c *County) buildService(h *Hub, network NetworkPlan, number int) error {
+	host, err := c.node(h.HubPlan.Name + "-" + network.Name)
+	if err != nil {
+		return err
+	}
+	bits := network.Services.Bits()
+	router := network.Services.Addr().Next()
+	err = netns.Cable(
+		netns.End{Node: h.Node, Link: fmt.Sprintf("eth%d", number), Addr: netip.PrefixFrom(router, bits)},
+		netns.End{Node: host, Link: "eth0", Addr: netip.PrefixFrom(network.Service, bits)})
+	if err != nil {
+		return err
+	}
+	if err := host.Route(netip.Prefix{}, router); err != nil {
+		return err
+	}
+	return c.services.start(host, network.Service)
+}
+
+// buildSite puts the gateway in line: it is the LAN's router, and forwarded
+// before Ginnel came. The provider routes the LAN back, so no NAT is needed.
+func (c *County) buildSite(p SitePlan) error {
+	gateway, err := c.node(p.Name)
+	if err != nil {
+		return err
+	}
+	if err := gateway.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
+		return err
+	}
+	host, err := c.node(p.Name + "-lan")
+	if err != nil {
+		return err
+	}
+	s := &Site{SitePlan: p, Agent: c.agent(p.Gateway(), gateway), LAN: host}
+	if s.Line, err = c.line(gateway, p.Name, p.WAN(), wan.Line{Delay: p.Delay}); err != nil {
+		return err
+	}
+	if err := c.provider.Route(p.LAN, p.WAN()); err != nil {
+		return err
+	}
+	err = netns.Cable(
+		netns.End{Node: gateway, Link: "eth1", Addr: netip.PrefixFrom(p.Router(), p.LAN.Bits())},
+		netns.End{Node: host, Link: "eth0", Addr: netip.PrefixFrom(p.Host(), p.LAN.Bits())})
+	if err != nil {
+		return err
+	}
+	c.Sites = append(c.Sites, s)
+	return host.Route(netip.Prefix{}, p.Router())
+}
+
+// Node finds a node by its name; "avocet-1" is "avocet".
+func (c *County) Node(name string) (*netns.Node, error) {
+	if n, ok := c.nodes[strings.TrimSuffix(name, "-1")]; ok {
+		return n, nil
+	}
+	return nil, fmt.Errorf("no node %q; there are %s", name, strings.Join(sortedKeys(c.nodes), " "))
+}
+
+// Line finds a line by the name of its place.
+func (c *County) Line(name string) (*wan.Link, error) {
+	if l, ok := c.lines[strings.TrimSuffix(name, "-1")]; ok {
+		return l, nil
+	}
+	return nil, fmt.Errorf("no line to %q; there are %s", name, strings.Join(sortedKeys(c.lines), " "))
+}
+
+// Site finds a site that must be there; scenarios know their plan.
+func (c *County) Site(name string) *Site {
+	for _, s := range c.Sites {
+		if s.SitePlan.Name == name {
+			return s
+		}
+	}
+	panic("no site " + name + " in this county")
+}
+
+// Hub is Site for hubs.
+func (c *County) Hub(name string) *Hub {
+	for _, h := range c.Hubs {
+		if h.HubPlan.Name == name {
+			return h
+		}
+	}
+	panic("no hub " + name + " in this county")
+}
+
+// Cut cuts the line of a place; Heal gives it back what the plan says.
+func (c *County) Cut(name string) error {
+	return c.change(name, func(l *wan.Line) { l.Cut = true })
+}
+
+// Heal undoes Cut, and any loss and added delay.
+func (c *County) Heal(name string) error {
+	var delay wan.Line
+	for _, s := range c.Plan.Sites {
+		if s.Name == name {
+			delay.Delay = s.Delay
+		}
+	}
+	for _, h := range c.Plan.Hubs {
+		if h.Name == name {
+			delay.Delay = h.Delay
+		}
+	}
+	return c.change(name, func(l *wan.Line) { *l = delay })
+}
+
+// Impair changes what a line does.
+func (c *County) Impair(name string, f func(*wan.Line)) error { return c.change(name, f) }
+
+func (c *County) change(name string, f func(*wan.Line)) error {
+	l, err := c.Line(name)
+	if err != nil {
+		return err
+	}
+	line := l.Line()
+	f(&line)
+	l.Set(line)
+	return nil
+}
+
+func (c *County) logFile(name string) string { return filepath.Join(c.logs, name+".log") }

@@ -1,0 +1,73 @@
+package county
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"syscall"
+	"time"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/wan"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+)
+
+// pages is where the collector's pages and API are, on its own loopback.
+const pages = "127.0.0.1:8480"
+
+// Collector is the collector, and the operator's desk beside it.
+type Collector struct {
+	*program
+	Node *netns.Node
+	Line *wan.Link
+}
+
+// StartCollector starts `ginnel-collector serve` and returns at once.
+func (c *Collector) StartCollector() error {
+	return c.start("ginnel-collector", "serve",
+		"--data", "/var/lib/ginnel/collector",
+		"--gateways", CollectorAddress.String()+":443",
+		"--url", "https://collector.example.net",
+		"--pages", pages)
+}
+
+// StopCollector ends it as a service manager would.
+func (c *Collector) StopCollector(ctx context.Context) error {
+	return c.signal(ctx, syscall.SIGTERM, true)
+}
+
+// DialPages connects to its pages.
+func (c *Collector) DialPages(ctx context.Context) (net.Conn, error) {
+	return c.Node.Dial(ctx, "tcp", pages)
+}
+
+// HTTP is a client that speaks from the collector's own loopback.
+func (c *Collector) HTTP() *http.Client {
+	return &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true, // it is restarted under us
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return c.DialPages(ctx)
+		},
+	}}
+}
+
+// API is the collector's API.
+func (c *Collector) API() (*centre.Client, error) {
+	return centre.NewClient("http://"+pages, c.HTTP())
+}
+
+// AwaitCollector waits until the API answers.
+func (c *Collector) AwaitCollector(ctx context.Context) error {
+	api, err := c.API()
+	if err != nil {
+		return err
+	}
+	_, err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		if gone, err := c.ended(); gone {
+			return false, &Ended{Program: "ginnel-collector", Err: err, Log: c.Log(5)}
+		}
+		_, err := api.Health(ctx)
+		return err == nil, err
+	})
+	return err
+}

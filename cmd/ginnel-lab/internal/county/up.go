@@ -1,0 +1,224 @@
+package county
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Ended is a program that ended although nobody asked it to.
+type Ended struct {
+	Program string
+	Err     error
+	Log     string // its last lines
+}
+
+func (e *Ended) Error() string {
+	return fmt.Sprintf("%s ended (%v); its last lines:\n%s", e.Program, e.Err, e.Log)
+}
+
+// StepError says where the bring-up failed.
+type StepError struct {
+	Place string // site, hub or "collector"
+	Step  string
+	Err   error
+}
+
+func (e *StepError) Error() string { return fmt.Sprintf("%s failed at %s: %v", e.Place, e.Step, e.Err) }
+func (e *StepError) Unwrap() error { return e.Err }
+
+// Up starts every program in order and enrols every gateway: collector, keys,
+// configs, hubs, sites. It does not wait for tunnels; AwaitAllUp does. Its
+// error is a *StepError.
+func (c *County) Up(ctx context.Context) error {
+	if err := c.Collector.StartCollector(); err != nil {
+		return &StepError{"collector", "start", err}
+	}
+	if err := c.configureAll(ctx); err != nil {
+		return err
+	}
+	for _, h := range c.Hubs {
+		if err := h.StartAgent(); err != nil {
+			return &StepError{h.Name(), "start", err}
+		}
+	}
+	if err := c.Collector.AwaitCollector(ctx); err != nil {
+		return &StepError{"collector", "start", err}
+	}
+	return c.each(func(s *Site) error {
+		if err := s.StartAgent(); err != nil {
+			return &StepError{s.Name(), "start", err}
+		}
+		if err := c.Enrol(ctx, s); err != nil {
+			return &StepError{s.Name(), "enrolment", err}
+		}
+		return nil
+	})
+}
+
+// Name is the hub's name.
+func (h *Hub) Name() string { return h.HubPlan.Name }
+
+// Name is the site's name.
+func (s *Site) Name() string { return s.SitePlan.Name }
+
+// configureAll makes every key and writes every config.
+func (c *County) configureAll(ctx context.Context) error {
+	keys, mu := map[string]string{}, sync.Mutex{}
+	make1 := func(place string, a *Agent, network string) error {
+		key, err := a.Key(ctx, network)
+		if err != nil {
+			return &StepError{place, "ginnel key " + network, err}
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		keys[keyOf(a.Name, network)] = key
+		return nil
+	}
+	for _, h := range c.Hubs {
+		for _, n := range c.Plan.Networks {
+			if err := make1(h.Name(), h.Agent, n.Name); err != nil {
+				return err
+			}
+		}
+	}
+	err := c.each(func(s *Site) error {
+		for _, j := range s.Joins {
+			if err := make1(s.Name(), s.Agent, j.Network); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, h := range c.Hubs {
+		text, err := c.Plan.hubText(h.HubPlan, keys)
+		if err == nil {
+			err = h.Configure(text)
+		}
+		if err != nil {
+			return &StepError{h.Name(), "config", err}
+		}
+	}
+	return c.each(func(s *Site) error {
+		text, err := c.Plan.siteText(s.SitePlan, keys)
+		if err == nil {
+			err = s.Configure(text)
+		}
+		if err != nil {
+			return &StepError{s.Name(), "config", err}
+		}
+		return nil
+	})
+}
+
+// each does f for all sites at once and returns the first error in their
+// order.
+func (c *County) each(f func(*Site) error) error {
+	errs := make([]error, len(c.Sites))
+	var wg sync.WaitGroup
+	for i, s := range c.Sites {
+		wg.Go(func() { errs[i] = f(s) })
+	}
+	wg.Wait()
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// AwaitAllUp waits until every site says that all is up, and the collector
+// says so of every site.
+func (c *County) AwaitAllUp(ctx context.Context) error {
+	err := c.each(func(s *Site) error {
+		if _, _, err := s.Await(ctx, AllUp); err != nil {
+			return &StepError{s.Name(), "tunnels and checks", err}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return c.awaitCentre(ctx)
+}
+
+func (c *County) awaitCentre(ctx context.Context) error {
+	api, err := c.Collector.API()
+	if err != nil {
+		return err
+	}
+	slow := "collector"
+	_, err = poll(ctx, 200*time.Millisecond, func() (bool, error) {
+		sites, err := api.Sites(ctx)
+		if err != nil {
+			return false, err
+		}
+		if len(sites) < len(c.Sites) {
+			return false, fmt.Errorf("it knows %d of %d sites", len(sites), len(c.Sites))
+		}
+		for _, s := range sites {
+			if s.State != "up" {
+				slow = s.ID
+				return false, fmt.Errorf("the collector says %s: %s", s.State, s.Headline)
+			}
+		}
+		return true, nil
+	})
+	if err != nil {
+		return &StepError{slow, "arrival at the collector", err}
+	}
+	return nil
+}
+
+// packPath is where the site pack is laid down on a gateway.
+const packPath = "/run/site.pack"
+
+// Enrol has the desk make a site pack, carries it to the gateway and enrols.
+func (c *County) Enrol(ctx context.Context, s *Site) error {
+	pack, err := c.MakePack(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := s.Node.WriteFile(packPath, pack, 0o600); err != nil {
+		return err
+	}
+	if err := s.awaitSocket(ctx); err != nil {
+		return err
+	}
+	_, err = s.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
+	return err
+}
+
+// MakePack runs `ginnelctl site add` at the desk and returns the pack.
+func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
+	file := "/run/" + s.Name() + ".pack"
+	var networks []string
+	for _, j := range s.Joins {
+		networks = append(networks, j.Network)
+	}
+	_, err := c.Collector.Node.Run(ctx, "ginnelctl", "site", "add", s.Name(),
+		"--collector", "http://"+pages, "--name", s.Title, "--postcode", s.Postcode,
+		"--gateway", s.Gateway(), "--networks", strings.Join(networks, ","), "--out", file)
+	if err != nil {
+		return "", err
+	}
+	return c.Collector.Node.ReadFile(file)
+}
+
+// awaitSocket waits until the agent answers its commands.
+func (s *Site) awaitSocket(ctx context.Context) error {
+	_, err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		if gone, err := s.ended(); gone {
+			return false, &Ended{Program: "ginnel run", Err: err, Log: s.Log(5)}
+		}
+		_, err := s.Status(ctx)
+		return err == nil, err
+	})
+	return err
+}

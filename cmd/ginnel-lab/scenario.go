@@ -1,0 +1,203 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// scenario is one story about a county, with figures.
+type scenario struct {
+	name  string
+	about string
+	run   func(ctx context.Context, s *stage) error
+}
+
+// stage is where a scenario plays: which form, and where its rows go.
+type stage struct {
+	name  string
+	short bool
+	rows  []result
+}
+
+// result is a row of the table that `make scenarios` prints, and of
+// scenarios.json.
+type result struct {
+	Name   string   `json:"name"`
+	Value  float64  `json:"value"`
+	Unit   string   `json:"unit"`
+	Beside *float64 `json:"beside"` // what it is compared with
+	Ratio  *float64 `json:"ratio"`
+	Aim    string   `json:"aim"`
+	Met    bool     `json:"met"`
+	Form   string   `json:"form"` // "full" or "short"
+	Detail string   `json:"detail"`
+}
+
+// form is the word for it in a row.
+func (s *stage) form() string {
+	if s.short {
+		return "short"
+	}
+	return "full"
+}
+
+// pick chooses a figure by form.
+func pick[T any](s *stage, full, short T) T {
+	if s.short {
+		return short
+	}
+	return full
+}
+
+// row adds one result and prints it.
+func (s *stage) row(r result) {
+	r.Name, r.Form = s.name+": "+r.Name, s.form()
+	s.rows = append(s.rows, r)
+	met := "met"
+	if !r.Met {
+		met = "NOT MET"
+	}
+	fmt.Printf("%-52s %10.6g %-8s aim %-8s %-7s %s\n", r.Name, r.Value, r.Unit, r.Aim, met, r.Form)
+	if r.Detail != "" {
+		fmt.Printf("    %s\n", strings.ReplaceAll(r.Detail, "\n", "\n    "))
+	}
+}
+
+// zero adds a row whose value should be 0.
+func (s *stage) zero(name string, value int, unit, detail string) {
+	s.row(result{Name: name, Value: float64(value), Unit: unit, Aim: "0", Met: value == 0, Detail: detail})
+}
+
+// holds adds a row that is true or not.
+func (s *stage) holds(name string, ok bool, detail string) {
+	value := 0.0
+	if ok {
+		value = 1
+	}
+	s.row(result{Name: name, Value: value, Unit: "true", Aim: "1", Met: ok, Detail: detail})
+}
+
+func scenarioCommand() cli.Command {
+	var names []string
+	for _, s := range scenarios {
+		names = append(names, fmt.Sprintf("  %-12s %s", s.name, s.about))
+	}
+	return cli.Command{
+		Name: "scenario", Args: "[--short] NAME…|all",
+		Short: "play scenarios, each in a county of its own",
+		Long:  strings.Join(names, "\n"),
+		Run: func(ctx context.Context, io cli.IO, args []string) error {
+			fs := cli.Flags()
+			short := fs.Bool("short", false, "")
+			words, err := cli.Parse(fs, args, 0, 100)
+			if err != nil {
+				return err
+			}
+			if len(words) == 0 {
+				fmt.Fprintln(io.Out, strings.Join(names, "\n"))
+				return nil
+			}
+			out, err := outFolder()
+			if err != nil {
+				return err
+			}
+			return playAll(ctx, io, setup{Do: "scenario", Short: *short, Out: out}, words)
+		},
+	}
+}
+
+// playAll plays each scenario in a box of its own, and goes on after a failure.
+func playAll(ctx context.Context, io cli.IO, s setup, names []string) error {
+	if slices.Equal(names, []string{"all"}) {
+		names = nil
+		for _, sc := range scenarios {
+			names = append(names, sc.name)
+		}
+	}
+	var failed []string
+	for _, name := range names {
+		if !slices.ContainsFunc(scenarios, func(sc scenario) bool { return sc.name == name }) {
+			return cli.Usagef("no scenario %q", name)
+		}
+		s.Args = []string{name}
+		err := enter(ctx, s, nil, nil)
+		if exit := (*cli.Exit)(nil); err != nil && !errors.As(err, &exit) {
+			return err
+		}
+		if err != nil {
+			failed = append(failed, name)
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+	}
+	if len(failed) > 0 {
+		return fmt.Errorf("not met: %s", strings.Join(failed, " "))
+	}
+	return nil
+}
+
+// runScenarios is `scenario` inside the box.
+func runScenarios(ctx context.Context, set setup) error {
+	i := slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == set.Args[0] })
+	s := &stage{name: set.Args[0], short: set.Short}
+	err := scenarios[i].run(ctx, s)
+	if err == nil && len(s.rows) == 0 {
+		err = errors.New("it measured nothing")
+	}
+	if err != nil {
+		err = fmt.Errorf("%s: %w", s.name, err)
+		s.row(result{Name: "ran to its end", Unit: "true", Aim: "1", Detail: err.Error()})
+	}
+	if werr := s.keep(filepath.Join(netns.Out, "scenarios.json")); werr != nil {
+		return errors.Join(err, werr)
+	}
+	if err == nil && slices.ContainsFunc(s.rows, func(r result) bool { return !r.Met }) {
+		err = fmt.Errorf("%s: not every aim was met; logs: %s", s.name, filepath.Join(set.Out, "scenario-"+s.name))
+	}
+	return err
+}
+
+// keep puts the rows into the file, in place of older ones of this scenario
+// and form.
+func (s *stage) keep(path string) error {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX); err != nil {
+		return fmt.Errorf("locking %s: %w", path, err)
+	}
+	var all []result
+	if st, err := f.Stat(); err != nil {
+		return err
+	} else if st.Size() > 0 {
+		if err := json.NewDecoder(f).Decode(&all); err != nil {
+			return fmt.Errorf("reading %s: %w", path, err)
+		}
+	}
+	all = slices.DeleteFunc(all, func(r result) bool {
+		return strings.HasPrefix(r.Name, s.name+": ") && r.Form == s.form()
+	})
+	text, err := json.MarshalIndent(append(all, s.rows...), "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	_, err = f.WriteAt(append(text, '\n'), 0)
+	return err
+}
