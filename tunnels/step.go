@@ -35,7 +35,7 @@ type Kind string
 const (
 	DeviceKind  Kind = "device"  // Add: create with MTU, key and port, then set up; Change: set up; Remove
 	KeyKind     Kind = "key"     // Change of a device's private key
-	PortKind    Kind = "port"    // Change of a device's listen port
+	PortKind    Kind = "port"    // Change of a device's listen port; 0: another one
 	MTUKind     Kind = "mtu"     //
 	AddressKind Kind = "address" //
 	PeerKind    Kind = "peer"    //

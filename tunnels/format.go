@@ -1,0 +1,178 @@
+package tunnels
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// StepJSON is a Step for programs. Its names stay.
+type StepJSON struct {
+	Network string `json:"network"` // empty: left over from a network that is no longer wanted
+	Op      string `json:"op"`      // "add", "change", "remove"
+	Kind    Kind   `json:"kind"`
+	Text    string `json:"text"`
+	Cuts    bool   `json:"cuts"` // sessions or packets are lost by it
+}
+
+// StepsJSON is never nil, so that no steps are [] and not null.
+func StepsJSON(steps []Step) []StepJSON {
+	list := make([]StepJSON, 0, len(steps))
+	for _, s := range steps {
+		list = append(list, StepJSON{Network: s.Network, Op: s.Op.Word(), Kind: s.Kind, Text: s.Text, Cuts: s.Cuts})
+	}
+	return list
+}
+
+// Word is "add", "change" or "remove".
+func (o Op) Word() string {
+	switch o {
+	case Add:
+		return "add"
+	case Remove:
+		return "remove"
+	default:
+		return "change"
+	}
+}
+
+// FormatPlan is what `ginnel plan` prints: the steps by network, those of the
+// spec first in its order, then what it would mean. Nothing was written yet.
+func FormatPlan(names []string, steps []Step) string {
+	groups := map[string][]Step{}
+	for _, s := range steps {
+		groups[s.Network] = append(groups[s.Network], s)
+		if !slices.Contains(names, s.Network) {
+			names = append(slices.Clone(names), s.Network)
+		}
+	}
+	nameWidth, kindWidth := 0, len(FilterKind)
+	for _, n := range names {
+		nameWidth = max(nameWidth, len(title(n)))
+	}
+	for _, s := range steps {
+		kindWidth = max(kindWidth, len(s.Kind))
+	}
+	var b strings.Builder
+	for _, n := range names {
+		fmt.Fprintf(&b, "%-*s  %s\n", nameWidth, title(n), count(len(groups[n])))
+		for _, s := range groups[n] {
+			fmt.Fprintf(&b, "  %c %-*s  %s\n", s.Op, kindWidth, s.Kind, s.Text)
+		}
+	}
+	if len(names) > 0 {
+		b.WriteByte('\n')
+	}
+	b.WriteString(meaning(steps))
+	return b.String()
+}
+
+func title(network string) string {
+	if network == "" {
+		return "leftover"
+	}
+	return network
+}
+
+func count(steps int) string {
+	switch steps {
+	case 0:
+		return "no change"
+	case 1:
+		return "1 step"
+	default:
+		return fmt.Sprintf("%d steps", steps)
+	}
+}
+
+// meaning is the end of a plan: which tunnels go down, what changes of devices,
+// keys and addresses, and that nothing was done.
+func meaning(steps []Step) string {
+	if len(steps) == 0 {
+		return "The host is as the config wants it. Nothing was written.\n"
+	}
+	var b strings.Builder
+	if down := goingDown(steps); len(down) == 0 {
+		b.WriteString("No tunnel goes down.")
+	} else {
+		b.WriteString(wrap("Goes down: "+strings.Join(down, ", ")+".") + "\n")
+	}
+	if changed := changes(steps); changed == "" {
+		space(&b)
+		b.WriteString("No device, key or address changes.\n")
+	} else {
+		space(&b)
+		b.WriteString(changed + ".\n")
+	}
+	b.WriteString("Nothing of anyone else's on this host is touched. Nothing was written.\n")
+	return b.String()
+}
+
+func space(b *strings.Builder) {
+	if s := b.String(); !strings.HasSuffix(s, "\n") {
+		b.WriteByte(' ')
+	}
+}
+
+// goingDown lists the devices that lose a session, and for how long.
+func goingDown(steps []Step) []string {
+	var down []string
+	for _, s := range steps {
+		if s.Device == nil || !s.Cuts {
+			continue
+		}
+		text := ""
+		switch {
+		case s.Kind == DeviceKind:
+			text = s.Device.Name
+		case s.Kind == KeyKind || s.Kind == PortKind:
+			text = s.Device.Name + " (until the next handshake)"
+		case s.Kind == PeerKind && s.Op == Remove:
+			text = s.Text
+		}
+		if text != "" && !slices.Contains(down, text) {
+			down = append(down, text)
+		}
+	}
+	return down
+}
+
+func changes(steps []Step) string {
+	number := map[Kind]int{}
+	for _, s := range steps {
+		number[s.Kind]++
+	}
+	var words []string
+	for _, k := range []struct {
+		kind      Kind
+		one, many string
+	}{{DeviceKind, "device", "devices"}, {KeyKind, "key", "keys"}, {AddressKind, "address", "addresses"}} {
+		if n := number[k.kind]; n == 1 {
+			words = append(words, "1 "+k.one)
+		} else if n > 1 {
+			words = append(words, fmt.Sprintf("%d %s", n, k.many))
+		}
+	}
+	if len(words) == 0 {
+		return ""
+	}
+	return "Added, changed or removed: " + strings.Join(words, ", ")
+}
+
+// wrap breaks text at blanks so that no line is wider than 80 columns.
+func wrap(text string) string {
+	var lines []string
+	line := ""
+	for _, word := range strings.Fields(text) {
+		if line != "" && len(line)+1+len(word) > 80 {
+			lines = append(lines, line)
+			line = "    " + word
+			continue
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	return strings.Join(append(lines, line), "\n")
+}

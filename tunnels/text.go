@@ -1,0 +1,123 @@
+package tunnels
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// textWidth keeps a printed step within 80 columns: two blanks, the sign, the
+// kind and their gaps take 13.
+const textWidth = 67
+
+func clip(s string) string {
+	if len(s) <= textWidth {
+		return s
+	}
+	return s[:textWidth-3] + "..."
+}
+
+// short is enough of a public key to tell it from others.
+func short(p key.Public) string {
+	if p.IsZero() {
+		return "none"
+	}
+	return p.String()[:8] + "..."
+}
+
+// pause is a keepalive interval in words.
+func pause(d time.Duration) string {
+	if d == 0 {
+		return "off"
+	}
+	return d.String()
+}
+
+// list names the first prefixes and counts the others.
+func list(prefixes []netip.Prefix) string {
+	const shown = 2
+	sorted := slices.SortedFunc(slices.Values(prefixes), netip.Prefix.Compare)
+	var words []string
+	for _, p := range sorted[:min(shown, len(sorted))] {
+		words = append(words, p.String())
+	}
+	if n := len(sorted) - shown; n > 0 {
+		words = append(words, fmt.Sprintf("%d more", n))
+	}
+	return strings.Join(words, ", ")
+}
+
+func filterText(f Filter) string {
+	if len(f.Ports) == 0 {
+		return f.Table + ": keeps " + strings.Join(f.Devices, ", ") + " apart"
+	}
+	var ports []string
+	for _, p := range f.Ports {
+		ports = append(ports, fmt.Sprint(p))
+	}
+	where := "nowhere"
+	if len(f.Uplinks) > 0 {
+		where = strings.Join(f.Uplinks, ", ") + " only"
+	}
+	return fmt.Sprintf("%s: UDP %s on %s", f.Table, strings.Join(ports, ", "), where)
+}
+
+func routeText(r Route) string {
+	if r.Unreachable {
+		return fmt.Sprintf("unreachable %v table %d", r.Prefix, r.Table)
+	}
+	return fmt.Sprintf("%v dev %s table %d", r.Prefix, r.Device, r.Table)
+}
+
+func routeChange(h, w Route) string {
+	if h.Device == w.Device || h.Unreachable != w.Unreachable {
+		return fmt.Sprintf("%s src %v", routeText(w), w.Source)
+	}
+	return fmt.Sprintf("%v dev %s -> %s table %d", w.Prefix, h.Device, w.Device, w.Table)
+}
+
+func ruleText(r Rule) string {
+	var words []string
+	if r.Iif != "" {
+		words = append(words, "iif "+r.Iif)
+	}
+	if r.Oif != "" {
+		words = append(words, "oif "+r.Oif)
+	}
+	if r.From.IsValid() {
+		words = append(words, "from "+r.From.String())
+	}
+	text := fmt.Sprintf("%d: %s lookup %d", r.Priority, strings.Join(words, " "), r.Table)
+	if r.Family == 6 && !r.From.IsValid() {
+		text += " (IPv6)"
+	}
+	return text
+}
+
+func ruleOrder(r Rule) string {
+	return fmt.Sprintf("%010d %d %s %s %v", r.Priority, r.Family, r.Iif, r.Oif, r.From)
+}
+
+func settingText(s Setting) string {
+	return strings.ReplaceAll(s.Path, "/", ".") + " = " + s.Value
+}
+
+func deviceText(d Device) string {
+	text := fmt.Sprintf("%s MTU %d", d.Name, d.MTU)
+	if d.ListenPort != 0 {
+		text += fmt.Sprintf(", UDP %d", d.ListenPort)
+	}
+	return text
+}
+
+func peerText(d Device, p Peer) string {
+	text := fmt.Sprintf("%s %s on %s", p.Name, short(p.PublicKey), d.Name)
+	if p.Endpoint.IsValid() {
+		text += " endpoint " + p.Endpoint.String()
+	}
+	return text
+}
