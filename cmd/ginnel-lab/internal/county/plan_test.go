@@ -1,0 +1,71 @@
+package county
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ginnel/ginnel/agent/config"
+)
+
+func TestWholeCountyIsAsTheDemoSays(t *testing.T) {
+	p := Whole()
+	if p.Tunnels() != 8 || p.Checks() != 19 || len(p.Sites) != 6 || len(p.Hubs) != 2 {
+		t.Errorf("%d tunnels, %d checks, %d sites, %d hubs; want 8, 19, 6, 2",
+			p.Tunnels(), p.Checks(), len(p.Sites), len(p.Hubs))
+	}
+	if joins := p.Sites[0].Joins; len(joins) != 2 {
+		t.Errorf("avocet's LAN is in %d networks, want 2", len(joins))
+	}
+}
+
+func TestOnlyKeepsWhatASiteNeeds(t *testing.T) {
+	p := Whole().Only("bittern")
+	if len(p.Sites) != 1 || len(p.Hubs) != 1 || p.Hubs[0].Name != "hub-north" {
+		t.Errorf("kept %d sites and hubs %+v", len(p.Sites), p.Hubs)
+	}
+	if len(Whole().Sites) != 6 {
+		t.Error("the whole county has lost sites")
+	}
+}
+
+func TestConfigsAreGood(t *testing.T) {
+	p := Whole()
+	keys := map[string]string{}
+	name := func(i byte) string { return string('A'+i) + strings.Repeat("A", 42) + "=" }
+	i := byte(0)
+	for _, h := range p.Hubs {
+		for _, n := range p.Networks {
+			keys[keyOf(h.Name, n.Name)] = name(i)
+			i++
+		}
+	}
+	for _, s := range p.Sites {
+		for _, j := range s.Joins {
+			keys[keyOf(s.Gateway(), j.Network)] = name(i)
+			i++
+		}
+	}
+	for _, h := range p.Hubs {
+		text, err := p.hubText(h, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := config.Parse(h.Name+".toml", []byte(text)); err != nil {
+			t.Errorf("%v\n%s", err, text)
+		}
+	}
+	for _, s := range p.Sites {
+		text, err := p.siteText(s, keys)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := config.Parse(s.Name+".toml", []byte(text))
+		if err != nil {
+			t.Errorf("%v\n%s", err, text)
+			continue
+		}
+		if len(c.Networks) != len(s.Joins) || len(c.Checks) != len(p.checksOf(s)) {
+			t.Errorf("%s has %d networks and %d checks", s.Name, len(c.Networks), len(c.Checks))
+		}
+	}
+}
