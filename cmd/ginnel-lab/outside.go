@@ -22,6 +22,7 @@ type setup struct {
 	Do      string   // "up" or "scenario"
 	Args    []string // names of scenarios
 	Once    bool
+	Bare    bool // no programs
 	Short   bool
 	Page    string // address of the page listener; empty: there is none
 	Control bool   // there is a control listener

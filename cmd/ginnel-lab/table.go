@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
-	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
@@ -156,9 +155,6 @@ func (t table) changes(before table) string {
 	}
 	return b.String()
 }
-
-// well reports whether a state needs nobody.
-func well(s checks.State) bool { return s == checks.Up || s == checks.MaintenanceMode }
 
 func countLines(s string) int { return strings.Count(s, "\n") }
 

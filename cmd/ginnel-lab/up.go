@@ -24,13 +24,15 @@ const upLimit = 90 * time.Second
 
 func upCommand() cli.Command {
 	return cli.Command{
-		Name: "up", Args: "[--once] [--page ADDRESS]",
+		Name: "up", Args: "[--once|--bare] [--page ADDRESS]",
 		Short: "build the county, show it until Ctrl-C",
 		Long: "--once waits until every site is up, prints the table and the sites as JSON,\n" +
-			"and ends: 0, or 1 with the site that failed and the step.",
+			"and ends: 0, or 1 with the site that failed and the step.\n" +
+			"--bare makes nodes and lines only and starts no program, for experiments by hand.",
 		Run: func(ctx context.Context, _ cli.IO, args []string) error {
 			fs := cli.Flags()
 			once := fs.Bool("once", false, "")
+			bare := fs.Bool("bare", false, "")
 			page := fs.String("page", "127.0.0.1:8480", "")
 			if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 				return err
@@ -39,7 +41,10 @@ func upCommand() cli.Command {
 			if err != nil {
 				return err
 			}
-			s := setup{Do: "up", Once: *once, Out: out}
+			if *once && *bare {
+				return cli.Usagef("--once or --bare, not both")
+			}
+			s := setup{Do: "up", Once: *once, Bare: *bare, Out: out}
 			if s.Once {
 				return enter(ctx, s, nil, nil)
 			}
@@ -84,6 +89,11 @@ func runUp(ctx context.Context, s setup) error {
 			return fmt.Errorf("the control listener: %w", err)
 		}
 		go serveControl(ctx, l, &live{county: c, out: s.Out})
+	}
+	if s.Bare {
+		fmt.Println("bare        no program runs; Ctrl-C ends it")
+		<-ctx.Done()
+		return nil
 	}
 	if err := bringUp(ctx, c); err != nil {
 		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
