@@ -1,0 +1,220 @@
+package web
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+)
+
+// maxRequest bounds a request's body, in bytes.
+const maxRequest = 64 << 10
+
+func (s *Server) apiSites(w http.ResponseWriter, r *http.Request) {
+	sites, err := s.view.sites(r.Context())
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, sites)
+}
+
+func (s *Server) apiSite(w http.ResponseWriter, r *http.Request) {
+	d, err := s.view.site(r.Context(), r.PathValue("id"))
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, d)
+}
+
+func (s *Server) apiHealth(w http.ResponseWriter, r *http.Request) {
+	sites, err := s.view.store.Sites(r.Context())
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, centre.Health{Status: "ok", Version: s.version, Sites: len(sites)})
+}
+
+func (s *Server) apiCA(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, s.ca)
+}
+
+// apiReport gives a site's report of a month in one of three formats.
+func (s *Server) apiReport(w http.ResponseWriter, r *http.Request) {
+	site, month, format := r.PathValue("id"), r.FormValue("month"), r.FormValue("format")
+	if format == "" {
+		format = "html"
+	}
+	kind, ok := map[string]string{"html": "text/html; charset=utf-8", "text": "text/plain; charset=utf-8", "json": "application/json"}[format]
+	if !ok {
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("format %q is not one that is made", format), "text, html or json")
+		return
+	}
+	first, err := time.ParseInLocation("2006-01", month, s.zone)
+	if err != nil {
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("month %q is no month", month), "such as 2026-11")
+		return
+	}
+	if first.After(s.view.now()) {
+		refuse(w, http.StatusBadRequest, fmt.Sprintf("month %s has not begun", month), "")
+		return
+	}
+	if _, err := s.view.store.Site(r.Context(), site); err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	body, err := s.report(r.Context(), site, month, format)
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	w.Header().Set("Content-Type", kind)
+	if format == "html" { // a page that stands alone has its style within it
+		w.Header().Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	}
+	w.Write(body)
+}
+
+// apiAddSite records a site; the answer is the site as it is shown.
+func (s *Server) apiAddSite(w http.ResponseWriter, r *http.Request) {
+	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
+		refuse(w, http.StatusUnsupportedMediaType, fmt.Sprintf("content type %q is not application/json", kind), "")
+		return
+	}
+	var asked centre.NewSite
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&asked); err != nil {
+		refuse(w, http.StatusBadRequest, "body is not a site: "+err.Error(), "")
+		return
+	}
+	site, err := s.newSite(r.Context(), asked)
+	if err != nil {
+		if bad, ok := errors.AsType[*badSite](err); ok {
+			refuse(w, http.StatusBadRequest, bad.Error(), bad.hint)
+			return
+		}
+		s.apiError(w, r, err)
+		return
+	}
+	if err := s.view.store.AddSite(r.Context(), site); err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	err = s.view.store.Audit(r.Context(), store.Event{At: site.Added, Actor: s.operator(r), Act: "site add", Object: site.ID,
+		Detail: fmt.Sprintf("gateway %s, networks %s, token until %s", site.Gateway, strings.Join(site.Networks, " "), site.TokenExpires.Format(time.RFC3339))})
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	s.log.Info("site added", "site", site.ID, "gateway", site.Gateway)
+	shown, err := s.view.site(r.Context(), site.ID)
+	if err != nil {
+		s.apiError(w, r, err)
+		return
+	}
+	answer(w, http.StatusOK, shown.Site)
+}
+
+// badSite is what is wrong with a NewSite.
+type badSite struct{ field, problem, hint string }
+
+func (e *badSite) Error() string { return e.field + ": " + e.problem }
+
+// name is what ids, gateways and networks are called.
+var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// newSite makes a site of what was asked, or says what is wrong with it.
+func (s *Server) newSite(ctx context.Context, n centre.NewSite) (store.Site, error) {
+	if n.Gateway == "" {
+		n.Gateway = n.ID + "-1"
+	}
+	for _, word := range append([][2]string{{"id", n.ID}, {"gateway", n.Gateway}}, pairs("networks", n.Networks)...) {
+		if !name.MatchString(word[1]) {
+			return store.Site{}, &badSite{word[0], fmt.Sprintf("%q is not a name", word[1]), "small letters, digits and hyphens, such as avocet-1"}
+		}
+	}
+	for _, line := range [][2]string{{"name", n.Name}, {"postcode", n.Postcode}} {
+		if len(line[1]) > 200 || strings.ContainsFunc(line[1], unicode.IsControl) {
+			return store.Site{}, &badSite{line[0], "is too long, or no single line of text", "at most 200 bytes"}
+		}
+	}
+	if strings.TrimSpace(n.Name) == "" {
+		return store.Site{}, &badSite{"name", "is missing", "what people call the site"}
+	}
+	hash, err := hex.DecodeString(n.TokenSHA256)
+	if err != nil || len(hash) != 32 {
+		return store.Site{}, &badSite{"token_sha256", "is not 64 hex digits", "the SHA-256 of the token; the token itself never comes here"}
+	}
+	now := s.view.now()
+	if !n.Expires.After(now) {
+		return store.Site{}, &badSite{"expires", fmt.Sprintf("%s is past", n.Expires.Format(time.RFC3339)), ""}
+	}
+	if err := s.gatewayFree(ctx, n); err != nil {
+		return store.Site{}, err
+	}
+	return store.Site{ID: n.ID, Name: strings.TrimSpace(n.Name), Postcode: strings.TrimSpace(n.Postcode), Gateway: n.Gateway,
+		Networks: n.Networks, TokenHash: [32]byte(hash), TokenExpires: n.Expires.UTC(), Added: now}, nil
+}
+
+// gatewayFree says whether another site has the gateway's name.
+func (s *Server) gatewayFree(ctx context.Context, n centre.NewSite) error {
+	sites, err := s.view.store.Sites(ctx)
+	if err != nil {
+		return err
+	}
+	for _, other := range sites {
+		if other.Gateway == n.Gateway && other.ID != n.ID {
+			return &badSite{"gateway", fmt.Sprintf("%s is of site %s", n.Gateway, other.ID), "each gateway has a name of its own"}
+		}
+	}
+	return nil
+}
+
+func pairs(field string, values []string) [][2]string {
+	var all [][2]string
+	for i, v := range values {
+		all = append(all, [2]string{fmt.Sprintf("%s[%d]", field, i), v})
+	}
+	return all
+}
+
+// apiError answers what went wrong: not found, or trouble of ours.
+func (s *Server) apiError(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, store.ErrNotFound) {
+		refuse(w, http.StatusNotFound, err.Error(), "")
+		return
+	}
+	if r.Context().Err() != nil {
+		return // nobody waits for the answer
+	}
+	s.log.Error("request failed", "path", r.URL.Path, "err", err)
+	refuse(w, http.StatusInternalServerError, "the collector could not answer", "its log says why")
+}
+
+func refuse(w http.ResponseWriter, status int, problem, hint string) {
+	answer(w, status, centre.Problem{Error: problem, Hint: hint})
+}
+
+func answer(w http.ResponseWriter, status int, v any) {
+	body, err := json.MarshalIndent(v, "", "  ")
+	if err != nil {
+		http.Error(w, "the answer could not be written", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(append(body, '\n'))
+}

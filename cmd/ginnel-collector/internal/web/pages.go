@@ -1,0 +1,176 @@
+package web
+
+import (
+	"bytes"
+	"embed"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+)
+
+//go:embed pages
+var pages embed.FS
+
+var templates = template.Must(template.New("").Funcs(template.FuncMap{
+	"mark": mark, "word": word, "rtt": rtt, "loss": loss, "handshake": handshake,
+	"list": func(p sitesPage, caption string, sites []centre.Site) siteList {
+		return siteList{p.frame, caption, sites}
+	},
+	"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+}).ParseFS(pages, "pages/*.html"))
+
+// frame is what every page has.
+type frame struct {
+	Title string
+	Now   time.Time
+	Still bool   // asked not to update itself
+	Path  string // of this page
+}
+
+func (s *Server) frame(r *http.Request, title string) frame {
+	return frame{Title: title, Now: s.view.now().In(s.zone), Still: r.URL.Query().Has("still"), Path: r.URL.Path}
+}
+
+// When is a time in few words, beside the page's own.
+func (f frame) When(t time.Time) string { return since(t, f.Now) }
+
+// Ago is the age of a time.
+func (f frame) Ago(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return ago(f.Now.Sub(t)) + " ago"
+}
+
+// tally is how many sites are in one state.
+type tally struct {
+	State checks.State
+	N     int
+}
+
+type sitesPage struct {
+	frame
+	Tally []tally
+	Sites []centre.Site
+	Hubs  []centre.Site
+}
+
+// siteList is one of the tables of sitesPage.
+type siteList struct {
+	Page    frame
+	Caption string
+	Sites   []centre.Site
+}
+
+func (s *Server) pageSites(w http.ResponseWriter, r *http.Request) {
+	all, err := s.view.sites(r.Context())
+	if err != nil {
+		s.pageError(w, r, err)
+		return
+	}
+	p := sitesPage{frame: s.frame(r, "Sites")}
+	counts := map[checks.State]int{}
+	for _, site := range all {
+		if isHub(site) {
+			p.Hubs = append(p.Hubs, site)
+		} else {
+			p.Sites = append(p.Sites, site)
+		}
+		counts[checks.State(word(site.State))]++
+	}
+	for i := len(states) - 1; i >= 0; i-- {
+		if n := counts[states[i]]; n > 0 {
+			p.Tally = append(p.Tally, tally{states[i], n})
+		}
+	}
+	if len(p.Tally) > 0 && p.Tally[0].State != checks.Up {
+		p.Title = fmt.Sprintf("%d %s - Sites", p.Tally[0].N, p.Tally[0].State)
+	}
+	s.render(w, http.StatusOK, "sites.html", p)
+}
+
+func isHub(s centre.Site) bool {
+	for _, g := range s.Gateways {
+		if g.Role != "hub" {
+			return false
+		}
+	}
+	return len(s.Gateways) > 0
+}
+
+type sitePage struct {
+	frame
+	Site     centre.SiteDetail
+	Gateways []gatewayPart
+	Months   []time.Time // the newest first, each its first day
+}
+
+// gatewayPart is one gateway on the page of its site.
+type gatewayPart struct {
+	frame
+	centre.Gateway
+	Said   *centre.Snapshot // nil: nothing yet
+	Charts []chart
+}
+
+func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
+	d, err := s.view.site(r.Context(), r.PathValue("id"))
+	if err != nil {
+		s.pageError(w, r, err)
+		return
+	}
+	p := sitePage{frame: s.frame(r, fmt.Sprintf("%s, %s", d.Name, word(d.State))), Site: d}
+	for _, g := range d.Gateways {
+		part := gatewayPart{frame: p.frame, Gateway: g}
+		for i := range d.Snapshots {
+			if d.Snapshots[i].Gateway == g.Name {
+				part.Said = &d.Snapshots[i]
+			}
+		}
+		if part.Charts, err = s.charts(r.Context(), g.Name, p.Now); err != nil {
+			s.pageError(w, r, err)
+			return
+		}
+		p.Gateways = append(p.Gateways, part)
+	}
+	first := time.Date(p.Now.Year(), p.Now.Month(), 1, 0, 0, 0, 0, s.zone)
+	for i := range 3 {
+		p.Months = append(p.Months, first.AddDate(0, -i, 0))
+	}
+	s.render(w, http.StatusOK, "site.html", p)
+}
+
+type errorPage struct {
+	frame
+	Text string
+}
+
+func (s *Server) pageError(w http.ResponseWriter, r *http.Request, err error) {
+	p := errorPage{s.frame(r, "Not found"), "There is no such page, or no such site."}
+	status := http.StatusNotFound
+	if !errors.Is(err, store.ErrNotFound) {
+		s.log.Error("page failed", "path", r.URL.Path, "err", err)
+		p.Title, p.Text = "Trouble at the collector", "The collector could not read its store. Its log says why."
+		status = http.StatusInternalServerError
+	}
+	s.render(w, status, "error.html", p)
+}
+
+func (s *Server) render(w http.ResponseWriter, status int, page string, data any) {
+	var b bytes.Buffer
+	if err := templates.ExecuteTemplate(&b, page, data); err != nil {
+		s.log.Error("page failed", "page", page, "err", err)
+		http.Error(w, "The page could not be made.", http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	w.Header().Set("Cache-Control", "no-store")
+	w.WriteHeader(status)
+	w.Write(b.Bytes())
+}

@@ -1,0 +1,121 @@
+package web
+
+import (
+	"context"
+	"embed"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"time"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+)
+
+//go:embed static
+var static embed.FS
+
+// Config is what a Server is made of.
+type Config struct {
+	Store   store.Store
+	Ingest  *ingest.Counter
+	CA      centre.CA
+	Version string
+	// Report makes a site's report of a month, "2026-11", as "text", "html"
+	// or "json".
+	Report  func(ctx context.Context, site, month, format string) ([]byte, error)
+	Zone    *time.Location // of the times on the pages
+	Silence time.Duration  // see DefaultSilence; 0: that
+	// AnyHost answers whatever name a request was sent to. Without it only
+	// the names of this machine's loopback are, so that a page of somebody
+	// else's in an operator's browser cannot ask under a name of its own.
+	AnyHost bool
+	Log     *slog.Logger
+}
+
+// Server answers for pages, API and metrics.
+type Server struct {
+	view    view
+	ingest  *ingest.Counter
+	ca      centre.CA
+	version string
+	report  func(ctx context.Context, site, month, format string) ([]byte, error)
+	zone    *time.Location
+	anyHost bool
+	log     *slog.Logger
+}
+
+// New makes a Server.
+func New(c Config) *Server {
+	if c.Silence == 0 {
+		c.Silence = DefaultSilence
+	}
+	return &Server{
+		view:   view{store: c.Store, silence: c.Silence, now: time.Now},
+		ingest: c.Ingest, ca: c.CA, version: c.Version, report: c.Report, zone: c.Zone, anyHost: c.AnyHost, log: c.Log,
+	}
+}
+
+// Handler is the whole of it.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", s.pageSites)
+	mux.HandleFunc("GET /sites/{id}", s.pageSite)
+	mux.HandleFunc("GET /api/v1/sites", s.apiSites)
+	mux.HandleFunc("POST /api/v1/sites", s.apiAddSite)
+	mux.HandleFunc("GET /api/v1/sites/{id}", s.apiSite)
+	mux.HandleFunc("GET /api/v1/sites/{id}/report", s.apiReport)
+	mux.HandleFunc("GET /api/v1/ca", s.apiCA)
+	mux.HandleFunc("GET /api/v1/health", s.apiHealth)
+	mux.HandleFunc("GET /metrics", s.metrics)
+	mux.Handle("GET /static/", http.FileServerFS(static))
+	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, r.Method+" "+r.URL.Path+" is not part of the API", "")
+	})
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		s.pageError(w, r, store.ErrNotFound)
+	})
+	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+}
+
+// guard sets what every answer carries, and turns away strange host names.
+func (s *Server) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !s.anyHost && !loopbackHost(r.Host) {
+			refuse(w, http.StatusMisdirectedRequest, "host "+r.Host+" is not this machine's loopback",
+				"http://127.0.0.1 or http://localhost, from afar through ssh -L")
+			return
+		}
+		h := w.Header()
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopbackHost says whether a Host header names the loopback.
+func loopbackHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if name == "localhost" {
+		return true
+	}
+	if len(name) > 1 && name[0] == '[' && name[len(name)-1] == ']' {
+		name = name[1 : len(name)-1]
+	}
+	addr, err := netip.ParseAddr(name)
+	return err == nil && addr.IsLoopback()
+}
+
+// operator is who a request comes from, for the audit log.
+func (s *Server) operator(r *http.Request) string {
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		return r.TLS.PeerCertificates[0].Subject.CommonName
+	}
+	return "operator on this machine"
+}
