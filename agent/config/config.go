@@ -29,12 +29,13 @@ type Network struct {
 	Address    []netip.Prefix
 	LAN        []netip.Prefix
 	Ingress    []string
-	ListenPort int      // 0: chosen by the kernel (site); 51820 unless given (hub)
-	MTU        int      // 0: 1420
-	Table      int      // derived from Name unless given
-	Priority   int      // derived from Name unless given
-	Device     string   // hub role; derived from Name unless given
-	MayCover   []string // names of what its prefixes may cover on this host; see HostCollisions
+	ListenPort int           // 0: chosen by the kernel (site); 51820 unless given (hub)
+	MTU        int           // 0: 1420
+	Probe      time.Duration // between echoes through its tunnels; 10 s unless given
+	Table      int           // derived from Name unless given
+	Priority   int           // derived from Name unless given
+	Device     string        // hub role; derived from Name unless given
+	MayCover   []string      // names of what its prefixes may cover on this host; see HostCollisions
 	Hubs       []Hub
 	Sites      []Peer
 	Allow      []tunnels.Allow

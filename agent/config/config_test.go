@@ -49,6 +49,7 @@ func TestParseSite(t *testing.T) {
 			Role:     tunnels.Site,
 			Address:  prefixes("100.64.0.7/32"),
 			LAN:      prefixes("192.168.10.0/24"),
+			Probe:    10 * time.Second,
 			Table:    tunnels.TableNumber("kestrel"),
 			Priority: tunnels.RulePriority("kestrel"),
 			Hubs: []Hub{{
@@ -88,6 +89,7 @@ func TestParseHub(t *testing.T) {
 			Address:    prefixes("100.64.0.1/32"),
 			LAN:        prefixes("198.51.100.0/24"),
 			ListenPort: 51820,
+			Probe:      10 * time.Second,
 			Table:      tunnels.TableNumber("kestrel"),
 			Priority:   tunnels.RulePriority("kestrel"),
 			Device:     tunnels.DeviceName("kestrel", ""),

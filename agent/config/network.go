@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"math"
 
 	"github.com/ginnel/ginnel/tunnels"
@@ -17,6 +18,7 @@ func (t table) network() Network {
 		Ingress:    t.links("ingress"),
 		ListenPort: int(t.integer("listen_port", 1, math.MaxUint16)),
 		MTU:        int(t.integer("mtu", mtuMin, mtuMax)),
+		Probe:      cmp.Or(t.duration("probe_interval", probeMin, probeMax), DefaultProbe),
 		Table:      int(t.integer("table", 1, tableMax)),
 		Priority:   int(t.integer("priority", 1, priorityMax)),
 		Device:     t.device(),

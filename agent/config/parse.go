@@ -14,7 +14,7 @@ import (
 // The keys that each table may have.
 var (
 	rootKeys    = []string{"gateway", "generation", "network", "check"}
-	networkKeys = []string{"name", "role", "address", "lan", "ingress", "listen_port", "mtu",
+	networkKeys = []string{"name", "role", "address", "lan", "ingress", "listen_port", "mtu", "probe_interval",
 		"table", "priority", "device", "may_cover", "hub", "site", "allow"}
 	hubKeys   = []string{"name", "public_key", "endpoints", "allowed_ips", "preshared_key_file", "persistent_keepalive", "device"}
 	siteKeys  = []string{"name", "public_key", "allowed_ips", "preshared_key_file", "persistent_keepalive"}
@@ -23,17 +23,19 @@ var (
 
 // Bounds of what a file may say.
 const (
-	nameMax         = 32 // characters of a name
-	deviceMax       = 15 // bytes of a link's name
-	mtuMin, mtuMax  = 1280, 9000
-	tableMax        = math.MaxUint32
-	priorityMax     = 32765 - tunnels.PrioritySpan // all of a network's rules stand before the main table's
-	hubPort         = 51820
-	keepaliveMax    = 65535 * time.Second
-	DefaultMTU      = 1420             // bytes
-	siteKeepalive   = 25 * time.Second // a site is behind a NAT or a firewall more often than not
-	reservedTableLo = 253              // default, main and local
-	reservedTableHi = 255
+	nameMax            = 32 // characters of a name
+	deviceMax          = 15 // bytes of a link's name
+	mtuMin, mtuMax     = 1280, 9000
+	tableMax           = math.MaxUint32
+	priorityMax        = 32765 - tunnels.PrioritySpan // all of a network's rules stand before the main table's
+	hubPort            = 51820
+	keepaliveMax       = 65535 * time.Second
+	DefaultMTU         = 1420             // bytes
+	DefaultProbe       = 10 * time.Second // 20 MB a month each way: a metered line can bear it
+	probeMin, probeMax = 500 * time.Millisecond, 5 * time.Minute
+	siteKeepalive      = 25 * time.Second // a site is behind a NAT or a firewall more often than not
+	reservedTableLo    = 253              // default, main and local
+	reservedTableHi    = 255
 )
 
 // Load reads and validates the desired config at path. Its error is Problems

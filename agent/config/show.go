@@ -72,6 +72,7 @@ func (w *writer) network(n Network) {
 		w.put("listen_port", n.ListenPort)
 	}
 	w.put("mtu", cmp.Or(n.MTU, DefaultMTU))
+	w.put("probe_interval", tell(n.Probe))
 	w.put("table", n.Table)
 	w.put("priority", n.Priority)
 	if n.Role == tunnels.Hub {
