@@ -40,13 +40,13 @@ func (w *wanting) filter(n Network, ingress []Link) {
 		}
 	}
 	slices.Sort(f.Ports)
+	four, six := families(n)
 	for _, l := range ingress {
-		if !l.Forwarding {
+		if four && !l.Forwarding {
 			f.Only = append(f.Only, l.Name)
 		}
 	}
 	f.Only = sortedSet(f.Only)
-	_, six := families(n)
 	f.Only6 = six && len(ingress) > 0 && !w.facts.Forwarding6
 	f.Digest = f.Sum()
 	w.Filters = append(w.Filters, f)

@@ -122,7 +122,7 @@ func (p *planner) filters() {
 		have[f.Table] = f
 	}
 	for _, f := range p.want.Filters {
-		f.Digest = f.Sum()
+		f.Digest = cmp.Or(f.Digest, f.Sum())
 		s := Step{Network: f.Network, Op: Add, Kind: FilterKind, Text: filterText(f), Filter: new(f)}
 		h, ok := have[f.Table]
 		delete(have, f.Table)

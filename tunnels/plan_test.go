@@ -192,6 +192,11 @@ func TestPlanIsSmall(t *testing.T) {
 		}, "kestrel: ~ peer hub-north allowed_ips + 192.0.2.128/25\n"},
 		{"a prefix less", func(w, _ *tunnels.State) { w.Devices[0].Peers[0].AllowedIPs = makePrefixes("198.51.100.0/24") },
 			"kestrel: ~ peer hub-north allowed_ips - 100.64.0.1/32 (cuts)\n"},
+		{"a prefix less with its route", func(w, h *tunnels.State) {
+			w.Devices[0].Peers[0].AllowedIPs = makePrefixes("198.51.100.0/24")
+			h.Routes = append(h.Routes, tunnels.Route{Table: 7101, Prefix: netip.MustParsePrefix("100.64.0.1/32"),
+				Device: "gn-kestrel-n", Metric: tunnels.RouteMetric})
+		}, "kestrel: - route 100.64.0.1/32 dev gn-kestrel-n table 7101\nkestrel: ~ peer hub-north allowed_ips - 100.64.0.1/32 (cuts)\n"},
 		{"a prefix for another", func(w, _ *tunnels.State) {
 			w.Devices[0].Peers[0].AllowedIPs[1] = netip.MustParsePrefix("100.64.0.2/32")
 		},
@@ -232,7 +237,11 @@ kestrel: ~ port gn-kestrel-s UDP 51822 -> 51821 (cuts)
 			w.Devices = w.Devices[1:]
 			w.Routes, w.Settings = w.Routes[:1], nil
 		}, "kestrel: - device gn-kestrel-n (cuts)\nkestrel: ~ port gn-kestrel-s UDP 0 -> 51821 (cuts)\n"},
-		{"a filter", func(w, _ *tunnels.State) { w.Filters[0].Ports, w.Filters[0].Uplinks = []int{51821}, []string{"eth0"} },
+		{"a filter", func(w, _ *tunnels.State) {
+			f := &w.Filters[0]
+			f.Ports, f.Uplinks = []int{51821}, []string{"eth0"}
+			f.Digest = f.Sum()
+		},
 			"kestrel: ~ filter ginnel_kestrel: UDP 51821 on eth0 only\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

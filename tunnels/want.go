@@ -39,10 +39,18 @@ func Want(spec Spec, facts Facts, endpoints func(hostport string) []netip.AddrPo
 
 // Guard is the part of the wanted State that refuses, and that needs no link:
 // filters, unreachable routes and rules. The boot guard puts it in place before
-// any link is up. It knows no uplinks: WireGuard is reachable from nowhere yet.
+// any link is up. It knows no uplinks, so WireGuard is reachable from nowhere
+// yet, and nothing of who forwards: that is left to the host as it boots.
 func Guard(spec Spec) State {
 	want, _ := Want(spec, Facts{}, func(string) []netip.AddrPort { return nil })
-	return refusals(want)
+	guard := refusals(want)
+	guard.Settings = nil
+	for i := range guard.Filters {
+		f := &guard.Filters[i]
+		f.Only, f.Only6 = nil, false
+		f.Digest = f.Sum()
+	}
+	return guard
 }
 
 // refusals is s without its tunnels: what `ginnel down` leaves.

@@ -1,0 +1,216 @@
+package tunnels
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// Manager keeps a host as a Spec wants it: it looks, plans, takes the steps and
+// looks again until the plan is empty. Events only wake it, so a lost or doubled
+// one does no harm. A network whose step fails waits and tries again by itself;
+// the others go on.
+//
+// Set the exported fields before the first call and leave them. All methods may
+// be called at any time, with Run running or not.
+type Manager struct {
+	Host     Host
+	Resolver Resolver     // nil: only endpoints that are addresses are known
+	Cache    Cache        // nil: names are asked anew after each start
+	Log      *slog.Logger // nil: nothing is logged
+
+	once  sync.Once
+	woken chan struct{} // something may have changed
+	asked chan struct{} // the Spec has changed: at once
+	names *names
+
+	pass sync.Mutex // held from a look to the last step that follows from it
+
+	mu       sync.Mutex // guards what follows
+	spec     Spec
+	extent   Extent
+	seen     State
+	seenAt   time.Time
+	problems []Problem
+	networks map[string]*condition
+	lookErr  string
+	sent     map[peerAt]sent
+	tells    bool // the host has told a preshared key: what it tells counts
+}
+
+// Extent is how much of a Spec is to be on the host.
+type Extent byte
+
+const (
+	All      Extent = iota // everything
+	Refusals               // no tunnels; their traffic is refused: `ginnel down`
+	Nothing                // as if we had never been there: `ginnel cleanup`
+)
+
+// peerAt is one peer of one device.
+type peerAt struct {
+	device string
+	peer   key.Public
+}
+
+func (m *Manager) init() {
+	m.once.Do(func() {
+		m.woken, m.asked = make(chan struct{}, 1), make(chan struct{}, 1)
+		if m.Log == nil {
+			m.Log = slog.New(slog.DiscardHandler)
+		}
+		m.names = newNames(m.Resolver, m.Cache, m.Log, m.Wake)
+		m.networks, m.sent = map[string]*condition{}, map[peerAt]sent{}
+	})
+}
+
+// Set makes spec the wanted one. It ends a Withdraw, and networks that wait
+// after a failure try again at once.
+func (m *Manager) Set(spec Spec) {
+	m.init()
+	m.mu.Lock()
+	m.spec, m.extent = spec, All
+	for _, c := range m.networks {
+		c.tries, c.notBefore = 0, time.Time{}
+	}
+	m.mu.Unlock()
+	poke(m.asked)
+}
+
+// Wake makes Run look: something on the host may have changed.
+func (m *Manager) Wake() {
+	m.init()
+	poke(m.woken)
+}
+
+func poke(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default: // one is waiting already, and will see this too
+	}
+}
+
+const (
+	// pollSmall and pollLarge are how often the host is looked at without
+	// an event: WireGuard's own state has none, and events get lost.
+	pollSmall, pollLarge, largeFrom = 5 * time.Second, 30 * time.Second, 100
+	// gap is the least time between two looks that events ask for.
+	gap = 200 * time.Millisecond
+	// patience is how long one look or one step may take.
+	patience = 20 * time.Second
+)
+
+// Run keeps the host as wanted until ctx is done, and then leaves everything as
+// it is. It calls ready after the first pass over all networks, also if some of
+// them failed: a site is not held up by one of its networks.
+func (m *Manager) Run(ctx context.Context, ready func()) error {
+	m.init()
+	var lookups sync.WaitGroup
+	defer lookups.Wait()
+	m.names.load()
+	isReady := sync.OnceFunc(ready)
+	for ctx.Err() == nil {
+		m.names.refresh(ctx, &lookups, m.dialled())
+		if err := m.settle(ctx, false); err == nil {
+			isReady()
+		}
+		m.names.refresh(ctx, &lookups, m.dialled())
+		m.rest(ctx)
+	}
+	return nil
+}
+
+// rest waits for a reason to look again.
+func (m *Manager) rest(ctx context.Context) {
+	select {
+	case <-ctx.Done():
+		return
+	case <-m.asked:
+		return
+	case <-time.After(gap):
+	}
+	select {
+	case <-ctx.Done():
+	case <-m.asked:
+	case <-m.woken:
+	case <-time.After(m.untilNext()):
+	}
+}
+
+// untilNext is the time to the next sweep, or to the next try of a network that
+// waits.
+func (m *Manager) untilNext() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	next := pollSmall
+	if peers(m.spec) >= largeFrom {
+		next = pollLarge
+	}
+	for _, c := range m.networks {
+		if c.err != "" {
+			next = min(next, max(gap, time.Until(c.notBefore)))
+		}
+	}
+	return next
+}
+
+func peers(spec Spec) int {
+	n := 0
+	for _, network := range spec.Networks {
+		for _, t := range network.Devices {
+			n += len(t.Peers)
+		}
+	}
+	return n
+}
+
+// Plan says what Run would do now, and writes nothing. Without Run it asks for
+// endpoint names itself, for at most three seconds.
+func (m *Manager) Plan(ctx context.Context) ([]Step, error) {
+	m.init()
+	m.names.load()
+	m.names.askOnce(ctx, 3*time.Second, m.dialled())
+	m.pass.Lock()
+	defer m.pass.Unlock()
+	return m.look(ctx)
+}
+
+// Problems is what of the Spec could not be wanted at the last look.
+func (m *Manager) Problems() []Problem {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.problems)
+}
+
+// Withdraw takes down what is beyond extent, and Run keeps to that until the
+// next Set. Without a Spec it works on whatever of ours is on the host.
+func (m *Manager) Withdraw(ctx context.Context, extent Extent) error {
+	m.init()
+	m.mu.Lock()
+	m.extent = extent
+	m.mu.Unlock()
+	return m.settle(ctx, true)
+}
+
+// Guard puts up what of the Spec refuses and is not there yet. It changes and
+// removes nothing, so it may run at boot, before any link is up, and at any
+// time later.
+func (m *Manager) Guard(ctx context.Context) error {
+	m.init()
+	m.pass.Lock()
+	defer m.pass.Unlock()
+	m.mu.Lock()
+	spec := m.spec
+	m.mu.Unlock()
+	have, err := m.Host.Observe(ctx)
+	if err != nil {
+		return fmt.Errorf("looking at the host: %w", err)
+	}
+	steps := slices.DeleteFunc(Plan(Guard(spec), have), func(s Step) bool { return s.Op != Add })
+	return m.apply(ctx, steps, true)
+}

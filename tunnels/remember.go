@@ -1,0 +1,120 @@
+package tunnels
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// sent is what we last wrote to a peer and may not be able to read back.
+type sent struct {
+	preshared key.Preshared
+	endpoint  netip.AddrPort
+}
+
+// liveFor is how long after a handshake a session may carry traffic
+// (REJECT_AFTER_TIME of the WireGuard paper, section 6.1).
+const liveFor = 180 * time.Second
+
+// wrote notes a step that succeeded. The caller holds m.mu.
+func (m *Manager) wrote(s Step) {
+	if s.Kind != PeerKind {
+		return
+	}
+	at := peerAt{s.Device.Name, s.Peer.PublicKey}
+	if s.Op == Remove {
+		delete(m.sent, at)
+		return
+	}
+	note := m.sent[at]
+	if s.Op == Add || s.Fields.Preshared {
+		note.preshared = s.Peer.PresharedKey
+	}
+	if s.Op == Add || s.Fields.Endpoint {
+		note.endpoint = s.Peer.Endpoint
+	}
+	m.sent[at] = note
+}
+
+// remember completes what was observed: a device that never tells preshared
+// keys has those that we gave it, and what stands as wanted counts as written
+// by us. Peers that are gone are forgotten. The caller holds m.mu.
+func (m *Manager) remember(have *State, want State) {
+	m.name(have)
+	wanted := map[peerAt]Peer{}
+	for _, d := range want.Devices {
+		for _, p := range d.Peers {
+			wanted[peerAt{d.Name, p.PublicKey}] = p
+		}
+	}
+	kept := map[peerAt]sent{}
+	for _, d := range have.Devices {
+		for i := range d.Peers {
+			p := &d.Peers[i]
+			at := peerAt{d.Name, p.PublicKey}
+			note := m.sent[at]
+			m.tells = m.tells || !p.PresharedKey.IsZero()
+			if !m.tells {
+				p.PresharedKey = note.preshared
+			}
+			w := wanted[at]
+			p.Name = w.Name
+			if p.Endpoint.IsValid() && (p.Endpoint == w.Endpoint || slices.Contains(w.Alternatives, p.Endpoint)) {
+				note.endpoint = w.Endpoint
+			}
+			kept[at] = note
+		}
+	}
+	m.sent = kept
+}
+
+// name writes the networks' names to what was observed, where the last look
+// knew them, so that the steps of a network that is no longer wanted bear its
+// name. The caller holds m.mu.
+func (m *Manager) name(have *State) {
+	tables, links := map[int]string{}, map[string]string{}
+	for _, n := range m.spec.Networks {
+		tables[n.Table] = n.Name
+	}
+	for _, r := range m.seen.Rules {
+		note(tables, r.Table, r.Network)
+	}
+	for _, d := range m.seen.Devices {
+		note(links, d.Name, d.Network)
+	}
+	for _, n := range m.spec.Networks {
+		for _, t := range n.Devices {
+			links[t.Device] = n.Name
+		}
+	}
+	for i, r := range have.Rules {
+		have.Rules[i].Network = tables[r.Table]
+	}
+	for i, d := range have.Devices {
+		have.Devices[i].Network = links[d.Name]
+	}
+}
+
+// compared is what Plan gets: a peer that roamed is left alone while it is
+// alive and its wanted endpoint is the one that we wrote. The caller holds m.mu.
+func (m *Manager) compared(want, have State) (State, State) {
+	there := map[peerAt]Peer{}
+	for _, d := range have.Devices {
+		for _, p := range d.Peers {
+			there[peerAt{d.Name, p.PublicKey}] = p
+		}
+	}
+	for _, d := range want.Devices {
+		for i := range d.Peers {
+			p := &d.Peers[i]
+			at := peerAt{d.Name, p.PublicKey}
+			h := there[at]
+			if h.Endpoint.IsValid() && p.Endpoint == m.sent[at].endpoint && time.Since(h.Seen.LastHandshake) < liveFor {
+				p.Alternatives = append(slices.Clip(p.Alternatives), h.Endpoint)
+			}
+		}
+	}
+	return want, have
+}

@@ -1,0 +1,83 @@
+package tunnels
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// Status is one wanted tunnel (a network's device) as it was last seen.
+type Status struct {
+	Network   string
+	Role      Role
+	Hub       string // empty in the hub role
+	Device    string
+	Present   bool // the device is there
+	Up        bool
+	Backend   string // "kernel" or "userspace"
+	MTU       int
+	Port      int        // UDP
+	PublicKey key.Public // ours
+	Addresses []netip.Prefix
+	Peers     []PeerStatus // those wanted, in order of the Spec
+	Observed  time.Time    // when; zero: not yet
+
+	// Of the whole network:
+	Err   string    // of the last step that failed; empty: all is as wanted or in hand
+	Hint  string    // what to do about Err; may be empty
+	Since time.Time // of Err
+	Steps int       // written since the start
+}
+
+// PeerStatus is one peer of a tunnel.
+type PeerStatus struct {
+	Name       string
+	PublicKey  key.Public
+	Present    bool
+	Endpoint   netip.AddrPort // in use; zero: unknown, or it has not called yet
+	AllowedIPs []netip.Prefix
+	Seen
+}
+
+// Status tells of each tunnel of the Spec, in its order, as it was seen at the
+// last look: at most a poll ago while Run runs.
+func (m *Manager) Status() []Status {
+	m.init()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Status
+	for _, n := range m.spec.Networks {
+		for _, t := range n.Devices {
+			s := Status{Network: n.Name, Role: n.Role, Hub: t.Hub, Device: t.Device, Observed: m.seenAt,
+				PublicKey: t.PrivateKey.Public(), Addresses: slices.Clone(n.Addresses)}
+			if s.Role == "" {
+				s.Role = Site
+			}
+			if c := m.networks[n.Name]; c != nil {
+				s.Err, s.Hint, s.Since, s.Steps = c.err, c.hint, c.since, c.steps
+			}
+			m.observed(&s, t)
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// observed fills in what the last look saw. The caller holds m.mu.
+func (m *Manager) observed(s *Status, t Tunnel) {
+	var d Device
+	if i := slices.IndexFunc(m.seen.Devices, func(d Device) bool { return d.Name == t.Device }); i >= 0 {
+		d = m.seen.Devices[i]
+		s.Present, s.Up, s.Backend, s.MTU, s.Port = true, d.Up, d.Backend, d.MTU, d.ListenPort
+	}
+	for _, w := range t.Peers {
+		p := PeerStatus{Name: w.Name, PublicKey: w.PublicKey}
+		if i := slices.IndexFunc(d.Peers, func(p Peer) bool { return p.PublicKey == w.PublicKey }); i >= 0 {
+			h := d.Peers[i]
+			p.Present, p.Endpoint, p.AllowedIPs, p.Seen = true, h.Endpoint, slices.Clone(h.AllowedIPs), h.Seen
+		}
+		s.Peers = append(s.Peers, p)
+	}
+}
