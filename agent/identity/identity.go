@@ -17,8 +17,8 @@ import (
 	"github.com/google/uuid"
 )
 
-// Dir is where a gateway keeps its identity.
-const Dir = "/var/lib/ginnel/identity"
+// DefaultDir is where a gateway keeps its identity.
+const DefaultDir = "/var/lib/ginnel/identity"
 
 // The files in the directory.
 const (
@@ -51,6 +51,9 @@ func Open(dir string) (*Identity, error) {
 	}
 	return i, nil
 }
+
+// Dir is the directory.
+func (i *Identity) Dir() string { return i.dir }
 
 // Enrolled says whether there is all that a session with the collector takes:
 // key, certificate and where the collector is. An expired certificate counts.

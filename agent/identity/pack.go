@@ -178,7 +178,7 @@ func (s Site) validate() error {
 	for _, f := range []struct {
 		key, value string
 		most       int
-	}{{"name", s.Name, 120}, {"postcode", s.Postcode, 12}} {
+	}{{"name", s.Name, 200}, {"postcode", s.Postcode, 200}} {
 		if len(f.value) > f.most || strings.ContainsFunc(f.value, func(r rune) bool { return r < ' ' || r == 0x7f }) {
 			errs = append(errs, fmt.Errorf("%s: over %d bytes, or not one line", f.key, f.most))
 		}

@@ -82,7 +82,7 @@ func (u *Uplink) batch(ctx context.Context, live *mark) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read the spool: %w", err)
 	}
-	u.count(len(blocks))
+	u.setWaiting(len(blocks))
 	if len(blocks) == 0 {
 		return false, nil
 	}
@@ -105,7 +105,7 @@ func (u *Uplink) batch(ctx context.Context, live *mark) (more bool, err error) {
 	}
 	u.succeeded(ctx, deliverLoop)
 	rest, err := u.o.Queue.Pending(1)
-	u.count(len(rest))
+	u.setWaiting(len(rest))
 	return len(rest) > 0, err
 }
 
@@ -169,12 +169,4 @@ func (u *Uplink) free(blocks []Packed, marks map[uint64]uint64) (freed bool, err
 		freed = true
 	}
 	return freed, nil
-}
-
-// count notes how much waits; seen is what is known where the queue cannot say.
-func (u *Uplink) count(seen int) {
-	if q, ok := u.o.Queue.(Counted); ok {
-		seen = q.Len()
-	}
-	u.setWaiting(seen)
 }

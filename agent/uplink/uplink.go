@@ -89,6 +89,9 @@ func (u *Uplink) Status() block.CollectorSnapshot {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := u.status
+	if q, ok := u.o.Queue.(Counted); ok {
+		s.Waiting = q.Len()
+	}
 	for _, loop := range []string{controlLoop, deliverLoop} {
 		if err := u.faults[loop]; err != nil {
 			s.Error = err.Error()
@@ -145,6 +148,8 @@ func (u *Uplink) base() string {
 	return u.status.URL
 }
 
+// setWaiting notes how many blocks are known to wait, for a queue that cannot
+// count.
 func (u *Uplink) setWaiting(n int) {
 	u.mu.Lock()
 	defer u.mu.Unlock()

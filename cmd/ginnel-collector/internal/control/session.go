@@ -92,8 +92,8 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 	if !a.take(m) {
 		reply.Flags |= uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState)
 	}
-	if !a.told && reply.ConnectionSettings == nil {
-		reply.ConnectionSettings = s.offer(nil)
+	if (!a.told || m.GetAgentDescription() != nil) && reply.ConnectionSettings == nil {
+		reply.ConnectionSettings = s.offer(nil) // a gateway that starts anew has forgotten
 	}
 	a.told = true
 	return reply, nil

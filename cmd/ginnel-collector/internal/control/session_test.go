@@ -1,0 +1,216 @@
+package control
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/open-telemetry/opamp-go/client"
+	"github.com/open-telemetry/opamp-go/client/types"
+	"github.com/open-telemetry/opamp-go/protobufs"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+)
+
+// saved is the state that the store has of a gateway; empty: none.
+func (r *rig) saved(gateway string) checks.State {
+	r.t.Helper()
+	s, _, err := r.store.Snapshot(r.t.Context(), gateway)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		r.t.Fatal(err)
+	}
+	if err == nil && s.Gateway != gateway {
+		r.t.Errorf("the snapshot of %s says it is of %q", gateway, s.Gateway)
+	}
+	return s.State
+}
+
+func (r *rig) agent(gateway string) Agent {
+	for _, a := range r.server.Agents() {
+		if a.Gateway == gateway {
+			return a
+		}
+	}
+	return Agent{}
+}
+
+func TestStatusArrives(t *testing.T) {
+	r := newRig(t)
+	g := r.run(r.enrolled("avocet"), nil)
+	eventually(t, "the first snapshot is stored", func() bool { return r.saved("avocet-1") == checks.Up })
+
+	g.state.Store(checks.Down)
+	g.Wake()
+	eventually(t, "the change is stored", func() bool { return r.saved("avocet-1") == checks.Down })
+	want := &Component{Status: "down", Error: "hub-south does not answer", Since: time.Date(2026, 11, 24, 13, 55, 0, 0, time.UTC), Parts: map[string]*Component{
+		"tunnel/heron/hub-south": {Status: "down", Error: "no_handshake"},
+		"check/results":          {Status: "unknown", Error: "waits for heron"},
+	}}
+	a := r.agent("avocet-1")
+	if d := cmp.Diff(want, a.Health); d != "" {
+		t.Errorf("health (-want +got):\n%s", d)
+	}
+	if a.ConfigHash != "ab12" || a.Config != "gateway = \"avocet-1\"\n" {
+		t.Errorf("config %q: %q", a.ConfigHash, a.Config)
+	}
+
+	seen := a.Seen
+	eventually(t, "heartbeats come by themselves, at the interval that the collector gave", func() bool { return r.agent("avocet-1").Seen.Sub(seen) > time.Second })
+	if s := g.Status(); s.URL != "https://"+r.addr || s.LastReceipt.IsZero() || s.Error != "" {
+		t.Errorf("the gateway's side says %+v", s)
+	}
+}
+
+// A collector that starts anew knows nothing; it asks, and is told all.
+func TestFullStateAfterRestart(t *testing.T) {
+	r := newRig(t)
+	g := r.run(r.enrolled("avocet"), nil)
+	eventually(t, "it was heard", func() bool { return r.agent("avocet-1").Version != "" })
+	old := r.server
+	s, err := New(old.o) // takes over between two messages, so the gateway sees no failure
+	if err != nil {
+		t.Fatal(err)
+	}
+	old.mu.Lock()
+	old.agents = s.agents
+	old.mu.Unlock()
+	eventually(t, "it has said all again", func() bool {
+		old.mu.Lock()
+		defer old.mu.Unlock()
+		a := old.agents["avocet-1"]
+		return a != nil && a.Version == "0.1.0" && a.Health != nil && a.ConfigHash == "ab12"
+	})
+	if g.Status().Error != "" {
+		t.Error("the gateway saw a failure")
+	}
+}
+
+func TestOutageIsSaid(t *testing.T) {
+	r := newRig(t)
+	g := r.run(r.enrolled("avocet"), nil)
+	eventually(t, "it was heard", func() bool { return r.saved("avocet-1") == checks.Up })
+	r.stop()
+	eventually(t, "the gateway says so", func() bool { return g.Status().Error == r.addr+" cannot be reached: connection refused" })
+	g.state.Store(checks.Down)
+	r.start()
+	eventually(t, "the newest state is there", func() bool { return r.saved("avocet-1") == checks.Down })
+	eventually(t, "the gateway has no complaint", func() bool { return g.Status().Error == "" })
+}
+
+// An expired certificate opens no session but the one that renews it.
+func TestExpiryLocksNobodyOut(t *testing.T) {
+	r := newRig(t)
+	r.clock(-200 * 24 * time.Hour)
+	r.stop()
+	r.dir += "-old"
+	r.start() // with a CA that is 200 days old
+	r.clock(0)
+	id := r.enrolled("avocet")
+
+	r.clock(-100 * 24 * time.Hour)
+	old, leaf, err := r.server.ca.device("avocet-1", id.UID().String(), id.Certificate().PublicKey.(*ecdsa.PublicKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.clock(0)
+	if err := id.SaveCertificate(old); err != nil || !time.Now().After(leaf.NotAfter) {
+		t.Fatalf("certificate until %v: %v", leaf.NotAfter, err)
+	}
+
+	if _, err := postBlocks(r, id); err == nil || err.Error() != "403 certificate_expired" {
+		t.Errorf("blocks with an expired certificate: %v", err)
+	}
+	g := r.run(id, nil)
+	eventually(t, "it is renewed and heard", func() bool { return r.saved("avocet-1") == checks.Up })
+	if until := id.Certificate().NotAfter; time.Until(until) < 80*24*time.Hour {
+		t.Errorf("the new certificate is until %v", until)
+	}
+	if n := len(r.events("renew")); n != 1 {
+		t.Errorf("renewed %d times", n)
+	}
+	if _, err := postBlocks(r, id); err != nil {
+		t.Errorf("blocks with the new certificate: %v", err)
+	}
+	g.stop()
+}
+
+// A site that was given a new box is the new box's alone.
+func TestReplacedDeviceIsRefused(t *testing.T) {
+	r := newRig(t)
+	first := r.enrolled("avocet")
+	if _, err := postBlocks(r, first); err != nil {
+		t.Fatal(err)
+	}
+	second := r.enrolled("avocet")
+	if _, err := postBlocks(r, first); err == nil || err.Error() != "403 certificate_replaced" {
+		t.Errorf("the first box: %v", err)
+	}
+	if _, err := postBlocks(r, second); err != nil {
+		t.Errorf("the second box: %v", err)
+	}
+	g := r.run(first, nil)
+	eventually(t, "the first box says why", func() bool {
+		return g.Status().Error == "the collector refused (403): avocet-1 was enrolled anew from another device; this one's certificate is void"
+	})
+}
+
+// The store fails for a while; the newest snapshot is kept until it is back.
+func TestSnapshotsOutliveTheStore(t *testing.T) {
+	r := newRig(t)
+	sick := &sickStore{Store: r.store, err: errors.New("disk full")}
+	var s saver
+	s.store, s.log, s.waiting = sick, r.server.o.Log, map[string]arrival{}
+	id := r.enrolled("avocet")
+	s.save("avocet-1", block.Snapshot{Gateway: "avocet-1", State: checks.Up}, time.Now())
+	if err := s.flush(); err == nil {
+		t.Fatal("a failing store was not noticed")
+	}
+	sick.err = nil
+	s.save("avocet-1", block.Snapshot{Gateway: "avocet-1", State: checks.Down}, time.Now())
+	if err := s.close(); err != nil || r.saved("avocet-1") != checks.Down {
+		t.Errorf("stored %q, %v for %v", r.saved("avocet-1"), err, id.UID())
+	}
+}
+
+type sickStore struct {
+	Store
+	err error
+}
+
+func (s *sickStore) SaveSnapshot(ctx context.Context, gateway string, b block.Snapshot, at time.Time) error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.Store.SaveSnapshot(ctx, gateway, b, at)
+}
+
+// opamp-go's own client finds a server that it understands.
+func TestStockClient(t *testing.T) {
+	r := newRig(t)
+	id := r.enrolled("avocet")
+	tls, err := id.TLSConfig(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := client.NewHTTP(nil)
+	capabilities := protobufs.AgentCapabilities_AgentCapabilities_ReportsStatus | protobufs.AgentCapabilities_AgentCapabilities_ReportsHealth |
+		protobufs.AgentCapabilities_AgentCapabilities_ReportsHeartbeat
+	if err := errors.Join(
+		c.SetAgentDescription(&protobufs.AgentDescription{IdentifyingAttributes: []*protobufs.KeyValue{{
+			Key: "service.version", Value: &protobufs.AnyValue{Value: &protobufs.AnyValue_StringValue{StringValue: "9.9"}}}}}),
+		c.SetHealth(&protobufs.ComponentHealth{Healthy: true, Status: "up"}),
+		c.SetCapabilities(&capabilities),
+		c.Start(t.Context(), types.StartSettings{OpAMPServerURL: "https://" + r.addr + Path, TLSConfig: tls, InstanceUid: types.InstanceUid(id.UID())}),
+	); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Stop(context.WithoutCancel(t.Context()))
+	eventually(t, "it was heard", func() bool { a := r.agent("avocet-1"); return a.Version == "9.9" && a.Health != nil })
+	first := r.agent("avocet-1").Seen
+	eventually(t, "it calls at our interval, not at its own of 30 s", func() bool { return r.agent("avocet-1").Seen.Sub(first) > time.Second })
+}
