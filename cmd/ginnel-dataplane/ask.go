@@ -25,12 +25,12 @@ func whoAsks(args []string, stdin bool) (request, error) {
 	var r request
 	fd := -1
 	switch {
-	case len(args) == 1 && !stdin:
-		r.name = args[0]
-	case len(args) > 0:
-		return r, fmt.Errorf("expected one device name, or --stdin without one, got %q", args)
+	case len(args) > 1:
+		return r, fmt.Errorf("expected one device name, got %q", args)
 	case stdin:
 		fd = 0
+	case len(args) == 1:
+		r.name = args[0]
 	case os.Getenv("LISTEN_PID") == strconv.Itoa(os.Getpid()) && os.Getenv("LISTEN_FDS") == "1":
 		fd = 3
 	default:
@@ -40,6 +40,11 @@ func whoAsks(args []string, stdin bool) (request, error) {
 		if err := r.read(fd); err != nil {
 			return r, err
 		}
+	}
+	if len(args) == 1 && args[0] != r.name {
+		err := fmt.Errorf("asked for %q by the socket, and for %q by the command line", r.name, args[0])
+		r.answer(err)
+		return r, err
 	}
 	if !deviceName.MatchString(r.name) {
 		err := fmt.Errorf("refused the device name %q: it must be gn- and 1 to 12 of a-z, 0-9, -", r.name)

@@ -5,7 +5,8 @@
 // lives on when the agent ends, and ends when its link is deleted.
 //
 //	ginnel-dataplane [flags] DEVICE     in the foreground
-//	ginnel-dataplane [flags] --stdin    the name is a line on the socket at stdin
+//	ginnel-dataplane [flags] --stdin    the name is a line on the socket at stdin;
+//	                                    it may stand behind it too, for ps(1)
 //	ginnel-dataplane [flags]            the same on a socket from systemd (LISTEN_FDS)
 //
 // In the last two forms it answers "ok" once the device can be configured, or
@@ -56,7 +57,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		"send and receive packets one by one, without GSO and GRO (GINNEL_NO_OFFLOAD=1)")
 	show := flags.Bool("version", false, "print the version and exit")
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: ginnel-dataplane [flags] DEVICE\n       ginnel-dataplane [flags] --stdin")
+		fmt.Fprintln(stderr, "usage: ginnel-dataplane [flags] DEVICE\n       ginnel-dataplane [flags] --stdin [DEVICE]")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {

@@ -149,7 +149,7 @@ func ask(ctx context.Context, conn net.Conn, device string) error {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return silent(device)
 	case err != nil:
-		return fmt.Errorf("the data plane for %s: %w", device, err)
+		return fmt.Errorf("the data plane for %s ended before it answered: %w", device, err)
 	}
 	return fmt.Errorf("the data plane for %s ended before it answered", device)
 }

@@ -94,12 +94,27 @@ func (d *Devices) sweep(ctx context.Context, name string) (removed bool, err err
 		}
 		return true, waitFor(ctx, patience, func() (bool, error) { return !held(name), nil })
 	}
-	return removeDead(name)
+	return clearDead(ctx, name)
+}
+
+// clearDead removes a dead socket once the lock is free: one that is dying
+// holds it for a moment longer, one that is starting is about to make the
+// socket its own.
+func clearDead(ctx context.Context, name string) (removed bool, err error) {
+	err = waitFor(ctx, patience, func() (bool, error) {
+		state, err := lookAt(name)
+		if err != nil || state != deadSocket {
+			return true, err
+		}
+		removed, err = removeDead(name)
+		return removed, err
+	})
+	return removed, err
 }
 
 // removeDead removes a dead socket under the lock that a data plane holds from
 // before it makes its socket to its end, so that a new one is never taken for
-// the dead one.
+// the dead one. It is false where the lock is held.
 func removeDead(name string) (bool, error) {
 	f, err := os.OpenFile(lockPath(name), os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
@@ -107,14 +122,16 @@ func removeDead(name string) (bool, error) {
 	}
 	defer f.Close()
 	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return false, nil // somebody is starting; the socket is theirs to remove
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			return false, nil
+		}
+		return false, err
 	}
-	err = os.Remove(socketPath(name))
-	if errors.Is(err, os.ErrNotExist) {
-		err = nil
+	if err := os.Remove(socketPath(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return false, err
 	}
 	os.Remove(lockPath(name))
-	return err == nil, err
+	return true, nil
 }
 
 // held tells whether a data plane for the device lives.
