@@ -79,7 +79,7 @@ func (a *Agent) Await(ctx context.Context, want func(block.Snapshot) bool) (time
 	var last block.Snapshot
 	took, err := poll(ctx, 100*time.Millisecond, func() (bool, error) {
 		if gone, err := a.ended(); gone {
-			return false, fmt.Errorf("%s: the agent ended (%v):\n%s", a.Name, err, a.Log(5))
+			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
 		}
 		s, err := a.Status(ctx)
 		if err != nil {
@@ -92,6 +92,18 @@ func (a *Agent) Await(ctx context.Context, want func(block.Snapshot) bool) (time
 		return true, nil
 	})
 	return took, last, err
+}
+
+// AwaitAnswer waits until the agent answers its commands, and returns how long
+// that took.
+func (a *Agent) AwaitAnswer(ctx context.Context) (time.Duration, error) {
+	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		if gone, err := a.ended(); gone {
+			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
+		}
+		_, err := a.Status(ctx)
+		return err == nil, err
+	})
 }
 
 // AllUp wants everything up.

@@ -28,6 +28,7 @@ func (c *Collector) StartCollector() error {
 		"--data", "/var/lib/ginnel/collector",
 		"--gateways", CollectorAddress.String()+":443",
 		"--url", "https://collector.example.net",
+		"--heartbeat", "3s",
 		"--pages", pages)
 }
 

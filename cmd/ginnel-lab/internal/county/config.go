@@ -6,8 +6,8 @@ import (
 	"text/template"
 )
 
-// interval is how often the lab's checks run: a demo cannot wait for the
-// default of 30 s.
+// interval is how often the lab's checks run and tunnels are probed: a demo
+// cannot wait for the defaults of 30 and 10 s.
 const interval = "1s"
 
 // siteConfig is a gateway's desired.toml, as someone would write it by hand.
@@ -17,6 +17,7 @@ var siteConfig = template.Must(template.New("site").Parse(`gateway = "{{.Site.Ga
 name    = "{{.Name}}"
 address = ["{{.Overlay}}/32"]
 lan     = ["{{$.Site.LAN}}"]
+probe_interval = "{{$.Interval}}"
 
 [[network.hub]]
 name        = "{{.Hub.Name}}"

@@ -3,7 +3,6 @@ package county
 import (
 	"context"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 )
@@ -29,10 +28,22 @@ type StepError struct {
 func (e *StepError) Error() string { return fmt.Sprintf("%s failed at %s: %v", e.Place, e.Step, e.Err) }
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Up starts every program in order and enrols every gateway: collector, keys,
-// configs, hubs, sites. It does not wait for tunnels; AwaitAllUp does. Its
-// error is a *StepError.
+// Up starts every program and enrols every gateway. It does not wait for
+// tunnels; AwaitAllUp does. Its error is a *StepError.
 func (c *County) Up(ctx context.Context) error {
+	if err := c.Start(ctx); err != nil {
+		return err
+	}
+	return c.each(func(s *Site) error {
+		if err := c.Enrol(ctx, s); err != nil {
+			return &StepError{s.Name(), "enrolment", err}
+		}
+		return nil
+	})
+}
+
+// Start is Up without the enrolment: collector, keys, configs, hubs, sites.
+func (c *County) Start(ctx context.Context) error {
 	if err := c.Collector.StartCollector(); err != nil {
 		return &StepError{"collector", "start", err}
 	}
@@ -44,18 +55,22 @@ func (c *County) Up(ctx context.Context) error {
 			return &StepError{h.Name(), "start", err}
 		}
 	}
-	if err := c.Collector.AwaitCollector(ctx); err != nil {
-		return &StepError{"collector", "start", err}
-	}
-	return c.each(func(s *Site) error {
+	err := c.each(func(s *Site) error {
 		if err := s.StartAgent(); err != nil {
 			return &StepError{s.Name(), "start", err}
 		}
-		if err := c.Enrol(ctx, s); err != nil {
-			return &StepError{s.Name(), "enrolment", err}
+		if _, err := s.AwaitAnswer(ctx); err != nil {
+			return &StepError{s.Name(), "start", err}
 		}
 		return nil
 	})
+	if err != nil {
+		return err
+	}
+	if err := c.Collector.AwaitCollector(ctx); err != nil {
+		return &StepError{"collector", "start", err}
+	}
+	return nil
 }
 
 // Name is the hub's name.
@@ -174,51 +189,4 @@ func (c *County) awaitCentre(ctx context.Context) error {
 		return &StepError{slow, "arrival at the collector", err}
 	}
 	return nil
-}
-
-// packPath is where the site pack is laid down on a gateway.
-const packPath = "/run/site.pack"
-
-// Enrol has the desk make a site pack, carries it to the gateway and enrols.
-func (c *County) Enrol(ctx context.Context, s *Site) error {
-	pack, err := c.MakePack(ctx, s)
-	if err != nil {
-		return err
-	}
-	if err := s.Node.WriteFile(packPath, pack, 0o600); err != nil {
-		return err
-	}
-	if err := s.awaitSocket(ctx); err != nil {
-		return err
-	}
-	_, err = s.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
-	return err
-}
-
-// MakePack runs `ginnelctl site add` at the desk and returns the pack.
-func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
-	file := "/run/" + s.Name() + ".pack"
-	var networks []string
-	for _, j := range s.Joins {
-		networks = append(networks, j.Network)
-	}
-	_, err := c.Collector.Node.Run(ctx, "ginnelctl", "site", "add", s.Name(),
-		"--collector", "http://"+pages, "--name", s.Title, "--postcode", s.Postcode,
-		"--gateway", s.Gateway(), "--networks", strings.Join(networks, ","), "--out", file)
-	if err != nil {
-		return "", err
-	}
-	return c.Collector.Node.ReadFile(file)
-}
-
-// awaitSocket waits until the agent answers its commands.
-func (s *Site) awaitSocket(ctx context.Context) error {
-	_, err := poll(ctx, 50*time.Millisecond, func() (bool, error) {
-		if gone, err := s.ended(); gone {
-			return false, &Ended{Program: "ginnel run", Err: err, Log: s.Log(5)}
-		}
-		_, err := s.Status(ctx)
-		return err == nil, err
-	})
-	return err
 }

@@ -77,6 +77,15 @@ func (p *Packet) transport(protocol byte, src, dst netip.Addr, b []byte) {
 	p.Src, p.Dst = netip.AddrPortFrom(src, from), netip.AddrPortFrom(dst, to)
 }
 
+// What Packet.Note says of WireGuard messages.
+const (
+	Offer     = "WireGuard handshake, first message"
+	Answer    = "WireGuard handshake, answer"
+	Cookie    = "WireGuard cookie"
+	Keepalive = "WireGuard keepalive"
+	Data      = "WireGuard data"
+)
+
 // wireGuard names a WireGuard message by its type and length (the WireGuard
 // paper, 5.4); empty for anything else.
 func wireGuard(b []byte) string {
@@ -85,15 +94,15 @@ func wireGuard(b []byte) string {
 	}
 	switch {
 	case b[0] == 1 && len(b) == 148:
-		return "WireGuard handshake, first message"
+		return Offer
 	case b[0] == 2 && len(b) == 92:
-		return "WireGuard handshake, answer"
+		return Answer
 	case b[0] == 3 && len(b) == 64:
-		return "WireGuard cookie"
+		return Cookie
 	case b[0] == 4 && len(b) == 32:
-		return "WireGuard keepalive"
+		return Keepalive
 	case b[0] == 4 && len(b)%16 == 0:
-		return "WireGuard data"
+		return Data
 	}
 	return ""
 }

@@ -1,0 +1,47 @@
+package county
+
+import (
+	"context"
+	"strings"
+)
+
+// packPath is where the site pack is laid down on a gateway.
+const packPath = "/run/site.pack"
+
+// Enrol has the desk make a site pack, carries it to the gateway and enrols.
+func (c *County) Enrol(ctx context.Context, s *Site) error {
+	pack, err := c.MakePack(ctx, s)
+	if err != nil {
+		return err
+	}
+	return s.EnrolWith(ctx, pack)
+}
+
+// EnrolWith enrols the gateway with the text of a site pack.
+func (s *Site) EnrolWith(ctx context.Context, pack string) error {
+	if err := s.Node.WriteFile(packPath, pack, 0o600); err != nil {
+		return err
+	}
+	_, err := s.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
+	return err
+}
+
+// MakePack runs `ginnelctl site add` at the desk and returns the pack. For a
+// site that is known already it makes a new token, and the old one is void.
+func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
+	file := "/run/" + s.Name() + ".pack"
+	if _, err := c.Collector.Node.Run(ctx, "rm", "-f", file); err != nil {
+		return "", err
+	}
+	var networks []string
+	for _, j := range s.Joins {
+		networks = append(networks, j.Network)
+	}
+	_, err := c.Collector.Node.Run(ctx, "ginnelctl", "site", "add", s.Name(),
+		"--collector", "http://"+pages, "--name", s.Title, "--postcode", s.Postcode,
+		"--gateway", s.Gateway(), "--networks", strings.Join(networks, ","), "--out", file)
+	if err != nil {
+		return "", err
+	}
+	return c.Collector.Node.ReadFile(file)
+}

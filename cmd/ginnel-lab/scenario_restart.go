@@ -1,0 +1,70 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
+)
+
+// playRestart ends the agent again and again, kindly and not, while a host on
+// the LAN pings a service through the tunnel every millisecond.
+func playRestart(ctx context.Context, s *stage) error {
+	c, err := startCounty(ctx, s, "bittern")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	bittern := c.Site("bittern")
+	times := pick(s, 20, 3)
+	for _, way := range []struct {
+		name string
+		stop func(context.Context) error
+	}{
+		{"restart", bittern.StopAgent},
+		{"kill -9", bittern.Kill9Agent},
+	} {
+		var all county.Pinged
+		var back []time.Duration
+		for range times {
+			r, err := restartUnderPing(ctx, bittern, records, way.stop, 0)
+			if err != nil {
+				return err
+			}
+			all.Sent += r.Sent
+			all.Answered += r.Answered
+			back = append(back, r.back)
+		}
+		slices.Sort(back)
+		s.zero(fmt.Sprintf("lost over %d times %s at a 1 ms ping", times, way.name), all.Lost(), "packets",
+			fmt.Sprintf("%s sent, userspace back end; the agent was back after %.2f s (median), %.2f s at most",
+				thousands(all.Sent), back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
+	}
+	if _, _, err := bittern.Await(within(ctx, 30*time.Second), county.AllUp); err != nil {
+		return err
+	}
+	s.holds("all is up afterwards", true, "")
+	return nil
+}
+
+// startCounty builds a county with some sites and waits until it is up.
+func startCounty(ctx context.Context, s *stage, sites ...string) (*county.County, error) {
+	c, err := buildCounty(ctx, county.Whole().Only(sites...), "scenario-"+s.name)
+	if err != nil {
+		return nil, err
+	}
+	if err := bringUp(ctx, c); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return c, nil
+}
+
+// within bounds ctx for one wait; its timer ends with ctx or by itself.
+func within(ctx context.Context, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
