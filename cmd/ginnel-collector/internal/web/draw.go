@@ -29,9 +29,9 @@ func (s *series) top() time.Duration {
 
 // The picture's size and its plot within, in the units of its view box.
 const (
-	width, height = 480.0, 150.0
-	left, right   = 44.0, 474.0
-	above, below  = 10.0, 122.0
+	width, height = 340.0, 130.0
+	left, right   = 44.0, 334.0
+	above, below  = 8.0, 106.0
 )
 
 func (s *series) draw(from, to time.Time) chart {

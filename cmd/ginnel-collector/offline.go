@@ -1,0 +1,85 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// reportCommand prints a site's health report from the store itself; the collector
+// may run or not.
+func reportCommand(ctx context.Context, std cli.IO, args []string) error {
+	flags := cli.Flags()
+	data := flags.String("data", defaultData, "")
+	month := flags.String("month", "", "")
+	format := flags.String("format", "text", "")
+	words, err := cli.Parse(flags, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *month == "" {
+		zone, err := time.LoadLocation(block.Zone)
+		if err != nil {
+			return err
+		}
+		*month = time.Now().In(zone).Format("2006-01")
+	}
+	return withStore(ctx, *data, func(st *sqlite.Store) error {
+		body, err := newReports(st).write(ctx, words[0], *month, *format)
+		if errors.Is(err, store.ErrNotFound) {
+			return cli.WithHint(err, "ginnelctl sites lists them")
+		}
+		if err != nil {
+			return err
+		}
+		_, err = std.Out.Write(body)
+		return err
+	})
+}
+
+// backupCommand copies the store.
+func backupCommand(ctx context.Context, std cli.IO, args []string) error {
+	flags := cli.Flags()
+	data := flags.String("data", defaultData, "")
+	words, err := cli.Parse(flags, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	return withStore(ctx, *data, func(st *sqlite.Store) error {
+		if err := st.Backup(ctx, words[0]); err != nil {
+			return err
+		}
+		info, err := os.Stat(words[0])
+		if err != nil {
+			return fmt.Errorf("back up: %w", err)
+		}
+		_, err = fmt.Fprintf(std.Out, "%s: %d bytes\n", words[0], info.Size())
+		return err
+	})
+}
+
+// withStore opens a store that is there already.
+func withStore(ctx context.Context, data string, use func(*sqlite.Store) error) (err error) {
+	file := filepath.Join(data, storeFile)
+	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+		return cli.WithHint(fmt.Errorf("no store at %s", file), "--data DIR")
+	} else if err != nil {
+		return fmt.Errorf("open store: %w", err)
+	}
+	st, err := sqlite.Open(ctx, file, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	return use(st)
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/agent/block"
+	daemon "github.com/ginnel/ginnel/agent/run"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/web"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// storeFile is the store, below --data.
+const storeFile = "collector.db"
+
+// missed is how many heartbeats may fail before a gateway is unknown.
+const missed = 3
+
+func serveCommand(ctx context.Context, std cli.IO, args []string) (err error) {
+	o, err := parseOptions(args)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(std.Err, &slog.HandlerOptions{Level: o.Level}))
+	ln, err := listen(ctx, o)
+	if err != nil {
+		return err
+	}
+	defer ln.close() // those that no task took over
+	unlock, err := lockData(o.Data)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	st, err := sqlite.Open(ctx, filepath.Join(o.Data, storeFile), log)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, st.Close()) }()
+	gateways, err := control.New(control.Options{Store: st, Dir: o.Data, URL: o.URL, Names: o.Names, Heartbeat: o.Heartbeat, Log: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, gateways.Close()) }()
+	tasks, err := makeTasks(o, ln, st, gateways, log)
+	if err != nil {
+		return err
+	}
+	err = daemon.Run(ctx, tasks, func() {
+		log.Info("ready", "version", version)
+		if err := daemon.Notify("READY=1"); err != nil {
+			log.Warn("service manager not told", "err", err)
+		}
+	})
+	log.Info("stopped", "cause", context.Cause(ctx))
+	return err
+}
+
+// makeTasks says what runs.
+func makeTasks(o options, ln listeners, st *sqlite.Store, gateways *control.Server, log *slog.Logger) ([]daemon.Task, error) {
+	zone, err := time.LoadLocation(block.Zone)
+	if err != nil {
+		return nil, err
+	}
+	blocks := ingest.New(st, gateways.Gateway, control.Refuse, log)
+	mux := http.NewServeMux()
+	mux.Handle(control.Path, gateways.Handler())
+	mux.Handle("POST /v1/blocks", blocks)
+
+	reports := newReports(st)
+	pages := web.New(web.Config{
+		Store: st, Ingest: blocks.Count(), CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
+		Report: reports.write, Zone: zone, Silence: missed * o.Heartbeat, AnyHost: o.operatorTLS(), Log: log,
+	})
+	conf := gateways.TLSConfig()
+	conf.NextProtos = []string{"h2", "http/1.1"}
+	return []daemon.Task{
+		httpTask("gateways", tls.NewListener(ln.gateways, conf), mux, log),
+		httpTask("pages", ln.pages, pages.Handler(), log),
+	}, nil
+}
+
+// httpTask serves until ctx ends, and then lets requests come to their end.
+func httpTask(name string, ln net.Listener, h http.Handler, log *slog.Logger) daemon.Task {
+	return daemon.Task{Name: name, Run: func(ctx context.Context, ready func()) error {
+		srv := &http.Server{
+			Handler: h, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+			ReadHeaderTimeout: 20 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 3 * time.Minute,
+			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- srv.Serve(ln) }()
+		log.Info("listening", "for", name, "address", ln.Addr().String())
+		ready()
+		select {
+		case err := <-ended:
+			return err
+		case <-ctx.Done():
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		if err := srv.Shutdown(ctx); err != nil {
+			log.Warn("connections cut off", "listener", name, "err", err)
+			srv.Close()
+		}
+		if err := <-ended; !errors.Is(err, http.ErrServerClosed) {
+			return err
+		}
+		return nil
+	}}
+}
+
+// lockData makes the data directory where it is missing, and keeps a second
+// collector out of it.
+func lockData(dir string) (unlock func(), err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("data directory: %w", err)
+	}
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		f.Close()
+		if errors.Is(err, unix.EWOULDBLOCK) {
+			return nil, fmt.Errorf("data directory %s is in use by another collector", dir)
+		}
+		return nil, fmt.Errorf("lock data directory %s: %w", dir, err)
+	}
+	return func() { f.Close() }, nil
+}
