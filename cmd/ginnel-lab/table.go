@@ -124,10 +124,10 @@ func (t table) String() string {
 		line(r)
 	}
 	for _, n := range t.notes {
-		b.WriteString(n + "\n")
+		b.WriteString(clip(n) + "\n")
 	}
 	if t.note != "" {
-		b.WriteString(t.note + "\n")
+		b.WriteString(clip(t.note) + "\n")
 	}
 	return b.String()
 }
@@ -154,6 +154,15 @@ func (t table) changes(before table) string {
 		fmt.Fprintf(&b, "%s  %s\n", now, t.note)
 	}
 	return b.String()
+}
+
+// clip keeps a line within 80 columns: one that wraps would spoil the redraw.
+func clip(line string) string {
+	line, _, _ = strings.Cut(line, "\n")
+	if len(line) > 79 {
+		return line[:76] + "..."
+	}
+	return line
 }
 
 func countLines(s string) int { return strings.Count(s, "\n") }
