@@ -61,8 +61,8 @@ func guarded(ctx context.Context, check Check) (o outcome) {
 // judge holds a result to what every result must be, and to the wanted RTT.
 func judge(s Spec, o outcome) Result {
 	r := o.Result
-	if fault := contradiction(r); fault != "" {
-		f := selfFault("the check contradicts itself: " + fault)
+	if err := r.Valid(); err != nil {
+		f := selfFault("the check contradicts itself: " + err.Error())
 		f.Start = r.Start
 		return f
 	}
@@ -74,26 +74,6 @@ func judge(s Spec, o outcome) Result {
 		}
 	}
 	return r
-}
-
-// contradiction says in what way r is not a valid Result; empty: in none.
-func contradiction(r Result) string {
-	switch r.Verdict {
-	case OK, Degraded, Failed, Unknown:
-	default:
-		return fmt.Sprintf("verdict %q", r.Verdict)
-	}
-	switch {
-	case (r.Verdict == OK) != (r.Reason == NoReason):
-		return fmt.Sprintf("verdict %s with reason %q", r.Verdict, r.Reason)
-	case r.Received < 0 || r.Received > r.Sent:
-		return fmt.Sprintf("%d received of %d sent", r.Received, r.Sent)
-	case len(r.RTT) > r.Received:
-		return fmt.Sprintf("%d times of %d answers", len(r.RTT), r.Received)
-	case len(r.RTT) > 0 && slices.Min(r.RTT) < 0:
-		return fmt.Sprintf("a time of %v", slices.Min(r.RTT))
-	}
-	return ""
 }
 
 func selfFault(detail string) Result {

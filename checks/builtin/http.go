@@ -1,0 +1,223 @@
+package builtin
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+)
+
+// HTTP is the kind that makes one request. Its RTT is from the end of the
+// request to the first byte of the answer, without name, connection and TLS;
+// those are in the detail.
+func HTTP() checks.Kind {
+	return checks.Kind{
+		Name: "http",
+		Doc:  "makes one request of an http:// or https:// URL and looks at the answer",
+		Schema: checks.Schema{
+			"method":         {Type: "string", Doc: "the request's method", Default: "GET", Enum: []string{"GET", "HEAD", "OPTIONS"}},
+			"status":         {Type: "strings", Doc: `the statuses that are good, as "200" or "2xx"`, Default: []string{"2xx"}},
+			"header":         {Type: "strings", Doc: `what headers of the answer must contain, as "Content-Type: json"`},
+			"body":           {Type: "string", Doc: "what the body must contain; not given: anything"},
+			"body_limit":     {Type: "int", Doc: "read no more of the body, bytes", Default: 65536, Min: new(0.0), Max: new(float64(4 << 20))},
+			"request_header": {Type: "strings", Doc: `headers to send, as "Accept: application/json"; no secrets: everyone may read them`},
+			"redirects":      {Type: "int", Doc: "redirects to follow", Default: 0, Min: new(0.0), Max: new(10.0)},
+			"keep_alive":     {Type: "bool", Doc: "keep the connection for the next run", Default: false},
+			"server_name":    {Type: "string", Doc: "the name that the certificate must have; not given: the URL's host"},
+			"verify":         {Type: "bool", Doc: "refuse a certificate that is not trusted, not of that name, or out of date", Default: true},
+			"roots":          {Type: "string", Doc: "PEM file of the trusted authorities; not given: the system's"},
+		},
+		New: newHTTP,
+	}
+}
+
+type httpCheck struct {
+	target    checks.Target
+	url       *url.URL
+	send      http.Header
+	want      [][2]string // header name, text
+	client    *http.Client
+	transport *http.Transport
+}
+
+func newHTTP(t checks.Target) (checks.Check, error) {
+	u, err := url.Parse(t.Address)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" {
+		return nil, fmt.Errorf("target %q is not a URL with http:// or https:// and a host", t.Address)
+	}
+	if u.User != nil {
+		return nil, errors.New("the target's URL holds a user name or password, which everyone could read")
+	}
+	if _, err := placeOf(u.Host, u.Scheme); err != nil {
+		return nil, err
+	}
+	for _, s := range t.StringsOption("status") {
+		if !isStatus(s) {
+			return nil, &checks.OptionError{Option: "status", Err: fmt.Errorf("%q is not a status", s), Hint: `"200" or "2xx"`}
+		}
+	}
+	c := &httpCheck{target: t, url: u, send: http.Header{}}
+	if c.want, err = headersOf(t, "header"); err != nil {
+		return nil, err
+	}
+	send, err := headersOf(t, "request_header")
+	if err != nil {
+		return nil, err
+	}
+	c.send.Set("User-Agent", "ginnel")
+	for _, h := range send {
+		c.send.Set(h[0], h[1])
+	}
+	return c, c.prepare()
+}
+
+// prepare makes a client of the check's own: another check's connections tell
+// nothing about this one.
+func (c *httpCheck) prepare() error {
+	trust, err := trustOf(c.target, "")
+	if err != nil {
+		return err
+	}
+	c.transport = &http.Transport{
+		DialContext:            c.dial,
+		DisableKeepAlives:      !c.target.BoolOption("keep_alive"),
+		DisableCompression:     true,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        2 * time.Minute,
+		TLSClientConfig:        &tls.Config{ServerName: trust.name, RootCAs: trust.roots, InsecureSkipVerify: !trust.verify},
+	}
+	most := c.target.IntOption("redirects")
+	c.client = &http.Client{Transport: c.transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+		if len(via) > most {
+			return http.ErrUseLastResponse
+		}
+		return nil
+	}}
+	return nil
+}
+
+func placeOf(host, scheme string) (place, error) {
+	usual := uint16(80)
+	if scheme == "https" {
+		usual = 443
+	}
+	return parsePlace(host, usual)
+}
+
+// dial is the transport's: from the right address, one try.
+func (c *httpCheck) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	p, err := parsePlace(address, 0)
+	if err != nil {
+		return nil, fail(checks.Protocol, checks.PhaseRequest, "%v", err) // a redirect to nonsense
+	}
+	conn, err := dial(ctx, c.target, "tcp", p)
+	if err != nil {
+		return nil, err
+	}
+	if steps, ok := ctx.Value(stepsKey{}).(*steps); ok {
+		steps.connected(conn)
+	}
+	return conn, nil
+}
+
+func (c *httpCheck) Run(ctx context.Context) checks.Result {
+	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1, Stamps: checks.UserStamps}
+	if c.transport.DisableKeepAlives {
+		defer c.transport.CloseIdleConnections()
+	}
+	steps := &steps{phase: checks.PhaseConnect}
+	ctx = context.WithValue(httptrace.WithClientTrace(ctx, steps.trace()), stepsKey{}, steps)
+	request := (&http.Request{Method: c.target.StringOption("method"), URL: c.url, Host: c.url.Host, Header: c.send.Clone()}).WithContext(ctx)
+	response, err := c.client.Do(request)
+	if err != nil {
+		return asked(r, c.fault(ctx, steps.now(), err))
+	}
+	defer response.Body.Close()
+	limit := int64(c.target.IntOption("body_limit"))
+	body, err := io.ReadAll(io.LimitReader(response.Body, limit))
+	if err != nil {
+		return asked(r, c.fault(ctx, checks.PhaseResponse, err))
+	}
+	r.Received, r.Detail = 1, response.Status+steps.String()
+	if rtt, ok := steps.rtt(); ok {
+		r.RTT = []time.Duration{rtt}
+	}
+	if f := c.judge(response, body, int64(len(body)) == limit); f != nil {
+		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
+	}
+	return r
+}
+
+// fault finds what is behind the client's error.
+func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *fault {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		err = e.Err // without the URL, which the target shows
+	}
+	if phase == checks.PhaseTLS {
+		err = tlsError(err)
+	}
+	return faultOf(ctx, phase, "asking "+c.url.Host, err)
+}
+
+// judge says what is wrong with an answer; nil: nothing.
+func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *fault {
+	if want := c.target.StringsOption("status"); !statusIn(response.StatusCode, want) {
+		where := ""
+		if to := response.Header.Get("Location"); to != "" {
+			where = ", to " + to
+		}
+		return fail(checks.Assertion, checks.PhaseAssert, "status %d%s, not %s", response.StatusCode, where, strings.Join(want, ", "))
+	}
+	for _, h := range c.want {
+		if got := strings.Join(response.Header.Values(h[0]), ", "); !strings.Contains(got, h[1]) {
+			return fail(checks.Assertion, checks.PhaseAssert, "header %s is %q, without %q", h[0], got, h[1])
+		}
+	}
+	if want := c.target.StringOption("body"); want != "" && !bytes.Contains(body, []byte(want)) {
+		seen := "the body"
+		if cut {
+			seen = fmt.Sprintf("the first %d bytes of the body", len(body))
+		}
+		return fail(checks.Assertion, checks.PhaseAssert, "%q is not in %s", want, seen)
+	}
+	return nil
+}
+
+func isStatus(s string) bool {
+	if len(s) == 3 && s[1:] == "xx" {
+		return s[0] >= '1' && s[0] <= '5'
+	}
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 100 && n <= 599
+}
+
+func statusIn(code int, want []string) bool {
+	for _, w := range want {
+		if got := strconv.Itoa(code); w == got || w[1:] == "xx" && w[0] == got[0] {
+			return true
+		}
+	}
+	return false
+}
+
+func headersOf(t checks.Target, option string) (list [][2]string, err error) {
+	for _, s := range t.StringsOption(option) {
+		name, text, ok := strings.Cut(s, ":")
+		if !ok || strings.TrimSpace(name) == "" || strings.ContainsAny(s, "\r\n") {
+			return nil, &checks.OptionError{Option: option, Err: fmt.Errorf("%q is not \"Name: text\"", s)}
+		}
+		list = append(list, [2]string{strings.TrimSpace(name), strings.TrimSpace(text)})
+	}
+	return list, nil
+}

@@ -1,0 +1,199 @@
+package builtin
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/checktest"
+)
+
+func pages() *http.ServeMux {
+	mux := http.NewServeMux()
+	mux.HandleFunc("/good", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/fhir+json")
+		fmt.Fprintf(w, "status up, %s, from %s", strings.Repeat("x", 100), r.Header.Get("Accept"))
+	})
+	mux.HandleFunc("/missing", http.NotFound)
+	mux.HandleFunc("/away", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/further", http.StatusFound) })
+	mux.HandleFunc("/further", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/good", http.StatusFound) })
+	mux.HandleFunc("/nonsense", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://[::1%25x]:99999/")
+		w.WriteHeader(http.StatusFound)
+	})
+	mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
+		for r.Context().Err() == nil {
+			if _, err := w.Write(make([]byte, 4096)); err != nil {
+				return
+			}
+		}
+	})
+	mux.HandleFunc("/cut", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Length", "1000")
+		fmt.Fprint(w, "half")
+		w.(http.Flusher).Flush()
+		panic(http.ErrAbortHandler)
+	})
+	return mux
+}
+
+func TestHTTPSuite(t *testing.T) {
+	server := httptest.NewServer(pages())
+	defer server.Close()
+	checktest.Run(t, checktest.Subject{
+		Kind: HTTP(), Timed: true,
+		Good:     checks.Target{Address: server.URL + "/good"},
+		Refusing: &checks.Target{Address: "http://" + nobody(t)},
+		Silent:   &checks.Target{Address: "http://" + serve(t, "127.0.0.1:0", mute)},
+	})
+}
+
+func TestHTTP(t *testing.T) {
+	server := httptest.NewServer(pages())
+	defer server.Close()
+	strs := func(s ...any) []any { return s }
+	for _, test := range []struct {
+		path    string
+		options map[string]any
+		verdict checks.Verdict
+		reason  checks.Reason
+		phase   checks.Phase
+		detail  string
+	}{
+		{"/good", nil, checks.OK, "", "", "200 OK; name "},
+		{"/good", map[string]any{"method": "HEAD"}, checks.OK, "", "", ""},
+		{"/good", map[string]any{"header": strs("content-type: fhir+json"), "body": "status up"}, checks.OK, "", "", ""},
+		{"/good", map[string]any{"request_header": strs("Accept: text/x-test"), "body": "from text/x-test"}, checks.OK, "", "", ""},
+		{"/good", map[string]any{"header": strs("Content-Type: xml")}, checks.Failed, checks.Assertion, checks.PhaseAssert,
+			`header Content-Type is "application/fhir+json", without "xml"`},
+		{"/good", map[string]any{"body": "status down"}, checks.Failed, checks.Assertion, checks.PhaseAssert, `"status down" is not in the body`},
+		{"/good", map[string]any{"body": "xx, from", "body_limit": int64(20)}, checks.Failed, checks.Assertion, checks.PhaseAssert, `is not in the first 20 bytes of the body`},
+		{"/endless", map[string]any{"body_limit": int64(10000)}, checks.OK, "", "", ""},
+		{"/missing", nil, checks.Failed, checks.Assertion, checks.PhaseAssert, "status 404, not 2xx"},
+		{"/missing", map[string]any{"status": strs("200", "404")}, checks.OK, "", "", ""},
+		{"/away", nil, checks.Failed, checks.Assertion, checks.PhaseAssert, "status 302, to /further, not 2xx"},
+		{"/away", map[string]any{"redirects": int64(1)}, checks.Failed, checks.Assertion, checks.PhaseAssert, "status 302, to /good, not 2xx"},
+		{"/away", map[string]any{"redirects": int64(2)}, checks.OK, "", "", ""},
+		{"/nonsense", map[string]any{"redirects": int64(1)}, checks.Failed, checks.Protocol, checks.PhaseRequest, "99999"},
+		{"/cut", nil, checks.Failed, checks.Protocol, checks.PhaseResponse, "closed by the other side"},
+	} {
+		t.Run(test.path+fmt.Sprint(test.options), func(t *testing.T) {
+			r := check(t, HTTP(), checks.Target{Address: server.URL + test.path, Options: test.options})
+			expect(t, r, test.verdict, test.reason, test.phase)
+			if !strings.Contains(r.Detail, test.detail) {
+				t.Errorf("detail %q is without %q", r.Detail, test.detail)
+			}
+		})
+	}
+}
+
+func TestHTTPWhereItFails(t *testing.T) {
+	plain := httptest.NewServer(pages())
+	defer plain.Close()
+	secure := httptest.NewUnstartedServer(pages())
+	secure.Config.ErrorLog = log.New(io.Discard, "", 0)
+	secure.StartTLS()
+	defer secure.Close()
+	for _, test := range []struct {
+		name, url string
+		options   map[string]any
+		timeout   time.Duration
+		verdict   checks.Verdict
+		reason    checks.Reason
+		phase     checks.Phase
+	}{
+		{"refused", "http://" + nobody(t), nil, 0, checks.Failed, checks.Refused, checks.PhaseConnect},
+		{"no way", "http://" + noWay, nil, 0, checks.Failed, checks.Unreachable, checks.PhaseRoute},
+		{"does not connect", "http://" + silentHost, nil, short, checks.Failed, checks.Timeout, checks.PhaseConnect},
+		{"no name", "http://avocet.invalid", nil, short, checks.Failed, checks.NotResolved, checks.PhaseResolve},
+		{"does not answer", "http://" + serve(t, "127.0.0.1:0", mute), nil, short, checks.Failed, checks.Timeout, checks.PhaseResponse},
+		{"no TLS hello", "https://" + serve(t, "127.0.0.1:0", mute), nil, short, checks.Failed, checks.Timeout, checks.PhaseTLS},
+		{"not trusted", secure.URL + "/good", nil, 0, checks.Failed, checks.Certificate, checks.PhaseTLS},
+		{"not verified", secure.URL + "/good", map[string]any{"verify": false}, 0, checks.OK, "", ""},
+		{"no TLS there", "https://" + strings.TrimPrefix(plain.URL, "http://"), nil, 0, checks.Failed, checks.Protocol, checks.PhaseTLS},
+		{"no HTTP there", "http://" + serve(t, "127.0.0.1:0", func(c net.Conn) { c.Write([]byte("220 mail\r\n\r\n")); mute(c) }), nil, 0,
+			checks.Failed, checks.Protocol, checks.PhaseResponse},
+		{"closes", "http://" + serve(t, "127.0.0.1:0", func(c net.Conn) { c.Read(make([]byte, 4096)) }), nil, 0, checks.Failed, checks.Protocol, checks.PhaseResponse},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			r := check(t, HTTP(), checks.Target{Address: test.url, Options: test.options, Timeout: test.timeout})
+			expect(t, r, test.verdict, test.reason, test.phase)
+		})
+	}
+}
+
+func TestHTTPTrustsGivenRoots(t *testing.T) {
+	a := newAuthority(t)
+	server := httptest.NewUnstartedServer(pages())
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{a.issue(t, -time.Hour, time.Hour)}}
+	server.StartTLS()
+	defer server.Close()
+	r := check(t, HTTP(), checks.Target{Address: server.URL + "/good", Options: map[string]any{"roots": a.file, "server_name": "records.example.net"}})
+	expect(t, r, checks.OK, "", "")
+	if !strings.Contains(r.Detail, ", TLS ") || len(r.RTT) != 1 {
+		t.Errorf("got %+v", r)
+	}
+}
+
+func TestHTTPKeepAlive(t *testing.T) {
+	for _, keep := range []bool{false, true} {
+		var connections atomic.Int32
+		server := httptest.NewUnstartedServer(pages())
+		server.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				connections.Add(1)
+			}
+		}
+		server.Start()
+		c, err := HTTP().Make(checks.Target{Address: server.URL + "/good", Options: map[string]any{"keep_alive": keep}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			expect(t, c.Run(t.Context()), checks.OK, "", "")
+		}
+		server.Close()
+		want := int32(3)
+		if keep {
+			want = 1
+		}
+		if got := connections.Load(); got != want {
+			t.Errorf("keep-alive %v: %d connections, want %d", keep, got, want)
+		}
+	}
+}
+
+func TestHTTPRefuses(t *testing.T) {
+	for _, test := range []struct {
+		url     string
+		options map[string]any
+		option  string
+	}{
+		{"http://user:secret@example.net", nil, ""},
+		{"example.net", nil, ""},
+		{"http://example.net", map[string]any{"status": []any{"20"}}, "status"},
+		{"http://example.net", map[string]any{"status": []any{"6xx"}}, "status"},
+		{"http://example.net", map[string]any{"header": []any{"Content-Type"}}, "header"},
+		{"http://example.net", map[string]any{"request_header": []any{"A: b\r\nC: d"}}, "request_header"},
+		{"http://example.net", map[string]any{"method": "DELETE"}, "method"},
+	} {
+		_, err := HTTP().Make(checks.Target{Address: test.url, Options: test.options})
+		e, _ := errors.AsType[*checks.OptionError](err)
+		if err == nil || test.option != "" && (e == nil || e.Option != test.option) {
+			t.Errorf("%s %v: got %v", test.url, test.options, err)
+		}
+		if err != nil && strings.Contains(err.Error(), "secret") {
+			t.Errorf("the error shows a password: %v", err)
+		}
+	}
+}

@@ -1,0 +1,79 @@
+package builtin
+
+import (
+	"cmp"
+	"crypto/tls"
+	"net/http/httptrace"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+)
+
+type stepsKey struct{}
+
+// steps follows a request. The transport calls from goroutines of its own.
+type steps struct {
+	mu                 sync.Mutex
+	phase              checks.Phase
+	resolved, dialled  time.Duration
+	tlsBegin           time.Time
+	secured            time.Duration
+	written, firstByte time.Time
+}
+
+func (s *steps) connected(l *link) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resolved, s.dialled = l.resolved, l.connected
+	s.phase = checks.PhaseRequest
+}
+
+func (s *steps) at(p checks.Phase, f func(now time.Time)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.phase = cmp.Or(p, s.phase)
+	f(time.Now())
+}
+
+func (s *steps) trace() *httptrace.ClientTrace {
+	return &httptrace.ClientTrace{
+		TLSHandshakeStart: func() { s.at(checks.PhaseTLS, func(now time.Time) { s.tlsBegin = now }) },
+		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
+			if err == nil {
+				s.at(checks.PhaseRequest, func(now time.Time) { s.secured = now.Sub(s.tlsBegin) })
+			}
+		},
+		// Before the flush: an answer cannot be earlier. There are no bodies.
+		WroteHeaders:         func() { s.at(checks.PhaseResponse, func(now time.Time) { s.written = now }) },
+		GotFirstResponseByte: func() { s.at(checks.PhaseResponse, func(now time.Time) { s.firstByte = now }) },
+	}
+}
+
+func (s *steps) now() checks.Phase {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.phase
+}
+
+// rtt is from the request to the answer; false where there is no telling.
+func (s *steps) rtt() (time.Duration, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d := s.firstByte.Sub(s.written)
+	return d, !s.written.IsZero() && d > 0
+}
+
+func (s *steps) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	round := func(d time.Duration) string { return d.Round(100 * time.Microsecond).String() }
+	text := ""
+	if s.dialled > 0 {
+		text = "; name " + round(s.resolved) + ", connection " + round(s.dialled)
+	}
+	if s.secured > 0 {
+		text += ", TLS " + round(s.secured)
+	}
+	return text
+}

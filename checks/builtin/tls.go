@@ -1,0 +1,183 @@
+package builtin
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+)
+
+// TLS is the kind that makes a TLS handshake and looks at the certificate. Its
+// RTT is that of the handshake, without the TCP connection. A server that wants
+// a certificate of ours has been reached.
+func TLS() checks.Kind {
+	return checks.Kind{
+		Name: "tls",
+		Doc:  "makes a TLS handshake with host:port and looks at the certificate; sends no request",
+		Schema: checks.Schema{
+			"server_name": {Type: "string", Doc: "the name that the certificate must have; not given: the target's host"},
+			"verify":      {Type: "bool", Doc: "refuse a certificate that is not trusted, not of that name, or out of date", Default: true},
+			"roots":       {Type: "string", Doc: "PEM file of the trusted authorities; not given: the system's"},
+			"expiry_days": {Type: "int", Doc: "degraded when the certificate ends within so many days; 0: never", Default: 14, Min: new(0.0), Max: new(3650.0)},
+		},
+		New: func(t checks.Target) (checks.Check, error) {
+			p, err := parsePlace(t.Address, 0)
+			if err != nil {
+				return nil, err
+			}
+			trust, err := trustOf(t, p.host)
+			if err != nil {
+				return nil, err
+			}
+			warn := time.Duration(t.IntOption("expiry_days")) * 24 * time.Hour
+			return &tlsCheck{target: t, place: p, trust: trust, warn: warn}, nil
+		},
+	}
+}
+
+// trust says whom to believe.
+type trust struct {
+	verify bool
+	roots  *x509.CertPool // nil: the system's
+	name   string
+}
+
+func trustOf(t checks.Target, host string) (trust, error) {
+	tr := trust{verify: t.BoolOption("verify"), name: t.StringOption("server_name")}
+	if tr.name == "" {
+		tr.name = host
+	}
+	file := t.StringOption("roots")
+	if file == "" {
+		return tr, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return tr, &checks.OptionError{Option: "roots", Err: err, Hint: "a PEM file that the agent may read"}
+	}
+	tr.roots = x509.NewCertPool()
+	if !tr.roots.AppendCertsFromPEM(pem) {
+		return tr, &checks.OptionError{Option: "roots", Err: fmt.Errorf("%s holds no certificate in PEM", file)}
+	}
+	return tr, nil
+}
+
+// believe verifies the chain that a server showed.
+func (tr trust) believe(chain []*x509.Certificate) error {
+	if !tr.verify {
+		return nil
+	}
+	o := x509.VerifyOptions{Roots: tr.roots, DNSName: tr.name, Intermediates: x509.NewCertPool()}
+	for _, c := range chain[1:] {
+		o.Intermediates.AddCert(c)
+	}
+	_, err := chain[0].Verify(o)
+	return err
+}
+
+type tlsCheck struct {
+	target checks.Target
+	place  place
+	trust  trust
+	warn   time.Duration
+}
+
+func (c *tlsCheck) Run(ctx context.Context) checks.Result {
+	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1, Stamps: checks.UserStamps}
+	conn, err := dial(ctx, c.target, "tcp", c.place)
+	if err != nil {
+		return asked(r, faultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
+	}
+	defer conn.Close()
+	var seen hello
+	begin := time.Now()
+	err = tls.Client(conn, c.config(&seen)).HandshakeContext(ctx)
+	rtt := time.Since(begin)
+	if err != nil && !(seen.wanted && isAlert(err)) {
+		return asked(r, faultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err)))
+	}
+	r.Received, r.RTT = 1, []time.Duration{rtt}
+	if seen.wanted {
+		r.Detail = "it wants a client certificate, as it should; "
+	}
+	c.judge(&r, seen.chain)
+	return r
+}
+
+// hello is what the server said in its part of the handshake.
+type hello struct {
+	chain  []*x509.Certificate
+	wanted bool // a certificate of ours
+}
+
+// config verifies by itself, so that the chain is known whatever comes after.
+func (c *tlsCheck) config(seen *hello) *tls.Config {
+	return &tls.Config{
+		ServerName:         c.trust.name,
+		InsecureSkipVerify: true, // VerifyConnection does it
+		VerifyConnection: func(s tls.ConnectionState) error {
+			seen.chain = s.PeerCertificates
+			return c.trust.believe(s.PeerCertificates)
+		},
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			seen.wanted = true
+			return &tls.Certificate{}, nil
+		},
+	}
+}
+
+// judge looks for the certificate of the chain that ends first.
+func (c *tlsCheck) judge(r *checks.Result, chain []*x509.Certificate) {
+	if len(chain) == 0 {
+		return
+	}
+	first := chain[0]
+	for _, cert := range chain {
+		if cert.NotAfter.Before(first.NotAfter) {
+			first = cert
+		}
+	}
+	left := first.NotAfter.Sub(r.Start)
+	ends := fmt.Sprintf("%s until %s", certName(first), first.NotAfter.UTC().Format("2006-01-02"))
+	switch {
+	case left < 0 && c.warn > 0:
+		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
+		r.Detail += ends + ", which has passed"
+	case left < c.warn:
+		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
+		r.Detail += fmt.Sprintf("%s, in %d days", ends, int(left.Hours()/24))
+	default:
+		r.Detail += ends
+	}
+}
+
+func certName(c *x509.Certificate) string {
+	if len(c.DNSNames) > 0 {
+		return c.DNSNames[0]
+	}
+	if c.Subject.CommonName != "" {
+		return c.Subject.CommonName
+	}
+	return "certificate"
+}
+
+// isAlert says whether the other side ended the handshake by an alert. Go has no
+// exported type for that.
+func isAlert(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "remote error"
+}
+
+// tlsError puts what Go's TLS says into words of ours where it is long.
+func tlsError(err error) error {
+	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		return fail(checks.Protocol, checks.PhaseTLS, "the other side does not speak TLS")
+	}
+	return err
+}
