@@ -27,7 +27,7 @@ type Cache interface {
 
 const (
 	askAgain      = 5 * time.Minute  // after an answer
-	askUrgently   = 15 * time.Second // while a hub of that name does not answer
+	askUrgently   = 30 * time.Second // while a hub of that name does not answer
 	askPatience   = 10 * time.Second // for one answer
 	firstAskWait  = 2 * time.Second  // after a failure
 	longestAsking = time.Minute
@@ -130,7 +130,7 @@ func (n *names) refresh(ctx context.Context, wg *sync.WaitGroup, wanted map[stri
 	now := time.Now()
 	for host, silent := range wanted {
 		k := n.entry(host)
-		due := !now.Before(k.next) || silent && now.Sub(k.asked) >= askUrgently
+		due := !now.Before(k.next) || silent && k.err == "" && now.Sub(k.asked) >= askUrgently
 		if k.asking || !due {
 			continue
 		}

@@ -1,0 +1,95 @@
+package tunnels_test
+
+import (
+	"encoding/json"
+	"net/netip"
+	"strings"
+	"testing"
+
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+func TestFormatPlan(t *testing.T) {
+	want, have := worldOne(), worldOne()
+	p := &want.Devices[0].Peers[0]
+	more := netip.MustParsePrefix("192.0.2.128/25")
+	p.AllowedIPs, p.Endpoint = append(p.AllowedIPs, more), netip.MustParseAddrPort("192.0.2.11:51820")
+	want.Routes = append(want.Routes,
+		tunnels.Route{Network: "kestrel", Table: 7101, Prefix: more, Unreachable: true, Metric: tunnels.UnreachableMetric},
+		tunnels.Route{Network: "kestrel", Table: 7101, Prefix: more, Device: "gn-kestrel-n", Metric: tunnels.RouteMetric})
+	f := &want.Filters[0]
+	f.Ports, f.Uplinks = []int{51821}, []string{"eth0"}
+	f.Digest = f.Sum()
+	steps := tunnels.Plan(want, have)
+	golden(t, tunnels.FormatPlan([]string{"kestrel", "heron"}, steps), `
+kestrel  5 steps
+  ~ filter  ginnel_kestrel: UDP 51821 on eth0 only
+  + route   unreachable 192.0.2.128/25 table 7101
+  ~ peer    hub-north allowed_ips + 192.0.2.128/25
+  + route   192.0.2.128/25 dev gn-kestrel-n table 7101
+  ~ peer    hub-north endpoint 192.0.2.10:51820 -> 192.0.2.11:51820
+heron    no change
+
+No tunnel goes down. No device, key or address changes.
+Nothing of anyone else's on this host is touched. Nothing was written.
+`)
+	b, err := json.Marshal(tunnels.StepsJSON(steps[:1]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "\n"+string(b)+"\n", `
+[{"network":"kestrel","op":"change","kind":"filter","text":"ginnel_kestrel: UDP 51821 on eth0 only","cuts":false}]
+`)
+}
+
+func TestFormatPlanOfNothing(t *testing.T) {
+	golden(t, tunnels.FormatPlan([]string{"kestrel", "heron"}, nil), `
+kestrel  no change
+heron    no change
+
+The host is as the config wants it. Nothing was written.
+`)
+	if b, _ := json.Marshal(tunnels.StepsJSON(nil)); string(b) != "[]" {
+		t.Errorf("no steps are %s in JSON", b)
+	}
+}
+
+func TestFormatPlanThatCuts(t *testing.T) {
+	want, have := worldOne(), worldOne()
+	want.Devices[0].PrivateKey, want.Devices[0].PublicKey = worldKeys[1], worldKeys[1].Public()
+	want.Devices = want.Devices[:1]
+	want.Devices[0].Peers = want.Devices[0].Peers[:1]
+	have.Rules = append(have.Rules, tunnels.Rule{Family: 4, Priority: 9, Iif: "eth7", Table: 9})
+	k := func(i int) string { return worldKeys[i].Public().String()[:8] + "..." }
+	golden(t, tunnels.FormatPlan([]string{"kestrel"}, tunnels.Plan(want, have)), `
+kestrel   3 steps
+  ~ key     gn-kestrel-n public key `+k(0)+` -> `+k(1)+`
+  - peer    hub-third on gn-kestrel-n
+  - device  gn-kestrel-s
+leftover  1 step
+  - rule    9: iif eth7 lookup 9
+
+Goes down: gn-kestrel-n (until the next handshake), hub-third on gn-kestrel-n,
+    gn-kestrel-s.
+Added, changed or removed: 1 device, 1 key.
+Nothing of anyone else's on this host is touched. Nothing was written.
+`)
+}
+
+// golden compares, and holds to 80 columns of ASCII.
+func golden(t *testing.T, got, want string) {
+	t.Helper()
+	if got != strings.TrimPrefix(want, "\n") && got != want {
+		t.Errorf("got\n%s\nwant%s", got, want)
+	}
+	for line := range strings.Lines(got) {
+		if len(line) > 81 && !strings.HasPrefix(line, "[{") {
+			t.Errorf("%d columns: %s", len(line)-1, line)
+		}
+		for _, r := range line {
+			if r > 126 {
+				t.Errorf("%q is not ASCII", line)
+			}
+		}
+	}
+}
