@@ -26,7 +26,7 @@ type Manager struct {
 
 	once  sync.Once
 	woken chan struct{} // something may have changed
-	asked chan struct{} // the Spec has changed: at once
+	asked chan struct{} // what is wanted has changed: at once
 	names *names
 
 	pass sync.Mutex // held from a look to the last step that follows from it
@@ -64,7 +64,7 @@ func (m *Manager) init() {
 		if m.Log == nil {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
-		m.names = newNames(m.Resolver, m.Cache, m.Log, m.Wake)
+		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
 		m.networks, m.sent = map[string]*condition{}, map[peerAt]sent{}
 	})
 }

@@ -104,6 +104,9 @@ func (p *planner) peers(w, h Device) {
 		former, ok := have[peer.PublicKey]
 		delete(have, peer.PublicKey)
 		if !ok {
+			if !peer.Endpoint.IsValid() {
+				peer.Keepalive = 0 // see session
+			}
 			p.peer(peerPhase, w, peer, PeerFields{}, Add, peerText(w, peer))
 			continue
 		}
@@ -151,24 +154,32 @@ func (p *planner) allowedIPs(w Device, peer, former Peer, owner map[netip.Prefix
 }
 
 // session plans what concerns the way to the peer. An endpoint that is as good
-// as the wanted one is left alone, and so is any while none is known.
+// as the wanted one is left alone, and so is any while none is known. A peer
+// without an endpoint gets no keepalive yet: it would make WireGuard try a
+// handshake at once, in vain, and hold back the real one for five seconds.
 func (p *planner) session(w Device, peer, former Peer) {
 	if !peer.PresharedKey.Equal(former.PresharedKey) {
 		p.peer(peerPhase, w, peer, PeerFields{Preshared: true}, Change, peer.Name+" preshared key")
 	}
-	if peer.Keepalive != former.Keepalive {
-		p.peer(peerPhase, w, peer, PeerFields{Keepalive: true}, Change,
-			fmt.Sprintf("%s keepalive %s -> %s", peer.Name, pause(former.Keepalive), pause(peer.Keepalive)))
+	moves := peer.Endpoint.IsValid() && !good(peer, former.Endpoint)
+	quickens := peer.Keepalive != former.Keepalive && (peer.Endpoint.IsValid() || former.Endpoint.IsValid())
+	text := fmt.Sprintf("%s keepalive %s -> %s", peer.Name, pause(former.Keepalive), pause(peer.Keepalive))
+	phase := peerPhase
+	if moves {
+		phase, text = endpointPhase, fmt.Sprintf("%s endpoint %v -> %v", peer.Name, former.Endpoint, peer.Endpoint)
 	}
-	good := append([]netip.AddrPort{peer.Endpoint}, peer.Alternatives...)
-	if !peer.Endpoint.IsValid() || slices.ContainsFunc(good, func(e netip.AddrPort) bool { return unmapped(e) == unmapped(former.Endpoint) }) {
-		return
-	}
-	text := fmt.Sprintf("%s endpoint %v -> %v", peer.Name, former.Endpoint, peer.Endpoint)
-	if !former.Endpoint.IsValid() {
+	if moves && !former.Endpoint.IsValid() {
 		text = fmt.Sprintf("%s endpoint %v", peer.Name, peer.Endpoint)
 	}
-	p.peer(endpointPhase, w, peer, PeerFields{Endpoint: true}, Change, text)
+	if moves || quickens {
+		p.peer(phase, w, peer, PeerFields{Endpoint: moves, Keepalive: quickens}, Change, text)
+	}
+}
+
+// good is true for the endpoint that is wanted and for those as good.
+func good(peer Peer, endpoint netip.AddrPort) bool {
+	return unmapped(peer.Endpoint) == unmapped(endpoint) ||
+		slices.ContainsFunc(peer.Alternatives, func(e netip.AddrPort) bool { return unmapped(e) == unmapped(endpoint) })
 }
 
 func (p *planner) peer(phase phase, w Device, peer Peer, fields PeerFields, op Op, text string) {

@@ -182,6 +182,13 @@ func TestPlanIsSmall(t *testing.T) {
 		{"an endpoint not known", func(w, _ *tunnels.State) { w.Devices[0].Peers[0].Endpoint = netip.AddrPort{} }, ""},
 		{"a first endpoint", func(_, h *tunnels.State) { h.Devices[0].Peers[0].Endpoint = netip.AddrPort{} },
 			"kestrel: ~ peer hub-north endpoint 192.0.2.10:51820\n"},
+		{"a first endpoint and keepalive in one write", func(_, h *tunnels.State) {
+			h.Devices[0].Peers[0].Endpoint, h.Devices[0].Peers[0].Keepalive = netip.AddrPort{}, 0
+		}, "kestrel: ~ peer hub-north endpoint 192.0.2.10:51820\n"},
+		{"keepalive to nowhere", func(w, h *tunnels.State) {
+			h.Devices[0].Peers[0].Endpoint, w.Devices[0].Peers[0].Endpoint = netip.AddrPort{}, netip.AddrPort{}
+			w.Devices[0].Peers[0].Keepalive = 0
+		}, ""},
 		{"keepalive", func(w, _ *tunnels.State) { w.Devices[0].Peers[0].Keepalive = 0 },
 			"kestrel: ~ peer hub-north keepalive 25s -> off\n"},
 		{"preshared key", func(w, _ *tunnels.State) { w.Devices[0].Peers[0].PresharedKey = worldSecrets[1] },

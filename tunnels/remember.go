@@ -74,9 +74,9 @@ func (m *Manager) remember(have *State, want State) {
 // knew them, so that the steps of a network that is no longer wanted bear its
 // name. The caller holds m.mu.
 func (m *Manager) name(have *State) {
-	tables, links := map[int]string{}, map[string]string{}
-	for _, n := range m.spec.Networks {
-		tables[n.Table] = n.Name
+	tables, links, filters := map[int]string{}, map[string]string{}, map[string]string{}
+	for _, f := range m.seen.Filters {
+		filters[f.Table] = f.Network
 	}
 	for _, r := range m.seen.Rules {
 		note(tables, r.Table, r.Network)
@@ -85,12 +85,16 @@ func (m *Manager) name(have *State) {
 		note(links, d.Name, d.Network)
 	}
 	for _, n := range m.spec.Networks {
+		tables[n.Table], filters[FilterTable(n.Name)] = n.Name, n.Name
 		for _, t := range n.Devices {
 			links[t.Device] = n.Name
 		}
 	}
 	for i, r := range have.Rules {
 		have.Rules[i].Network = tables[r.Table]
+	}
+	for i, f := range have.Filters {
+		have.Filters[i].Network = filters[f.Table]
 	}
 	for i, d := range have.Devices {
 		have.Devices[i].Network = links[d.Name]

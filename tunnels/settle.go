@@ -90,6 +90,7 @@ func (m *Manager) look(ctx context.Context) ([]Step, error) {
 		want = State{}
 	case extent == Refusals && len(spec.Networks) == 0:
 		want = refusals(have)
+		want.Filters, have.Filters = nil, nil // as they are, also where somebody changed one
 	case extent == Refusals:
 		want = refusals(want)
 	}

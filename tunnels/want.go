@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"time"
 )
 
 const (
@@ -104,7 +105,7 @@ func (w *wanting) device(n Network, t Tunnel) {
 }
 
 func (w *wanting) peer(n Network, p PeerSpec) Peer {
-	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive}
+	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive.Round(time.Second)}
 	for _, prefix := range p.AllowedIPs {
 		if w.refused(n, p, prefix) {
 			continue

@@ -50,14 +50,18 @@ func TestWithdrawWithoutSpec(t *testing.T) {
 		r := start(t, &tunnelstest.Host{}, site())
 		pass(time.Minute)
 		r.stop()
+		r.host.Change(func(s *tunnels.State) { s.Filters[0].Digest = "" }) // somebody changed a rule of it
 		m := &tunnels.Manager{Host: r.host}
+		r.host.Take()
 		if err := m.Withdraw(t.Context(), tunnels.Refusals); err != nil {
 			t.Fatal(err)
 		}
 		if s := r.host.State(); len(s.Devices) != 0 || len(s.Filters) != 2 || len(s.Routes) != 2 || len(s.Rules) == 0 {
 			t.Errorf("down, and there is\n%s", dump(s))
 		}
-		r.host.Take()
+		if text := lines(r.host.Take()); strings.Contains(text, "~") {
+			t.Errorf("down changed something:\n%s", text)
+		}
 		if err := m.Withdraw(t.Context(), tunnels.Refusals); err != nil || len(r.host.Take()) != 0 {
 			t.Errorf("down twice: %v", err)
 		}
