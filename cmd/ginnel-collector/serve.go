@@ -51,12 +51,13 @@ func serveCommand(ctx context.Context, std cli.IO, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
-	gateways, err := control.New(control.Options{Store: st, Dir: o.Data, URL: o.URL, Names: o.Names, Heartbeat: o.Heartbeat, Log: log})
+	recent := web.NewRecent(st)
+	gateways, err := control.New(control.Options{Store: recent, Dir: o.Data, URL: o.URL, Names: o.Names, Heartbeat: o.Heartbeat, Log: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, gateways.Close()) }()
-	tasks, err := makeTasks(o, ln, st, gateways, log)
+	tasks, err := makeTasks(o, ln, recent, gateways, log)
 	if err != nil {
 		return err
 	}
@@ -71,7 +72,7 @@ func serveCommand(ctx context.Context, std cli.IO, args []string) (err error) {
 }
 
 // makeTasks says what runs.
-func makeTasks(o options, ln listeners, st *sqlite.Store, gateways *control.Server, log *slog.Logger) ([]daemon.Task, error) {
+func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server, log *slog.Logger) ([]daemon.Task, error) {
 	zone, err := time.LoadLocation(block.Zone)
 	if err != nil {
 		return nil, err

@@ -17,12 +17,12 @@ const charted = time.Hour
 
 // series is the round trips of one tunnel or check, an entry for each block.
 type series struct {
-	Class   block.Class
-	Name    string
+	subject
 	Network string
 	Target  string
 	points  []point
 	down    []span
+	last    time.Time // end of the last block
 }
 
 type point struct {
@@ -40,11 +40,12 @@ type chart struct {
 	SVG   template.HTML
 }
 
-// charts draws what the blocks of the last hour say. A subject that nothing
-// was timed of, and that was not down, has no chart.
+// charts draws what the blocks of the last hour say, and after them the newest
+// snapshots, whose figures are of five minutes each. A subject that nothing was
+// timed of, and that was not down, has no chart.
 func (s *Server) charts(ctx context.Context, gateway string, now time.Time) ([]chart, error) {
 	from := now.Add(-charted)
-	found := map[string]*series{}
+	found := map[subject]*series{}
 	for b, err := range s.view.store.Blocks(ctx, gateway, from, now) {
 		if err != nil {
 			return nil, err
@@ -53,19 +54,18 @@ func (s *Server) charts(ctx context.Context, gateway string, now time.Time) ([]c
 			if sub.Class == block.SiteClass {
 				continue
 			}
-			key := string(sub.Class) + " " + sub.Name
-			one := found[key]
-			if one == nil {
-				one = &series{Class: sub.Class, Name: sub.Name}
-				found[key] = one
-			}
+			one := seriesOf(found, subject{sub.Class, sub.Name})
 			one.Network, one.Target = sub.Network, sub.Target
 			one.add(b, sub)
 		}
 	}
+	for sub := range s.view.store.subjects(gateway) {
+		one := seriesOf(found, sub)
+		one.points = append(one.points, s.view.store.points(gateway, sub, one.end(from))...)
+	}
 	// Tunnels first, as in the tables; both by name.
 	inOrder := slices.SortedFunc(maps.Values(found), func(a, b *series) int {
-		return cmp.Or(-cmp.Compare(a.Class, b.Class), cmp.Compare(a.Name, b.Name))
+		return cmp.Or(-cmp.Compare(a.class, b.class), cmp.Compare(a.name, b.name))
 	})
 	var all []chart
 	for _, one := range inOrder {
@@ -76,8 +76,24 @@ func (s *Server) charts(ctx context.Context, gateway string, now time.Time) ([]c
 	return all, nil
 }
 
+func seriesOf(found map[subject]*series, sub subject) *series {
+	if found[sub] == nil {
+		found[sub] = &series{subject: sub}
+	}
+	return found[sub]
+}
+
+// end is where the blocks' record ends, or from where there is none.
+func (s *series) end(from time.Time) time.Time {
+	if s.last.After(from) {
+		return s.last
+	}
+	return from
+}
+
 // add takes one block's measurements, and when its subject was down.
 func (s *series) add(b *block.Block, sub block.Subject) {
+	s.last = b.End()
 	if sub.RTT != nil && sub.RTT.Count() > 0 {
 		s.points = append(s.points, point{b.Start.Add(b.Length / 2), b.Length, sub.RTT.Quantile(0.5), sub.RTT.Quantile(0.95)})
 	}

@@ -103,17 +103,17 @@ func scale(d time.Duration) string {
 }
 
 func (s *series) title() string {
-	if s.Class == block.TunnelClass {
-		network, hub, ok := strings.Cut(s.Name, "/")
+	if s.class == block.TunnelClass {
+		network, hub, ok := strings.Cut(s.name, "/")
 		if ok {
 			return network + " to " + hub
 		}
-		return s.Name
+		return s.name
 	}
 	if s.Target == "" {
-		return s.Name
+		return s.name
 	}
-	return s.Name + ", " + s.Target
+	return s.name + ", " + s.Target
 }
 
 // words sums the series up: the newest figures, the range, and time down.

@@ -212,7 +212,7 @@ func TestForeignText(t *testing.T) {
 		}
 		p.want("page", "? unknown", []string{text(p.all("main")[0])})
 	}
-	s := series{Class: block.CheckClass, Name: `<x>`, Target: `"`}
+	s := series{subject: subject{block.CheckClass, `<x>`}, Target: `"`}
 	s.points = []point{{at: now, length: time.Minute, p50: time.Millisecond, p95: time.Millisecond}}
 	if c := s.draw(now.Add(-time.Hour), now); strings.Contains(string(c.SVG), "<x>") {
 		t.Error(c.SVG)
@@ -246,6 +246,42 @@ func TestChartLeavesHolesOpen(t *testing.T) {
 		if got := s.top(); got != want {
 			t.Errorf("scale of %v ends at %v, want %v", most, got, want)
 		}
+	}
+}
+
+// TestChartBeforeTheFirstBlock is drawn from the snapshots, until blocks know
+// better.
+func TestChartBeforeTheFirstBlock(t *testing.T) {
+	d := newDesk(t)
+	d.site("avocet", "Avocet Surgery", checks.Up, 0)
+	r := d.server.view.store
+	for i := range 2 * keptSnapshots {
+		snap := snapshot("avocet", "Avocet Surgery", checks.Up)
+		snap.At = now.Add(time.Duration(i-2*keptSnapshots) * 30 * time.Second)
+		must(t, r.SaveSnapshot(t.Context(), "avocet-1", snap, now))
+	}
+	records := subject{block.CheckClass, "records"}
+	if got := r.points("avocet-1", records, now.Add(-time.Hour)); len(got) != keptSnapshots || got[0].p50 != 11200*time.Microsecond {
+		t.Errorf("%d points: %v", len(got), got)
+	}
+	p := d.page("/sites/avocet", 200)
+	p.sound()
+	if n := len(p.all("figure")); n != 2 {
+		t.Errorf("%d charts, want the tunnel's and the check's", n)
+	}
+	d.hour("avocet-1") // up to now
+	charts, err := d.server.charts(t.Context(), "avocet-1", now)
+	if err != nil || len(charts) != 2 || strings.Count(string(charts[1].SVG), ",") == 0 {
+		t.Errorf("%v, %v", charts, err)
+	}
+	if got := r.points("avocet-1", records, (&series{last: now}).end(now.Add(-time.Hour))); len(got) != 0 {
+		t.Errorf("snapshots drawn over blocks: %v", got)
+	}
+	snap := snapshot("avocet", "", checks.Up)
+	snap.At = now.Add(-24 * time.Hour) // the gateway's clock was set back
+	must(t, r.SaveSnapshot(t.Context(), "avocet-1", snap, now))
+	if got := r.points("avocet-1", records, time.Time{}); len(got) != 1 {
+		t.Errorf("after the clock was set back: %v", got)
 	}
 }
 

@@ -19,7 +19,7 @@ var static embed.FS
 
 // Config is what a Server is made of.
 type Config struct {
-	Store   store.Store
+	Store   *Recent
 	Ingest  *ingest.Counter
 	CA      centre.CA
 	Version string

@@ -22,7 +22,7 @@ const DefaultSilence = 90 * time.Second
 
 // view reads sites from the store as they are to be shown.
 type view struct {
-	store   store.Store
+	store   *Recent
 	silence time.Duration // after this long without a snapshot a state is unknown
 	now     func() time.Time
 }

@@ -44,7 +44,7 @@ func newDesk(t *testing.T) *desk {
 	}
 	t.Cleanup(func() { st.Close() })
 	s := New(Config{
-		Store: st, Ingest: &ingest.Counter{}, CA: centre.CA{URL: "https://collector.example.net", PEM: "PEM"}, Version: "0.1.0",
+		Store: NewRecent(st), Ingest: &ingest.Counter{}, CA: centre.CA{URL: "https://collector.example.net", PEM: "PEM"}, Version: "0.1.0",
 		Zone: time.UTC, Log: slog.New(slog.DiscardHandler),
 		Report: func(_ context.Context, site, month, format string) ([]byte, error) {
 			return fmt.Appendf(nil, "report of %s for %s as %s", site, month, format), nil
@@ -193,12 +193,9 @@ func TestSitesAreWorstFirstAndSilenceIsUnknown(t *testing.T) {
 }
 
 func TestSiteOfTwoGateways(t *testing.T) {
-	d := newDesk(t)
-	d.site("egret", "Egret Hospital", checks.Up, time.Second)
-	must(t, d.store.SaveSnapshot(t.Context(), "egret-2", snapshot("egret", "", checks.Down), now))
-	s := store.Site{ID: "egret"}
-	all := gatewaysOf(s, []store.Gateway{{Name: "egret-2", Site: "egret"}, {Name: "other", Site: "x"}, {Name: "egret-1", Site: "egret"}})
-	if len(all) != 3 || all[0].Name != "" { // its own first gateway has no name here
+	s := store.Site{ID: "egret", Gateway: "egret-1"}
+	all := gatewaysOf(s, []store.Gateway{{Name: "egret-2", Site: "egret"}, {Name: "other", Site: "x"}})
+	if len(all) != 2 || all[0].Name != "egret-1" || all[1].Name != "egret-2" {
 		t.Errorf("%+v", all)
 	}
 	site := centre.Site{Gateways: []centre.Gateway{
@@ -286,12 +283,19 @@ func TestAddSite(t *testing.T) {
 			t.Errorf("%s: %v, want 400 with %q", name, err, c.want)
 		}
 	}
-	for kind, body := range map[string]string{"text/plain": "{}", "application/json": `{"token": "secret"}`} {
-		resp, err := http.Post(d.url+"/api/v1/sites", kind, strings.NewReader(body))
+	for _, c := range []struct{ kind, body, want string }{
+		{"text/plain", "{}", "not application/json"},
+		{"application/json", `{"token": "secret"}`, "unknown field"},
+		{"application/json", "{", "not a site"},
+		{"application/json", `{"name": "` + strings.Repeat("x", maxRequest) + `"}`, "too large"},
+	} {
+		resp, err := http.Post(d.url+"/api/v1/sites", c.kind, strings.NewReader(c.body))
+		must(t, err)
+		body, err := io.ReadAll(resp.Body)
 		must(t, err)
 		resp.Body.Close()
-		if resp.StatusCode/100 != 4 {
-			t.Errorf("%s %s: %d", kind, body, resp.StatusCode)
+		if resp.StatusCode/100 != 4 || !strings.Contains(string(body), c.want) {
+			t.Errorf("%s: %d %s, want %q", c.kind, resp.StatusCode, body, c.want)
 		}
 	}
 }

@@ -26,6 +26,7 @@ func blocks(t *testing.T, s store.Store) {
 
 	wantSame(t, "whole record", sequences(t, s, "avocet-1", T0, T0.Add(time.Hour)), upTo(10))
 	wantSame(t, "those that overlap", sequences(t, s, "avocet-1", T0.Add(150*time.Second), T0.Add(4*time.Minute)), []uint64{3, 4})
+	wantSame(t, "one that ends where it begins", sequences(t, s, "avocet-1", T0.Add(2*time.Minute), T0.Add(3*time.Minute)), []uint64{3})
 	wantSame(t, "another's", sequences(t, s, "bittern-1", T0, T0.Add(time.Hour)), nil)
 	for b, err := range s.Blocks(t.Context(), "avocet-1", T0, T0.Add(time.Minute)) {
 		if err != nil {
