@@ -148,8 +148,8 @@ func (r *reader) body(b *Block) {
 		r.words = append(r.words, r.string())
 	}
 	subjects := r.count(13)
-	if subjects > maxSubjects {
-		r.fail(fmt.Errorf("%d subjects, at most %d are allowed", subjects, maxSubjects))
+	if subjects > MaxSubjects {
+		r.fail(fmt.Errorf("%d subjects, at most %d are allowed", subjects, MaxSubjects))
 	}
 	for i := 0; i < subjects && r.err == nil; i++ {
 		b.Subjects = append(b.Subjects, r.subject())

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"sync"
+	"time"
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
@@ -52,8 +53,8 @@ func (b *Block) body() ([]byte, error) {
 	if err := b.Name().check(); err != nil {
 		return nil, err
 	}
-	if len(b.Subjects) > maxSubjects {
-		return nil, fmt.Errorf("%d subjects, at most %d are allowed", len(b.Subjects), maxSubjects)
+	if len(b.Subjects) > MaxSubjects {
+		return nil, fmt.Errorf("%d subjects, at most %d are allowed", len(b.Subjects), MaxSubjects)
 	}
 	w := writer{start: b.Start.Round(0).UTC()}
 	w.string(b.Boot)
@@ -81,6 +82,18 @@ func (b *Block) body() ([]byte, error) {
 		w.fail(fmt.Errorf("%d bytes, at most %d are allowed", len(w.b), MaxSize))
 	}
 	return w.b, w.err
+}
+
+// CheckEdge says why an edge could not be packed; nil: it can.
+func CheckEdge(e Edge) error { return check(&Block{Edges: []Edge{e}}) }
+
+// CheckSubject says why a subject could not be packed; nil: it can.
+func CheckSubject(s Subject) error { return check(&Block{Subjects: []Subject{s}}) }
+
+func check(b *Block) error {
+	b.Gateway, b.Sequence, b.Length, b.Start = "-", 1, 1, time.Unix(0, 0)
+	_, err := b.body()
+	return err
 }
 
 // dictionary writes each text once, in order of first use.

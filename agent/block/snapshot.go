@@ -88,4 +88,5 @@ type AgentSnapshot struct {
 	Version   string  `json:"version"`
 	Backend   string  `json:"backend"` // "kernel", "userspace", or empty
 	SpoolUsed float64 `json:"spool_used_ratio"`
+	Trouble   string  `json:"trouble,omitempty"` // of the spool, in words
 }

@@ -34,9 +34,11 @@ const (
 	version = 1
 
 	// MaxSize is the largest packed block, and the largest body unpacked.
-	MaxSize     = 1 << 20
-	maxSubjects = 4096
-	withCause   = 0x80
+	MaxSize = 1 << 20
+	// MaxSubjects is how many a block may have.
+	MaxSubjects = 4096
+
+	withCause = 0x80
 )
 
 // Places in these lists are written in blocks: append only.

@@ -1,0 +1,224 @@
+package spool
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+)
+
+// Subject says what a sample or a state is about.
+type Subject struct {
+	Class     block.Class
+	Name      string
+	Network   string
+	Target    string
+	StandsFor string
+}
+
+// current is the open block with its journal.
+type current struct {
+	block *block.Block
+	mono  time.Duration // at the block's start
+	seen  time.Duration // mono when something was last written
+	file  *os.File      // nil: in memory only
+	name  string
+	size  int64 // of the file, as far as it is whole
+}
+
+// maxJournal ends a block early, so that no block grows too large to be packed.
+const maxJournal = 1 << 20
+
+// maxWords bounds what a subject or an edge may say in one field, in bytes.
+const maxWords = 400
+
+func words(s string) string {
+	s = strings.ToValidUTF8(s, "?")
+	if len(s) > maxWords {
+		s = strings.ToValidUTF8(s[:maxWords], "")
+	}
+	return s
+}
+
+// Sample counts one result. When it returns nil the sample survives kill -9, and
+// after at most ten seconds a power cut; ErrMemory says that it does not yet.
+func (s *Spool) Sample(sub Subject, r checks.Result) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.turn(); err != nil {
+		return err
+	}
+	err := s.declare(sub, checks.UnknownState)
+	i := place(s.open.block.Subjects, sub.Class, words(sub.Name))
+	if i < 0 {
+		return fmt.Errorf("sample of %s: %w", sub.Name, err)
+	}
+	err = errors.Join(err, s.write(line{Kind: sampleLine, Sample: &sample{i, r.Verdict, r.Sent, r.Received, r.RTT}}))
+	if err != nil {
+		return fmt.Errorf("sample of %s: %w", sub.Name, err)
+	}
+	return nil
+}
+
+// Edge records a change of state, durably: it also survives a power cut. An
+// edge without a time is of now.
+func (s *Spool) Edge(e block.Edge) error {
+	s.mu.Lock()
+	if err := s.turn(); err != nil {
+		s.mu.Unlock()
+		return err
+	}
+	err := s.edge(e)
+	file := s.open.file
+	s.mu.Unlock()
+	if err == nil && file != nil {
+		if err = file.Sync(); errors.Is(err, os.ErrClosed) {
+			err = s.persist() // the block was sealed in between
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("edge of %s: %w", e.Name, err)
+	}
+	return nil
+}
+
+func (s *Spool) edge(e block.Edge) error {
+	e.Name, e.Code, e.Text, e.Owner = words(e.Name), words(e.Code), words(e.Text), words(e.Owner)
+	e.Reason = checks.Reason(words(string(e.Reason)))
+	e.From, e.To = cmp.Or(e.From, checks.UnknownState), cmp.Or(e.To, checks.UnknownState)
+	if e.At.IsZero() {
+		e.At, _ = s.clock()
+	}
+	e.At = trim(e.At)
+	if err := block.CheckEdge(e); err != nil {
+		return err
+	}
+	var err error
+	if place(s.subjects, e.Class, e.Name) < 0 {
+		err = s.declare(Subject{Class: e.Class, Name: e.Name}, e.From)
+	}
+	i := place(s.subjects, e.Class, e.Name)
+	s.subjects[i].State, s.subjects[i].Since, s.subjects[i].Cause = e.To, e.At, e.Cause()
+	return errors.Join(err, s.write(line{Kind: edgeLine, Edge: &e}))
+}
+
+// SetState declares a subject and the state that it is in now, when the agent
+// begins with it. Later changes are edges; SetState makes one where it differs
+// from what was last known.
+func (s *Spool) SetState(sub Subject, state checks.State) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.turn(); err != nil {
+		return err
+	}
+	state = cmp.Or(state, checks.UnknownState)
+	begin := checks.UnknownState
+	if _, mono := s.clock(); mono-s.open.mono < time.Second {
+		begin = state // the block has only begun
+	}
+	err := s.declare(sub, begin)
+	if i := place(s.subjects, sub.Class, words(sub.Name)); i >= 0 && s.subjects[i].State != state {
+		err = errors.Join(err, s.edge(block.Edge{Class: sub.Class, Name: sub.Name, From: s.subjects[i].State, To: state}))
+	}
+	if err != nil {
+		return fmt.Errorf("state of %s: %w", sub.Name, err)
+	}
+	return nil
+}
+
+// Forget ends a subject that is wanted no more: its state is unknown from now,
+// and the next block does not have it.
+func (s *Spool) Forget(class block.Class, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.turn(); err != nil {
+		return err
+	}
+	i := place(s.subjects, class, words(name))
+	if i < 0 {
+		return nil
+	}
+	err := s.edge(block.Edge{Class: class, Name: name, From: s.subjects[i].State, To: checks.UnknownState, Reason: checks.NotRun, Text: "not wanted any more"})
+	s.subjects = slices.Delete(s.subjects, i, i+1)
+	if err != nil {
+		return fmt.Errorf("forget %s: %w", name, err)
+	}
+	return nil
+}
+
+// declare makes sure that the open block has the subject, with these words.
+func (s *Spool) declare(sub Subject, state checks.State) error {
+	d := block.Subject{
+		Class: sub.Class, Name: words(sub.Name), Network: words(sub.Network), Target: words(sub.Target), StandsFor: words(sub.StandsFor), State: state,
+	}
+	i := place(s.subjects, d.Class, d.Name)
+	if i >= 0 {
+		old := &s.subjects[i]
+		if old.Network == d.Network && old.Target == d.Target && old.StandsFor == d.StandsFor {
+			return nil
+		}
+		old.Network, old.Target, old.StandsFor = d.Network, d.Target, d.StandsFor
+		d = *old
+	} else {
+		wall, _ := s.clock()
+		d.Since = trim(wall)
+		if err := block.CheckSubject(d); err != nil {
+			return err
+		}
+		if len(s.subjects) >= block.MaxSubjects {
+			return fmt.Errorf("%d subjects are there, and no more are possible", len(s.subjects))
+		}
+		s.subjects = append(s.subjects, d)
+	}
+	return s.write(line{Kind: subjectLine, Subject: &d})
+}
+
+// write puts a line into the journal and into the open block.
+func (s *Spool) write(l line) error {
+	c := s.open
+	_, mono := s.clock()
+	l.Elapsed, c.seen = max(1, mono-c.mono), mono
+	if !l.apply(c.block) {
+		return fmt.Errorf("line %q does not fit the open block", l.Kind)
+	}
+	return s.append(l)
+}
+
+// append puts a line into the journal. After a failure the journal is cut back
+// to its last whole line and closed; the block goes on in memory.
+func (s *Spool) append(l line) error {
+	c := s.open
+	raw, err := l.bytes()
+	if err != nil {
+		return err
+	}
+	if c.file == nil {
+		c.size += int64(len(raw)) // as a bound
+		return fmt.Errorf("%w: %w", ErrMemory, s.fault)
+	}
+	n, err := c.file.Write(raw)
+	if err == nil {
+		c.size += int64(n)
+		return nil
+	}
+	s.setFault(errors.Join(err, c.file.Truncate(c.size), c.file.Sync(), c.file.Close()))
+	c.file = nil
+	return fmt.Errorf("%w: %w", ErrMemory, err)
+}
+
+// setFault notes what is wrong with the journal, and logs changes.
+func (s *Spool) setFault(err error) {
+	switch {
+	case err != nil && s.fault == nil:
+		s.o.Log.Error("spool cannot write what is measured; it is kept in memory for now", "err", err)
+	case err == nil && s.fault != nil:
+		s.o.Log.Info("spool writes again")
+	}
+	s.fault = err
+}
