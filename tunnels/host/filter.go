@@ -110,18 +110,28 @@ func (h *Host) applyFilter(s tunnels.Step) error {
 	if s.Op == tunnels.Remove && i < 0 || s.Op != tunnels.Remove && i >= 0 && have[i].Digest == f.Sum() {
 		return nil
 	}
-	t := &nftables.Table{Name: f.Table, Family: nftables.TableFamilyINet}
-	if i >= 0 {
-		h.nft.DelTable(t)
-	}
-	if s.Op != tunnels.Remove {
-		h.nft.AddTable(t)
-		if err := newRuleset(h.nft, t, f).write(); err != nil {
-			return fmt.Errorf("nftables table %s: %w", f.Table, err)
-		}
-	}
-	if err := h.nft.Flush(); err != nil {
+	if err := transact(f, i >= 0, s.Op != tunnels.Remove); err != nil {
 		return fmt.Errorf("nftables table %s: %w", f.Table, err)
 	}
 	return nil
+}
+
+// transact takes the old table away and puts the new one there, all or
+// nothing.
+func transact(f *tunnels.Filter, away, there bool) error {
+	nft, err := nftables.New() // of its own: what a failure leaves queued goes with it
+	if err != nil {
+		return err
+	}
+	t := &nftables.Table{Name: f.Table, Family: nftables.TableFamilyINet}
+	if away {
+		nft.DelTable(t)
+	}
+	if there {
+		nft.AddTable(t)
+		if err := newRuleset(nft, t, f).write(); err != nil {
+			return err
+		}
+	}
+	return nft.Flush()
 }

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels/wireguard"
+)
+
+// apart runs the rest of a test in a process with network, mount and process
+// namespaces of its own, where it returns true; the sockets of WireGuard are
+// files, and files are common to all network namespaces. What the test leaves
+// running ends with that process.
+//
+//	if !apart(t) { return }
+func apart(t *testing.T) bool {
+	t.Helper()
+	if os.Getenv("GINNEL_TEST_APART") == t.Name() {
+		furnish(t)
+		return true
+	}
+	if os.Getuid() != 0 {
+		t.Fatal("this test makes network namespaces: run it as root")
+	}
+	for _, tool := range []string{"ip", "wg", "ping", "nft"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Fatalf("%s is needed: apt-get install iproute2 wireguard-tools iputils-ping nftables", tool)
+		}
+	}
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=3m")
+	cmd.Env = append(os.Environ(), "GINNEL_TEST_APART="+t.Name(), "GINNEL_TEST_DATAPLANE="+program(t))
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
+	out, err := cmd.CombinedOutput()
+	if err != nil || testing.Verbose() {
+		t.Logf("%s", out)
+	}
+	if err != nil {
+		t.Fatalf("in its own namespaces: %v", err)
+	}
+	return false
+}
+
+func furnish(t *testing.T) {
+	t.Helper()
+	if err := syscall.Mount("", "/", "", syscall.MS_REC|syscall.MS_PRIVATE, ""); err != nil {
+		t.Fatal(err)
+	}
+	for dir, kind := range map[string]string{"/run": "tmpfs", "/proc": "proc"} {
+		if err := syscall.Mount(kind, dir, kind, 0, ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	sh(t, "ip link set lo up")
+}
+
+var build = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "dataplane")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "ginnel-dataplane")
+	out, err := exec.Command("go", "build", "-o", path, "github.com/ginnel/ginnel/cmd/ginnel-dataplane").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("%w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := build(); os.Getenv("GINNEL_TEST_DATAPLANE") == "" && err == nil {
+		os.RemoveAll(filepath.Dir(path))
+	}
+	os.Exit(code)
+}
+
+// program is the data plane, built for the tests.
+func program(t *testing.T) string {
+	t.Helper()
+	if path := os.Getenv("GINNEL_TEST_DATAPLANE"); path != "" {
+		return path
+	}
+	path, err := build()
+	if err != nil {
+		t.Fatalf("build ginnel-dataplane: %v", err)
+	}
+	return path
+}
+
+// backend is the one that the tests are about: userspace, or what
+// GINNEL_TEST_BACKEND says.
+func backend() wireguard.Backend {
+	if b := os.Getenv("GINNEL_TEST_BACKEND"); b != "" {
+		return wireguard.Backend(b)
+	}
+	return wireguard.Userspace
+}
+
+// sh runs a command line and returns what it printed.
+func sh(t *testing.T, line string) string {
+	t.Helper()
+	out, err := exec.Command("sh", "-c", line).CombinedOutput()
+	if err != nil {
+		t.Fatalf("%s: %v\n%s", line, err, out)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// eventually waits for a condition that is to come true by itself.
+func eventually(t *testing.T, what string, true func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if true() {
+			return
+		}
+	}
+	t.Fatalf("waited in vain: %s", what)
+}

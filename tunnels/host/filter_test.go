@@ -1,0 +1,235 @@
+package host
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+func apply(t *testing.T, h *Host, f tunnels.Filter) {
+	t.Helper()
+	must(t, h.Apply(t.Context(), tunnels.Step{Op: tunnels.Add, Kind: tunnels.FilterKind, Filter: &f}))
+}
+
+// heard tells which of the senders' datagrams to a UDP port here arrive. Each
+// sender sends until the last one, whom nothing keeps out, is heard.
+func heard(t *testing.T, port int, senders ...func()) map[string]bool {
+	t.Helper()
+	c, err := net.ListenPacket("udp4", fmt.Sprintf(":%d", port))
+	must(t, err)
+	defer c.Close()
+	got := map[string]bool{}
+	buf := make([]byte, 100)
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !got["open"]; {
+		for _, send := range senders {
+			send()
+		}
+		c.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		for {
+			n, _, err := c.ReadFrom(buf)
+			if err != nil {
+				break
+			}
+			got[string(buf[:n])] = true
+		}
+	}
+	return got
+}
+
+func datagram(t *testing.T, ns, to, text string) func() {
+	return func() {
+		t.Helper()
+		within(t, ns, func() {
+			c, err := net.Dial("udp4", to)
+			if err != nil {
+				t.Errorf("from %s: %v", ns, err)
+				return
+			}
+			defer c.Close()
+			c.Write([]byte(text))
+		})
+	}
+}
+
+// Promise 1: nothing of ours answers on the LAN.
+func TestPortIsReachedFromUplinksOnly(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	county(t)
+	h := open(t)
+	sh(t, "ip -n hub route add 192.168.10.0/24 via 192.0.2.2")
+	filter := tunnels.Filter{Table: "ginnel_kestrel", Devices: []string{"gn-site"}, Uplinks: []string{"wan"}, Ports: []int{51821, 51999}}
+	apply(t, h, filter)
+	local := func() {
+		c, err := net.Dial("udp4", "127.0.0.1:51821")
+		must(t, err)
+		defer c.Close()
+		c.Write([]byte("local"))
+	}
+	got := heard(t, 51821, datagram(t, "pc", "192.168.10.1:51821", "lan"), datagram(t, "pc", "192.0.2.2:51821", "lan to wan's address"),
+		local, datagram(t, "hub", "192.0.2.2:51821", "open"))
+	if want := (map[string]bool{"local": true, "open": true}); fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("heard %v, want %v", got, want)
+	}
+	if counted := sh(t, "nft list table inet ginnel_kestrel | grep 'udp dport'"); strings.Contains(counted, "packets 0 ") {
+		t.Errorf("the drops were not counted: %s", counted)
+	}
+	if got := heard(t, 51000, datagram(t, "pc", "192.168.10.1:51000", "lan"), datagram(t, "hub", "192.0.2.2:51000", "open")); !got["lan"] {
+		t.Error("a port that is not ours is closed")
+	}
+	filter.Uplinks = nil // as the boot guard writes it
+	apply(t, h, filter)
+	if got := heard(t, 51821, datagram(t, "hub", "192.0.2.2:51821", "wan"), func() { local() },
+		func() {
+			c, _ := net.Dial("udp4", "127.0.0.1:51821")
+			defer c.Close()
+			c.Write([]byte("open"))
+		}); got["wan"] {
+		t.Error("without uplinks the port is reached from the WAN")
+	}
+}
+
+func pings(t *testing.T, from, to string) bool {
+	t.Helper()
+	return strings.Contains(sh(t, "ip netns exec "+from+" ping -c2 -i0.2 -W1 "+to+" || true"), " 0% packet loss")
+}
+
+// Promise 3: networks do not mix, in either direction.
+func TestNetworksDoNotMix(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	h := open(t)
+	// Three ends of tunnels, two of one network, and a LAN.
+	sh(t, "echo 1 > /proc/sys/net/ipv4/ip_forward")
+	for i, link := range []string{"gn-a1", "gn-a2", "gn-b", "lan"} {
+		sh(t, fmt.Sprintf(`set -e; ip netns add n%[1]d; ip link add %[2]s type veth peer name eth0 netns n%[1]d
+			ip addr add 192.168.%[1]d.1/24 dev %[2]s; ip link set %[2]s up
+			ip -n n%[1]d addr add 192.168.%[1]d.2/24 dev eth0; ip -n n%[1]d link set eth0 up; ip -n n%[1]d route add default via 192.168.%[1]d.1`, i, link))
+	}
+	all := func() (table string) {
+		for from := range 4 {
+			for to := range 4 {
+				if from != to {
+					table += map[bool]string{true: "+", false: "-"}[pings(t, fmt.Sprintf("n%d", from), fmt.Sprintf("192.168.%d.2", to))]
+				}
+			}
+			table += " "
+		}
+		return table
+	}
+	if got := all(); got != "+++ +++ +++ +++ " {
+		t.Fatalf("without us: %s", got)
+	}
+	apply(t, h, tunnels.Filter{Table: "ginnel_a", Devices: []string{"gn-a1", "gn-a2"}})
+	if got := all(); got != "+-+ +-+ --+ +++ " {
+		t.Errorf("with a filter: %s", got)
+	}
+}
+
+// A host that did not forward forwards for us only.
+func TestForwardsOursOnly(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	county(t)
+	h := open(t)
+	sh(t, `ip -n hub route add 192.168.10.0/24 via 192.0.2.2
+		ip -n hub addr add 2001:db8:2::1/64 dev wan nodad; ip addr add 2001:db8:2::2/64 dev wan nodad
+		ip -n hub route add default via 2001:db8:2::2
+		ip -n pc addr add 2001:db8:10::20/64 dev eth0 nodad; ip -n pc -6 route add default via 2001:db8:10::1`)
+	if pings(t, "pc", "192.0.2.1") || pings(t, "pc", "2001:db8:2::1") {
+		t.Fatal("this host forwards by itself: the test tests nothing")
+	}
+	sh(t, "echo 1 > /proc/sys/net/ipv4/conf/lan/forwarding; echo 1 > /proc/sys/net/ipv4/conf/wan/forwarding; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+	if !pings(t, "pc", "192.0.2.1") || !pings(t, "pc", "2001:db8:2::1") || !pings(t, "hub", "192.168.10.20") {
+		t.Fatal("this host forwards nothing at all: the test tests nothing")
+	}
+	apply(t, h, tunnels.Filter{Table: "ginnel_kestrel", Only: []string{"lan"}, Only6: true})
+	if pings(t, "pc", "192.0.2.1") {
+		t.Error("IPv4 is forwarded from the LAN to the WAN because of us")
+	}
+	if pings(t, "pc", "2001:db8:2::1") || pings(t, "hub", "2001:db8:10::20") {
+		t.Error("IPv6 is forwarded between LAN and WAN because of us")
+	}
+	if !pings(t, "hub", "192.168.10.20") {
+		t.Error("replies to what another link forwards are dropped")
+	}
+	// What goes into a tunnel passes, and what comes out of one.
+	sh(t, `set -e; ip netns add far; ip link add gn-x type veth peer name eth0 netns far; ip addr add 100.64.0.1/30 dev gn-x; ip link set gn-x up
+		ip addr add 2001:db8:64::1/64 dev gn-x nodad; ip -n far addr add 2001:db8:64::2/64 dev eth0 nodad
+		ip -n far addr add 100.64.0.2/30 dev eth0; ip -n far link set eth0 up; ip -n far route add default via 100.64.0.1
+		ip -n far -6 route add default via 2001:db8:64::1; echo 1 > /proc/sys/net/ipv4/conf/gn-x/forwarding`)
+	for _, p := range [][2]string{{"pc", "100.64.0.2"}, {"pc", "2001:db8:64::2"}, {"far", "192.168.10.20"}, {"far", "2001:db8:10::20"}} {
+		eventually(t, p[0]+" reaches "+p[1], func() bool { return pings(t, p[0], p[1]) })
+	}
+	// What forwarded before us still does.
+	apply(t, h, tunnels.Filter{Table: "ginnel_kestrel"})
+	if !pings(t, "pc", "192.0.2.1") || !pings(t, "pc", "2001:db8:2::1") {
+		t.Error("a filter with nothing to say stops traffic")
+	}
+}
+
+// A table that somebody has changed is known for it, and is written anew.
+func TestChangedTableIsNoticed(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	h := open(t)
+	f := tunnels.Filter{Network: "kestrel", Table: "ginnel_kestrel", Devices: []string{"gn-a"}, Uplinks: []string{"wan"},
+		Ports: []int{51820}, Only: []string{"lan"}, Only6: true}
+	digest := func() string {
+		all, err := h.filters()
+		must(t, err)
+		if len(all) != 1 || all[0].Table != f.Table {
+			t.Fatalf("tables: %+v", all)
+		}
+		return all[0].Digest
+	}
+	apply(t, h, f)
+	if digest() != f.Sum() {
+		t.Fatalf("digest is %q, want %q", digest(), f.Sum())
+	}
+	for _, change := range []string{
+		"nft flush chain inet ginnel_kestrel forward",
+		"nft flush table inet ginnel_kestrel",
+		"nft delete chain inet ginnel_kestrel input",
+		"nft insert rule inet ginnel_kestrel forward accept",
+		"nft add rule inet ginnel_kestrel input counter comment '\"ginnel x 1/1\"'",
+		"nft delete rule inet ginnel_kestrel forward handle $(nft -a list chain inet ginnel_kestrel forward | sed -n 's/.*handle //p' | tail -1)",
+		"nft 'add chain inet ginnel_kestrel forward { policy drop; }'",
+		"nft delete table inet ginnel_kestrel; nft add table inet ginnel_kestrel",
+	} {
+		sh(t, change)
+		if got := digest(); got != "" {
+			t.Errorf("after %s the digest is %q", change, got)
+		}
+		apply(t, h, f)
+		if got := digest(); got != f.Sum() {
+			t.Errorf("after %s and a repair the digest is %q", change, got)
+		}
+	}
+	before := sh(t, "nft -a list ruleset")
+	apply(t, h, f)
+	if after := sh(t, "nft -a list ruleset"); after != before {
+		t.Error("the same again was written")
+	}
+	bad := f
+	bad.Only = []string{"a-link-name-that-is-too-long"}
+	if err := h.Apply(t.Context(), tunnels.Step{Op: tunnels.Change, Kind: tunnels.FilterKind, Filter: &bad}); err == nil {
+		t.Error("a link name that cannot be was taken")
+	}
+	if digest() != f.Sum() {
+		t.Error("a failed change left something else")
+	}
+	f.Ports = []int{51821}
+	apply(t, h, f)
+	if digest() != f.Sum() {
+		t.Error("a failed change stands in the way of the next")
+	}
+}

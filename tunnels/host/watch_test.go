@@ -1,0 +1,122 @@
+package host
+
+import (
+	"context"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/mdlayher/netlink"
+)
+
+func TestWatch(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	h := open(t)
+	sh(t, "ip link add lan type veth peer name far; ip link set lan up")
+	var woken atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- h.Watch(ctx, func() { woken.Add(1) }) }()
+	eventually(t, "it wakes at the beginning", func() bool { return woken.Load() > 0 })
+
+	quiet := func() int64 { // no event for long enough that none is on its way
+		for {
+			before := woken.Load()
+			time.Sleep(5 * settle)
+			if woken.Load() == before {
+				return before
+			}
+		}
+	}
+	for _, change := range []string{
+		"ip link set lan down", "ip link set lan up", "ip addr add 192.168.10.1/24 dev lan", "ip addr del 192.168.10.1/24 dev lan",
+		"ip route add 203.0.113.0/24 dev lan proto 103 table 7001", "ip route del 203.0.113.0/24 table 7001",
+		"ip route add default dev lan", "ip -6 rule add lookup 7001 priority 5000", "ip rule add lookup 7001 priority 5000",
+		"ip rule del priority 5000", "nft add table inet ginnel_x", "nft delete table inet ginnel_x", "ip link del lan",
+	} {
+		before := quiet()
+		sh(t, change)
+		eventually(t, change, func() bool { return woken.Load() > before })
+	}
+
+	// Many events are one, and others' routes are none.
+	sh(t, `ip link add lan type veth peer name far; ip link set lan addrgenmode none; ip link set far addrgenmode none
+		ip link set lan up; ip link set far up`)
+	before := quiet()
+	sh(t, "for i in $(seq 200); do echo route add 203.0.113.$i dev lan; done | ip -batch -")
+	if after := quiet(); after != before {
+		t.Errorf("200 routes of somebody else woke %d times", after-before)
+	}
+	before = quiet()
+	sh(t, "for i in $(seq 200); do echo route add 198.51.100.$i dev lan proto 103; done | ip -batch -")
+	if after := quiet(); after == before || after-before > 5 {
+		t.Errorf("200 routes of ours woke %d times", after-before)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// When events come faster than they are read the kernel drops some and says so.
+// Watch then asks anew, and wakes because of what it may have missed.
+func TestWatchAfterLostEvents(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	sh(t, "ip link add lan type veth peer name far; ip link set lan up")
+	was := subscriptions
+	defer func() { subscriptions = was }()
+	reading := make(chan struct{})
+	subscriptions = []subscription{{was[0].family, was[0].groups, func(netlink.Message) bool { <-reading; return false }}}
+	h := open(t)
+	var woken atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- h.Watch(ctx, func() { woken.Add(1) }) }()
+	eventually(t, "it wakes at the beginning", func() bool { return woken.Load() == 1 })
+
+	sh(t, "for i in $(seq 0 199); do for j in $(seq 0 49); do echo route add 100.64.$i.$j dev lan; done; done | ip -batch -")
+	close(reading)
+	eventually(t, "it wakes after the loss", func() bool { return woken.Load() == 2 })
+	cancel()
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestDebounce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		events := make(chan struct{}, 1)
+		var at []time.Duration
+		began := time.Now()
+		go debounce(ctx, events, func() { at = append(at, time.Since(began)) })
+		synctest.Wait()
+		if len(at) != 0 {
+			t.Errorf("woke without an event, at %v", at)
+		}
+		for range 5 { // 0 to 80 ms
+			events <- struct{}{}
+			time.Sleep(20 * time.Millisecond)
+		}
+		time.Sleep(time.Second)
+		if len(at) != 1 || at[0] != 180*time.Millisecond {
+			t.Errorf("woke at %v, want 180ms", at)
+		}
+		at, began = nil, time.Now()
+		for time.Since(began) < 3500*time.Millisecond { // events without end
+			events <- struct{}{}
+			time.Sleep(50 * time.Millisecond)
+		}
+		if len(at) != 3 {
+			t.Errorf("woke at %v while events went on, want about once a second", at)
+		}
+		time.Sleep(time.Second)
+		cancel()
+		synctest.Wait()
+	})
+}
