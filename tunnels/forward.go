@@ -110,7 +110,7 @@ func (w *wanting) forwarding(n Network, ingress []Link) {
 	}
 	if six && len(ingress) > 0 && !w.facts.Forwarding6 {
 		for _, l := range w.facts.Links {
-			if l.TakesRA {
+			if l.TakesRA && l.Name != "lo" {
 				w.setting(n, "net/ipv6/conf/"+l.Name+"/accept_ra", "2")
 			}
 		}

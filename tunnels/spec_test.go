@@ -38,6 +38,7 @@ func hub() tunnels.Spec {
 
 func facts() tunnels.Facts {
 	return tunnels.Facts{Uplinks: []string{"eth0"}, Links: []tunnels.Link{
+		{Name: "lo", TakesRA: true},
 		{Name: "eth0", Addresses: makePrefixes("192.0.2.77/24"), TakesRA: true},
 		{Name: "eth1", Addresses: makePrefixes("192.168.10.1/24")},
 		{Name: "eth2", Addresses: makePrefixes("198.51.100.1/24"), Forwarding: true},
