@@ -428,7 +428,7 @@ func TestTornTails(t *testing.T) {
 			must(t, s.Close())
 			return collect(t, func(from, to time.Time) iter.Seq2[*block.Block, error] { return Read(dir, from, to) })
 		}
-		for i := 0; i <= len(raw); i += 7 {
+		for i := 0; i <= len(raw); i += 19 {
 			whole := uint64(strings.Count(string(raw[:i]), `"k":"sample"`))
 			if i > 0 && raw[i-1] != '\n' && strings.Contains(string(raw[strings.LastIndexByte(string(raw[:i]), '\n')+1:i]), `"k":"sample"`) {
 				whole--
@@ -437,7 +437,7 @@ func TestTornTails(t *testing.T) {
 				t.Fatalf("journal cut at %d of %d: %d samples, want %d", i, len(raw), got, 6+whole+1)
 			}
 		}
-		for i := 0; i < len(segment); i += 3 {
+		for i := 0; i < len(segment); i += 11 {
 			blocks := try(len(raw), i)
 			if got := samples(blocks); got != 5+1 {
 				t.Fatalf("segment cut at %d of %d: %d samples", i, len(segment), got)
