@@ -1,0 +1,250 @@
+// Package agent is the daemon of a gateway: it reads the desired config, hands
+// its parts to tunnels and checks, keeps what was measured in the spool, and
+// tells the collector. Each of these is a task; Tasks is the list.
+//
+// What a host or a check kind is made of is chosen by cmd/ginnel.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/run"
+	"github.com/ginnel/ginnel/agent/spool"
+	"github.com/ginnel/ginnel/agent/uplink"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// Options are what an agent is made of. All but Collisions, Watch and Backend
+// must be set.
+type Options struct {
+	Paths    Paths
+	Config   string // the desired config; empty: Paths.Desired()
+	Host     config.Host
+	Version  string
+	Backend  func() string // "kernel", "userspace", or empty while none is in use
+	Tunnels  *tunnels.Manager
+	Registry checks.Registry
+	// Collisions says what a config would take away from this host.
+	Collisions func(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error)
+	// Watch calls wake when something on the host may have changed.
+	Watch func(ctx context.Context, wake func()) error
+	Log   *slog.Logger
+}
+
+// Agent is one gateway's daemon.
+type Agent struct {
+	o        Options
+	started  time.Time
+	identity *identity.Identity
+
+	named    chan struct{} // closed once the gateway has a name
+	enrolled chan struct{} // closed once it has an identity
+	wanted   chan struct{} // closed once it has a config
+
+	reloading sync.Mutex // one reload or enrolment at a time
+
+	mu       sync.Mutex // of what follows
+	name     string
+	config   *config.Config
+	text     []byte
+	applied  time.Time
+	fault    error          // of the last config that was refused
+	runner   *checks.Runner // nil until the gateway has a name; so is spool
+	subjects map[subjectKey]bool
+	spoolErr error
+	spool    *spool.Spool
+	uplink   *uplink.Uplink
+	last     condition
+	since    time.Time // of last.State
+}
+
+// New reads the identity and opens nothing else.
+func New(o Options) (*Agent, error) {
+	id, err := identity.Open(o.Paths.Identity())
+	if err != nil {
+		return nil, err
+	}
+	if o.Config == "" {
+		o.Config = o.Paths.Desired()
+	}
+	a := &Agent{
+		o: o, started: time.Now(), identity: id,
+		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}),
+		last: condition{State: checks.UnknownState}, since: time.Now(),
+	}
+	if id.Enrolled() {
+		close(a.enrolled)
+		a.call(id.Site().Gateway)
+	}
+	return a, nil
+}
+
+// Tasks are what the daemon does, all at once.
+func (a *Agent) Tasks() []run.Task {
+	server := &local.Server{Path: a.o.Paths.Socket(), Agent: a}
+	tasks := []run.Task{
+		{Name: "commands", Run: server.Run},
+		{Name: "tunnels", Run: a.keepTunnels},
+		{Name: "measurements", Run: a.measure},
+	}
+	if a.o.Watch != nil {
+		tasks = append(tasks, run.Task{Name: "host events", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			return a.o.Watch(ctx, a.o.Tunnels.Wake)
+		}})
+	}
+	return tasks
+}
+
+// keepTunnels applies the config at start and keeps the host so. Until there is
+// a config it touches nothing: what a former agent left goes on.
+func (a *Agent) keepTunnels(ctx context.Context, ready func()) error {
+	err := a.Reload(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.o.Log.InfoContext(ctx, "no config, nothing to do", "file", a.o.Config)
+	case err != nil:
+		a.o.Log.ErrorContext(ctx, "config refused", "file", a.o.Config, "err", err)
+		if err := a.restoreLastGood(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.o.Log.ErrorContext(ctx, "no last good config either", "err", err)
+		}
+	}
+	if !a.configured() {
+		ready()
+	}
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-a.wanted:
+		return a.o.Tunnels.Run(ctx, ready)
+	}
+}
+
+// Reload reads the desired config and has it applied. An error means that
+// nothing was changed.
+func (a *Agent) Reload(ctx context.Context) error {
+	a.reloading.Lock()
+	defer a.reloading.Unlock()
+	text, err := os.ReadFile(a.o.Config)
+	if err == nil {
+		err = a.take(ctx, a.o.Config, text)
+	}
+	a.mu.Lock()
+	a.fault = err
+	if errors.Is(err, fs.ErrNotExist) {
+		a.fault = nil
+	}
+	a.mu.Unlock()
+	return err
+}
+
+// restoreLastGood runs what ran before, and leaves the fault shown.
+func (a *Agent) restoreLastGood(ctx context.Context) error {
+	text, err := os.ReadFile(a.o.Paths.LastGood())
+	if err != nil {
+		return err
+	}
+	a.o.Log.WarnContext(ctx, "running the last good config", "file", a.o.Paths.LastGood())
+	return a.take(ctx, a.o.Paths.LastGood(), text)
+}
+
+// take checks a config against everything that it needs, and only then hands
+// its parts out.
+func (a *Agent) take(ctx context.Context, file string, text []byte) error {
+	c, err := config.Parse(file, text)
+	if err != nil {
+		return err
+	}
+	if problems := c.CheckKinds(a.o.Registry.Validate); len(problems) > 0 {
+		return problems
+	}
+	if err := a.sameName(c.Gateway); err != nil {
+		return err
+	}
+	spec, err := c.Spec(a.o.Paths.Key)
+	if err != nil {
+		return err
+	}
+	if a.o.Collisions != nil {
+		problems, err := a.o.Collisions(ctx, c, spec)
+		if err != nil {
+			return err
+		}
+		if len(problems) > 0 {
+			return problems
+		}
+	}
+	if err := WriteFile(a.o.Paths.LastGood(), text); err != nil {
+		return fmt.Errorf("keep the config for the next start: %w", err)
+	}
+	a.o.Tunnels.Set(spec)
+	a.mu.Lock()
+	if a.config == nil {
+		close(a.wanted)
+	}
+	a.config, a.text, a.applied = c, text, time.Now()
+	runner := a.runner
+	a.mu.Unlock()
+	if runner != nil {
+		a.sync(c)
+	}
+	a.call(c.Gateway)
+	a.o.Log.InfoContext(ctx, "config applied", "file", file, "summary", c.Summary())
+	return nil
+}
+
+// configured says whether a config runs.
+func (a *Agent) configured() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.config != nil
+}
+
+// sameName refuses a config that is another gateway's than the one that is
+// enrolled or already measured here.
+func (a *Agent) sameName(name string) error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.name != "" && a.name != name {
+		return fmt.Errorf("the config is for gateway %q, but this one is %q", name, a.name)
+	}
+	return nil
+}
+
+// call gives the gateway its name, once.
+func (a *Agent) call(name string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.name == "" {
+		a.name = name
+		close(a.named)
+	}
+}
+
+// running gives the config that runs, for the centre.
+func (a *Agent) running() (hash, text string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.config == nil {
+		return "", ""
+	}
+	return a.config.Hash, string(a.text)
+}
+
+// Down takes the tunnels down until the next reload or start.
+func (a *Agent) Down(ctx context.Context) error {
+	return a.o.Tunnels.Withdraw(ctx, tunnels.Refusals)
+}
+
+var _ local.Agent = (*Agent)(nil)

@@ -1,0 +1,105 @@
+package agent
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+)
+
+// condition is the state of the whole gateway, and the one cause to name.
+type condition struct {
+	State    checks.State
+	Headline string
+	Code     string
+}
+
+// judge says how the gateway is from how its parts are. A site is down when no
+// tunnel works, or, without tunnels, no check; it is degraded when some do not.
+func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, loc *time.Location) condition {
+	if len(tunnels)+len(list) == 0 {
+		return condition{State: checks.UnknownState, Headline: "nothing to do: there is no config"}
+	}
+	parts := make([]checks.State, 0, len(tunnels))
+	for _, t := range tunnels {
+		parts = append(parts, t.State)
+	}
+	if len(parts) == 0 {
+		for _, c := range list {
+			parts = append(parts, c.State)
+		}
+	}
+	down, up := 0, 0
+	for _, s := range parts {
+		switch s {
+		case checks.Down:
+			down++
+		case checks.Up, checks.MaintenanceMode:
+			up++
+		}
+	}
+	worst := checks.Up
+	for _, t := range tunnels {
+		worst = worse(worst, t.State)
+	}
+	for _, c := range list {
+		worst = worse(worst, c.State)
+	}
+	c := condition{State: checks.Up}
+	switch {
+	case down == len(parts):
+		c.State = checks.Down
+	case worst == checks.Down, worst == checks.DegradedState, down > 0:
+		c.State = checks.DegradedState
+	case worst == checks.UnknownState, up < len(parts):
+		c.State = checks.UnknownState
+	}
+	if c.State != checks.Up {
+		c.Headline, c.Code = headline(tunnels, list, loc)
+	}
+	return c
+}
+
+// badness orders states from well to ill. Unknown is better than degraded: it
+// says less.
+var badness = map[checks.State]int{
+	checks.Up: 0, checks.MaintenanceMode: 0, checks.UnknownState: 1, checks.DegradedState: 2, checks.Down: 3,
+}
+
+func worse(a, b checks.State) checks.State {
+	if badness[b] > badness[a] {
+		return b
+	}
+	return a
+}
+
+// headline names the worst tunnel, or else the worst check that does not only
+// wait for something.
+func headline(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, loc *time.Location) (text, code string) {
+	worst := checks.Up
+	for _, t := range tunnels {
+		if badness[t.State] > badness[worst] {
+			worst, code = t.State, t.Code
+			text = sentence(t.Network, t.State, t.Since, t.Reason, loc)
+		}
+	}
+	for _, c := range list {
+		if c.WaitsFor == "" && badness[c.State] > badness[worst] {
+			worst, code = c.State, ""
+			text = sentence(c.Name, c.State, c.Since, c.Reason, loc)
+		}
+	}
+	return text, code
+}
+
+func sentence(name string, s checks.State, since time.Time, reason string, loc *time.Location) string {
+	text := fmt.Sprintf("%s is %s", name, s)
+	if !since.IsZero() {
+		text += " since " + since.In(loc).Format("15:04")
+	}
+	if reason == "" {
+		return text + "."
+	}
+	return text + ": " + reason + "."
+}

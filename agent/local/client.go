@@ -1,0 +1,132 @@
+package local
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"syscall"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/report"
+)
+
+// ErrNotRunning says that no agent answers on the socket.
+var ErrNotRunning = errors.New("the agent does not run")
+
+// Error is an answer of the agent that says no.
+type Error struct{ Text, Advice string }
+
+func (e *Error) Error() string { return e.Text }
+
+// Hint says what to do next; empty: nothing known.
+func (e *Error) Hint() string { return e.Advice }
+
+// Client asks the agent. The zero Client asks on Socket.
+type Client struct{ Path string }
+
+// Snapshot tells how the gateway is now. Errors: ErrNotRunning;
+// fs.ErrPermission where the caller may not open the socket.
+func (c Client) Snapshot(ctx context.Context) (block.Snapshot, error) {
+	var s block.Snapshot
+	body, err := c.do(ctx, http.MethodGet, "/v1/status", nil)
+	if err != nil {
+		return s, err
+	}
+	defer body.Close()
+	if err := json.NewDecoder(body).Decode(&s); err != nil {
+		return s, fmt.Errorf("read the agent's status: %w", err)
+	}
+	return s, nil
+}
+
+// Report is the gateway's own report of a month, "2026-11".
+func (c Client) Report(ctx context.Context, month string) (*report.Report, error) {
+	body, err := c.do(ctx, http.MethodGet, "/v1/report?month="+url.QueryEscape(month), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	r := new(report.Report)
+	if err := json.NewDecoder(body).Decode(r); err != nil {
+		return nil, fmt.Errorf("read the agent's report: %w", err)
+	}
+	return r, nil
+}
+
+// Reload has the agent read its config again.
+func (c Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/reload") }
+
+// Down takes the tunnels down.
+func (c Client) Down(ctx context.Context) error { return c.post(ctx, "/v1/down") }
+
+func (c Client) post(ctx context.Context, path string) error {
+	body, err := c.do(ctx, http.MethodPost, path, nil)
+	if err != nil {
+		return err
+	}
+	return body.Close()
+}
+
+// Enrol hands over a site pack and tells each step.
+func (c Client) Enrol(ctx context.Context, pack []byte, progress func(Progress)) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/enrol", pack)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	dec := json.NewDecoder(body)
+	for {
+		var p Progress
+		if err := dec.Decode(&p); err != nil {
+			return fmt.Errorf("the agent stopped in the middle of the enrolment: %w", err)
+		}
+		if !p.Final {
+			progress(p)
+			continue
+		}
+		if p.OK {
+			return nil
+		}
+		return &Error{p.Text, p.Hint}
+	}
+}
+
+// do sends one request and gives the body of a good answer.
+func (c Client) do(ctx context.Context, method, path string, body []byte) (io.ReadCloser, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://agent"+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: c.dial}}
+	resp, err := client.Do(req)
+	switch {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
+		return nil, ErrNotRunning
+	case err != nil:
+		return nil, fmt.Errorf("ask the agent: %w", err)
+	case resp.StatusCode < 300:
+		return resp.Body, nil
+	}
+	defer resp.Body.Close()
+	var f failure
+	if err := json.NewDecoder(resp.Body).Decode(&f); err != nil || f.Error == "" {
+		return nil, fmt.Errorf("the agent answered %s", resp.Status)
+	}
+	return nil, &Error{f.Error, f.Hint}
+}
+
+func (c Client) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	path := c.Path
+	if path == "" {
+		path = Socket
+	}
+	var d net.Dialer
+	return d.DialContext(ctx, "unix", path)
+}

@@ -1,0 +1,40 @@
+// Package local is how commands ask the running agent: HTTP over a Unix socket
+// that root and the group ginnel-admin may open. It carries what `ginnel
+// status` shows and the few acts of a technician; it listens on no network.
+package local
+
+import (
+	"context"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/report"
+)
+
+// Socket is where the agent listens.
+const Socket = "/run/ginnel/agent.sock"
+
+// Group may open the socket, besides root.
+const Group = "ginnel-admin"
+
+// Agent is what the server needs of the daemon.
+type Agent interface {
+	// Snapshot tells how the gateway is now.
+	Snapshot() block.Snapshot
+	// Reload reads the config again. An error means that the old one stays.
+	Reload(ctx context.Context) error
+	// Report is this gateway's own report of a month.
+	Report(ctx context.Context, p report.Period) (*report.Report, error)
+	// Down takes the tunnels down and leaves the refusals up.
+	Down(ctx context.Context) error
+	// Enrol enrols with a site pack, telling each step as it is done.
+	Enrol(ctx context.Context, pack []byte, progress func(Progress)) error
+}
+
+// Progress is one step of an act that takes a while.
+type Progress struct {
+	Step  string `json:"step"`
+	OK    bool   `json:"ok"`
+	Text  string `json:"text,omitempty"`
+	Hint  string `json:"hint,omitempty"`
+	Final bool   `json:"final,omitempty"` // the last one; OK is the outcome
+}

@@ -1,0 +1,147 @@
+package local_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/report"
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/checks"
+)
+
+// hinted is an error that says what to do.
+type hinted struct{}
+
+func (hinted) Error() string { return "no such pack" }
+func (hinted) Hint() string  { return "ask for another" }
+
+// gateway is an agent that answers as its fields say.
+type gateway struct {
+	reload error
+	enrol  error
+	pack   string
+}
+
+func (g *gateway) Snapshot() block.Snapshot {
+	return block.Snapshot{Gateway: "avocet-1", State: checks.Up}
+}
+func (g *gateway) Report(_ context.Context, p report.Period) (*report.Report, error) {
+	return &report.Report{Site: "avocet", Month: fmt.Sprintf("%d-%02d", p.Year, p.Month)}, nil
+}
+func (g *gateway) Reload(context.Context) error { return g.reload }
+func (g *gateway) Down(context.Context) error   { return nil }
+func (g *gateway) Enrol(_ context.Context, pack []byte, progress func(local.Progress)) error {
+	g.pack = string(pack)
+	progress(local.Progress{Step: "device key", OK: true})
+	return g.enrol
+}
+
+// serve runs a server for g and gives its client, and what stops it.
+func serve(t *testing.T, g *gateway) (local.Client, func()) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "run", "agent.sock")
+	ctx, cancel := context.WithCancel(t.Context())
+	srv := &local.Server{Path: path, Agent: g}
+	up, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- srv.Run(ctx, func() { close(up) }) }()
+	select {
+	case <-up:
+	case err := <-done:
+		t.Fatal(err)
+	}
+	stop := func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("server stopped with %v", err)
+		}
+		done <- nil
+	}
+	t.Cleanup(stop)
+	return local.Client{Path: path}, stop
+}
+
+func TestStatus(t *testing.T) {
+	c, stop := serve(t, &gateway{})
+	s, err := c.Snapshot(t.Context())
+	if err != nil || s.Gateway != "avocet-1" || s.State != checks.Up {
+		t.Errorf("snapshot = %+v, %v", s, err)
+	}
+	info, err := os.Stat(c.Path)
+	if err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("socket mode = %v, %v; want 0660", info.Mode(), err)
+	}
+	stop()
+	if _, err := c.Snapshot(t.Context()); !errors.Is(err, local.ErrNotRunning) {
+		t.Errorf("after the stop: %v, want ErrNotRunning", err)
+	}
+}
+
+func TestReport(t *testing.T) {
+	c, _ := serve(t, &gateway{})
+	if r, err := c.Report(t.Context(), "2026-11"); err != nil || r.Month != "2026-11" || r.Site != "avocet" {
+		t.Errorf("report = %+v, %v", r, err)
+	}
+	var answer *local.Error
+	if _, err := c.Report(t.Context(), "November"); !errors.As(err, &answer) || answer.Hint() == "" {
+		t.Errorf("report of November = %v, want an answer with a hint", err)
+	}
+}
+
+func TestRefusalCarriesItsHint(t *testing.T) {
+	c, _ := serve(t, &gateway{reload: hinted{}})
+	err := c.Reload(t.Context())
+	var answer *local.Error
+	if !errors.As(err, &answer) || answer.Text != "no such pack" || answer.Hint() != "ask for another" {
+		t.Errorf("reload = %#v", err)
+	}
+	if err := c.Down(t.Context()); err != nil {
+		t.Errorf("down = %v", err)
+	}
+}
+
+func TestEnrolTellsItsSteps(t *testing.T) {
+	g := &gateway{}
+	c, _ := serve(t, g)
+	var steps []local.Progress
+	tell := func(p local.Progress) { steps = append(steps, p) }
+	if err := c.Enrol(t.Context(), []byte("pack"), tell); err != nil {
+		t.Fatal(err)
+	}
+	if g.pack != "pack" || len(steps) != 1 || steps[0].Step != "device key" {
+		t.Errorf("pack %q, steps %+v", g.pack, steps)
+	}
+	g.enrol = hinted{}
+	var answer *local.Error
+	if err := c.Enrol(t.Context(), nil, tell); !errors.As(err, &answer) || answer.Hint() == "" {
+		t.Errorf("refused enrolment = %v", err)
+	}
+}
+
+func TestSocketIsTakenOverOnlyFromTheDead(t *testing.T) {
+	c, _ := serve(t, &gateway{})
+	second := &local.Server{Path: c.Path, Agent: &gateway{}}
+	if err := second.Run(t.Context(), func() {}); err == nil {
+		t.Error("a second agent took the socket of a living one")
+	}
+
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.SetUnlinkOnClose(false)
+	ln.Close() // as a killed agent leaves it
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	third := &local.Server{Path: path, Agent: &gateway{}}
+	if err := third.Run(ctx, cancel); err != nil {
+		t.Errorf("the socket of a dead agent: %v", err)
+	}
+}

@@ -1,0 +1,171 @@
+package local
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block/report"
+)
+
+// maxPack bounds a site pack, in bytes.
+const maxPack = 1 << 20
+
+// Server answers on the socket.
+type Server struct {
+	Path  string // empty: Socket
+	Agent Agent
+}
+
+// Run listens until ctx is done. It takes over the socket of an agent that is
+// gone, and refuses while another one answers on it.
+func (s *Server) Run(ctx context.Context, ready func()) error {
+	ln, err := listen(s.path())
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if srv.Shutdown(last) != nil {
+			srv.Close()
+		}
+	})
+	defer stop()
+	ready()
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve %s: %w", s.path(), err)
+	}
+	return nil
+}
+
+func (s *Server) path() string {
+	if s.Path != "" {
+		return s.Path
+	}
+	return Socket
+}
+
+// listen opens the socket for root and Group only: the directory is closed to
+// others before the socket exists.
+func listen(path string) (net.Listener, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
+		return nil, fmt.Errorf("make the socket's directory: %w", err)
+	}
+	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
+		conn.Close()
+		return nil, fmt.Errorf("another agent answers on %s", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("remove the socket that a former agent left: %w", err)
+	}
+	ln, err := net.Listen("unix", path)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", path, err)
+	}
+	gid := -1
+	if g, err := user.LookupGroup(Group); err == nil {
+		gid, _ = strconv.Atoi(g.Gid)
+	}
+	if gid >= 0 && os.Chown(path, -1, gid) == nil {
+		// The directory is entered by the group too; a service user that may
+		// not give files away keeps what its unit made.
+		_ = os.Chown(filepath.Dir(path), -1, gid)
+	}
+	if err := os.Chmod(path, 0o660); err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("close the socket to others: %w", err)
+	}
+	return ln, nil
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
+		writeJSON(w, http.StatusOK, s.Agent.Snapshot())
+	})
+	mux.HandleFunc("GET /v1/report", s.report)
+	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, s.Agent.Reload(r.Context()))
+	})
+	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, s.Agent.Down(r.Context()))
+	})
+	mux.HandleFunc("POST /v1/enrol", s.enrol)
+	return mux
+}
+
+// failure is the body of an answer that is not 200.
+type failure struct {
+	Error string `json:"error"`
+	Hint  string `json:"hint,omitempty"`
+}
+
+func answer(w http.ResponseWriter, err error) {
+	if err != nil {
+		writeJSON(w, http.StatusConflict, failure{err.Error(), hint(err)})
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// hint finds what to do next in an error's chain; empty: nothing known.
+func hint(err error) string {
+	var h interface{ Hint() string }
+	if errors.As(err, &h) {
+		return h.Hint()
+	}
+	return ""
+}
+
+func writeJSON(w http.ResponseWriter, code int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	_ = json.NewEncoder(w).Encode(v) // the client is gone: nobody to tell
+}
+
+// report answers for ?month=2026-11.
+func (s *Server) report(w http.ResponseWriter, r *http.Request) {
+	month, err := time.Parse("2006-01", r.FormValue("month"))
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure{"month: " + err.Error(), "a year and a month: 2026-11"})
+		return
+	}
+	found, err := s.Agent.Report(r.Context(), report.Period{Year: month.Year(), Month: month.Month(), Until: time.Now()})
+	if err != nil {
+		answer(w, err)
+		return
+	}
+	writeJSON(w, http.StatusOK, found)
+}
+
+// enrol streams one Progress a line.
+func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
+	pack, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPack))
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure{Error: fmt.Sprintf("read the site pack: %v", err)})
+		return
+	}
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
+	tell := func(p Progress) {
+		_ = enc.Encode(p)
+		_ = flush.Flush()
+	}
+	if err := s.Agent.Enrol(r.Context(), pack, tell); err != nil {
+		tell(Progress{Step: "enrol", Text: err.Error(), Hint: hint(err), Final: true})
+		return
+	}
+	tell(Progress{Step: "enrol", OK: true, Final: true})
+}

@@ -1,0 +1,110 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/ginnel/ginnel/tunnels/key"
+)
+
+// Paths are where a gateway keeps its files. Etc belongs to root; Var belongs
+// to the agent, its only writer; Run goes with a reboot.
+type Paths struct{ Etc, Var, Run string }
+
+// DefaultPaths are the paths of an installed gateway, below root, which is "/"
+// but for tests.
+func DefaultPaths(root string) Paths {
+	return Paths{
+		Etc: filepath.Join(root, "/etc/ginnel"),
+		Var: filepath.Join(root, "/var/lib/ginnel"),
+		Run: filepath.Join(root, "/run/ginnel"),
+	}
+}
+
+// Desired is the config of a gateway without a collector.
+func (p Paths) Desired() string { return filepath.Join(p.Etc, "desired.toml") }
+
+// Host is what belongs to this machine only.
+func (p Paths) Host() string { return filepath.Join(p.Etc, "ginnel.toml") }
+
+// ChecksD is where programs are offered as checks.
+func (p Paths) ChecksD() string { return filepath.Join(p.Etc, "checks.d") }
+
+// LastGood is the config that ran last; the guard reads it at boot.
+func (p Paths) LastGood() string { return filepath.Join(p.Var, "last-good.toml") }
+
+// Identity is the folder of the device key and its certificate.
+func (p Paths) Identity() string { return filepath.Join(p.Var, "identity") }
+
+// Spool is the folder of blocks.
+func (p Paths) Spool() string { return filepath.Join(p.Var, "spool") }
+
+// Settings remembers sysctls as they were before us.
+func (p Paths) Settings() string { return filepath.Join(p.Var, "sysctls.json") }
+
+// Names remembers the addresses of endpoint names.
+func (p Paths) Names() string { return filepath.Join(p.Var, "names.json") }
+
+// Socket is where commands ask the agent.
+func (p Paths) Socket() string { return filepath.Join(p.Run, "agent.sock") }
+
+// DataplaneSocket is where the service manager starts data planes.
+func (p Paths) DataplaneSocket() string { return filepath.Join(p.Run, "dataplane.sock") }
+
+// key is the private key of a network.
+func (p Paths) key(network string) string {
+	return filepath.Join(p.Var, "keys", network+".key")
+}
+
+// Key gives the private key of a network, made on first use. Its file belongs
+// to whoever owns Var, so that a key made by root is the service's.
+func (p Paths) Key(network string) (key.Private, error) {
+	dir := filepath.Dir(p.key(network))
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return key.Private{}, fmt.Errorf("make the folder for keys: %w", err)
+	}
+	k, created, err := key.LoadOrCreate(p.key(network))
+	if err != nil {
+		return key.Private{}, fmt.Errorf("key of network %s: %w", network, err)
+	}
+	if created {
+		if err := p.GiveAway(dir, p.key(network)); err != nil {
+			return key.Private{}, err
+		}
+	}
+	return k, nil
+}
+
+// ExistingKey gives the private key of a network without making one. The error
+// is fs.ErrNotExist where there is none.
+func (p Paths) ExistingKey(network string) (key.Private, error) {
+	return key.Load(p.key(network))
+}
+
+// GiveAway has files, and what is in folders, belong to the owner of Var, where we are root.
+func (p Paths) GiveAway(files ...string) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	info, err := os.Stat(p.Var)
+	if err != nil {
+		return fmt.Errorf("find who owns %s: %w", p.Var, err)
+	}
+	owner := info.Sys().(*syscall.Stat_t)
+	for _, file := range files {
+		err := filepath.WalkDir(file, func(path string, _ fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			return os.Lchown(path, int(owner.Uid), int(owner.Gid))
+		})
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("give %s to the service: %w", file, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,192 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// TunnelKindName is the kind of the checks that nobody writes into a config: one
+// for each tunnel, named "network/hub". Its slash keeps the name apart from
+// those in a config.
+const TunnelKindName = "tunnel"
+
+// tunnelTimeout is how long an echo through a tunnel may take.
+const tunnelTimeout = 3 * time.Second
+
+// tunnelName names the tunnel of a network to a hub, or of a hub to its sites.
+func tunnelName(network, hub string) string {
+	if hub == "" {
+		return network
+	}
+	return network + "/" + hub
+}
+
+// checksOf are the checks of a config and one for each of its tunnels.
+func checksOf(c *config.Config) []checks.Spec {
+	var specs []checks.Spec
+	for _, n := range c.Networks {
+		if n.Role == tunnels.Hub {
+			specs = append(specs, tunnelSpec(n, "", nil))
+			continue
+		}
+		for _, h := range n.Hubs {
+			specs = append(specs, tunnelSpec(n, h.Name, h.AllowedIPs))
+		}
+	}
+	return append(specs, c.CheckSpecs()...)
+}
+
+// tunnelSpec probes the first single address that a hub accepts: its own.
+func tunnelSpec(n config.Network, hub string, accepted []netip.Prefix) checks.Spec {
+	target := checks.Target{
+		Check: tunnelName(n.Name, hub), Network: n.Name, Timeout: min(tunnelTimeout, n.Probe),
+		Options: map[string]any{"hub": hub, "count": int64(1)},
+	}
+	for _, p := range n.Address {
+		target.Source = append(target.Source, p.Addr())
+	}
+	for _, p := range accepted {
+		if p.IsSingleIP() {
+			target.Address = p.Addr().String()
+			break
+		}
+	}
+	return checks.Spec{
+		Name: target.Check, Kind: TunnelKindName, Target: target,
+		Interval: n.Probe,
+	}
+}
+
+// Tunnel tells how one tunnel stands.
+type Tunnel func(network, hub string) (tunnels.Status, error)
+
+// TunnelKind makes the checks of tunnels from what the manager tells and from
+// probes through them; probe is the icmp kind.
+func TunnelKind(look Tunnel, probe checks.Kind) checks.Kind {
+	return checks.Kind{
+		Name: TunnelKindName,
+		Doc:  "whether a tunnel works: its device, its handshake, and an echo from the hub's own address through it",
+		Schema: checks.Schema{
+			"hub":   {Type: "string", Doc: "the hub that it leads to; empty in the hub role"},
+			"count": probe.Schema["count"],
+		},
+		New: func(t checks.Target) (checks.Check, error) {
+			hub, _ := t.Options["hub"].(string)
+			c := &tunnelCheck{look: look, network: t.Network, hub: hub}
+			if t.Address == "" {
+				return c, nil
+			}
+			echo := t
+			echo.Options = map[string]any{"count": t.Options["count"]}
+			var err error
+			c.echo, err = probe.New(echo)
+			return c, err
+		},
+	}
+}
+
+// tunnelCheck is the check of one tunnel.
+type tunnelCheck struct {
+	look         Tunnel
+	echo         checks.Check // nil: nothing to probe
+	network, hub string
+	before       tunnels.Status
+}
+
+func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
+	start := time.Now()
+	st, err := c.look(c.network, c.hub)
+	before := c.before
+	c.before = st
+	switch {
+	case err != nil:
+		return checks.Result{Verdict: checks.Unknown, Reason: checks.NotRun, Start: start, Detail: err.Error()}
+	case !st.Present:
+		detail := "device " + st.Device + " is not there"
+		if st.Err != "" {
+			detail = st.Err
+		}
+		return checks.Result{Verdict: checks.Failed, Reason: checks.Unreachable, Phase: checks.PhaseRoute, Start: start, Detail: detail}
+	case c.hub == "":
+		return checks.Result{Verdict: checks.OK, Start: start}
+	case c.echo != nil:
+		r := c.echo.Run(ctx)
+		if r.Verdict == checks.Failed {
+			return c.explain(st, r)
+		}
+		return r
+	}
+	return c.byHandshake(st, before, start)
+}
+
+// explain says of an unanswered echo what of the tunnel is missing.
+func (c *tunnelCheck) explain(st tunnels.Status, r checks.Result) checks.Result {
+	p, ok := PeerOf(st, c.hub)
+	switch {
+	case !ok:
+		r.Reason, r.Phase, r.Detail = checks.NoHandshake, checks.PhaseRoute, fmt.Sprintf("peer %s is not on %s", c.hub, st.Device)
+	case !p.Endpoint.IsValid():
+		r.Reason, r.Phase, r.Detail = checks.NotResolved, checks.PhaseResolve, fmt.Sprintf("the name of %s has no address", c.hub)
+	case time.Since(p.LastHandshake) > rejectAfter:
+		r.Reason, r.Phase, r.Detail = checks.NoHandshake, checks.PhaseConnect, c.hub+" does not answer"
+	default:
+		r.Detail = c.hub + " does not answer"
+	}
+	return r
+}
+
+// rejectAfter is when WireGuard gives a session up (REJECT_AFTER_TIME, section
+// 6.1 of its paper).
+const rejectAfter = 180 * time.Second
+
+// byHandshake judges a tunnel that there is nothing to probe in: it is down only
+// when packets go out, none come back, and the session is too old to carry any.
+func (c *tunnelCheck) byHandshake(st, before tunnels.Status, start time.Time) checks.Result {
+	r := checks.Result{Verdict: checks.OK, Start: start}
+	now, ok := PeerOf(st, c.hub)
+	if !ok {
+		r.Verdict, r.Reason, r.Phase = checks.Failed, checks.NoHandshake, checks.PhaseRoute
+		r.Detail = fmt.Sprintf("peer %s is not on %s", c.hub, st.Device)
+		return r
+	}
+	was, _ := PeerOf(before, c.hub)
+	if time.Since(now.LastHandshake) < rejectAfter {
+		return r
+	}
+	if now.Sent > was.Sent && now.Received == was.Received {
+		r.Verdict, r.Reason, r.Phase, r.Detail = checks.Failed, checks.NoHandshake, checks.PhaseConnect, c.hub+" does not answer"
+	}
+	return r
+}
+
+// PeerOf finds a hub among the peers that a device has.
+func PeerOf(st tunnels.Status, hub string) (tunnels.PeerStatus, bool) {
+	for _, p := range st.Peers {
+		if p.Name == hub && p.Present {
+			return p, true
+		}
+	}
+	return tunnels.PeerStatus{}, false
+}
+
+// ErrNoTunnel says that a network or hub is not in the config.
+var ErrNoTunnel = errors.New("no such tunnel")
+
+// LookAt is a Tunnel that asks a manager.
+func LookAt(m *tunnels.Manager) Tunnel {
+	return func(network, hub string) (tunnels.Status, error) {
+		for _, s := range m.Status() {
+			if s.Network == network && s.Hub == hub {
+				return s, nil
+			}
+		}
+		return tunnels.Status{}, fmt.Errorf("%s: %w", tunnelName(network, hub), ErrNoTunnel)
+	}
+}
