@@ -1,0 +1,138 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/ginnel/ginnel/agent"
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/tunnels"
+	"github.com/ginnel/ginnel/tunnels/host"
+	"github.com/ginnel/ginnel/tunnels/wireguard"
+)
+
+// hostSide is this machine as tunnels see it.
+type hostSide struct {
+	*host.Host
+	Settings config.Host
+	Manager  *tunnels.Manager
+	paths    agent.Paths
+}
+
+// openHost opens the machine by what ginnel.toml says of it.
+func openHost(paths agent.Paths, log *slog.Logger) (*hostSide, error) {
+	settings, err := config.LoadHost(paths.Host())
+	if err != nil {
+		return nil, err
+	}
+	if off := settings.Offload; off != nil && !*off {
+		os.Setenv("GINNEL_NO_OFFLOAD", "1") // for data planes that we start
+	}
+	h, err := host.New(host.Options{
+		Remember: paths.Settings(), Uplinks: settings.Uplinks, Backend: wireguard.Backend(settings.Backend), Log: log,
+		Launcher: wireguard.Either(
+			wireguard.Socket{Path: paths.DataplaneSocket()},
+			wireguard.Setsid{Program: dataplaneProgram()}),
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &hostSide{
+		Host: h, Settings: settings, paths: paths,
+		Manager: &tunnels.Manager{Host: h, Resolver: net.DefaultResolver, Cache: names{paths.Names()}, Log: log},
+	}, nil
+}
+
+// dataplaneProgram is beside this program, or where the package puts it.
+func dataplaneProgram() string {
+	if self, err := os.Executable(); err == nil {
+		beside := filepath.Join(filepath.Dir(self), "ginnel-dataplane")
+		if _, err := os.Stat(beside); err == nil {
+			return beside
+		}
+	}
+	return "/usr/lib/ginnel/ginnel-dataplane"
+}
+
+// collisions says what a config would take away from this host.
+func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error) {
+	facts, err := h.Facts(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("look at the host: %w", err)
+	}
+	gateways, err := h.Gateways()
+	if err != nil {
+		return nil, err
+	}
+	found := config.HostFacts{
+		Links: facts.Links, Gateways: gateways, Protected: h.Settings.Protected,
+		Endpoints: map[string][]netip.Addr{},
+	}
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for _, n := range c.Networks {
+		for _, hub := range n.Hubs {
+			for _, e := range hub.Endpoints {
+				found.Endpoints[e] = addresses(ctx, e)
+			}
+		}
+	}
+	if id, err := identity.Open(h.paths.Identity()); err == nil && id.Enrolled() {
+		for _, u := range id.Collector() {
+			found.Collector = append(found.Collector, addresses(ctx, hostOf(u))...)
+		}
+	}
+	return config.HostCollisions(c, found), nil
+}
+
+// addresses of a host or "host:port"; none where the name is not known now: a
+// collision that cannot be seen yet must not keep a site down.
+func addresses(ctx context.Context, name string) []netip.Addr {
+	if h, _, err := net.SplitHostPort(name); err == nil {
+		name = h
+	}
+	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
+	if err != nil {
+		return nil
+	}
+	for i := range list {
+		list[i] = list[i].Unmap()
+	}
+	return list
+}
+
+// names keeps the addresses of endpoint names in a file.
+type names struct{ path string }
+
+func (n names) Load() (map[string][]netip.Addr, error) {
+	text, err := os.ReadFile(n.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var known map[string][]netip.Addr
+	if err := json.Unmarshal(text, &known); err != nil {
+		return nil, fmt.Errorf("read %s: %w", n.path, err)
+	}
+	return known, nil
+}
+
+func (n names) Save(known map[string][]netip.Addr) error {
+	text, err := json.Marshal(known)
+	if err != nil {
+		return err
+	}
+	return agent.WriteFile(n.path, text)
+}

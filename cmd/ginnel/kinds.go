@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"text/tabwriter"
+
+	"github.com/ginnel/ginnel/agent"
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/builtin"
+	"github.com/ginnel/ginnel/checks/plugin"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// kinds are all kinds of checks of this gateway: those built in, and those that
+// checks.d offers. A program that is not as checks.d says is left out, and its
+// checks say that they lack their kind. sockets is a folder for the plugins'
+// sockets; empty: a temporary one.
+func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, log *slog.Logger) (checks.Registry, error) {
+	look := agent.LookAt(manager)
+	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, builtin.ICMP()))
+	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Log: log})
+	if err != nil {
+		log.Warn("some programs are not offered as checks", "err", err)
+	}
+	return checks.NewRegistry(append(all, offered...)...)
+}
+
+// handshakes lets the handshake kind, which knows no tunnels, look at them.
+func handshakes(look agent.Tunnel) builtin.Look {
+	return func(network, hub string) (builtin.Handshake, error) {
+		st, err := look(network, hub)
+		if err != nil {
+			return builtin.Handshake{}, err
+		}
+		p, ok := agent.PeerOf(st, hub)
+		if !ok {
+			return builtin.Handshake{}, fmt.Errorf("peer %s is not on %s", hub, st.Device)
+		}
+		return builtin.Handshake{Last: p.LastHandshake, Sent: p.Sent, Received: p.Received}, nil
+	}
+}
+
+// offlineKinds are the same for commands that look at a config without an agent.
+func offlineKinds(ctx context.Context) (checks.Registry, error) {
+	return kinds(ctx, place(), "", &tunnels.Manager{}, slog.New(slog.DiscardHandler))
+}
+
+func checkList(ctx context.Context, std cli.IO, args []string) error {
+	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
+		return err
+	}
+	registry, err := offlineKinds(ctx)
+	if err != nil {
+		return err
+	}
+	tw := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
+	for _, k := range registry.Kinds() {
+		if k.Name != agent.TunnelKindName {
+			fmt.Fprintf(tw, "%s\t%s\n", k.Name, k.Doc)
+		}
+	}
+	return tw.Flush()
+}
+
+func checkSchema(ctx context.Context, std cli.IO, args []string) error {
+	words, err := cli.Parse(cli.Flags(), args, 1, 1)
+	if err != nil {
+		return err
+	}
+	registry, err := offlineKinds(ctx)
+	if err != nil {
+		return err
+	}
+	kind, ok := registry.Lookup(words[0])
+	if !ok {
+		return cli.WithHint(fmt.Errorf("%s: %w", words[0], checks.ErrNoKind), "ginnel check list")
+	}
+	tw := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
+	for _, name := range slices.Sorted(maps.Keys(kind.Schema)) {
+		o := kind.Schema[name]
+		standard := "-"
+		if o.Default != nil {
+			standard = fmt.Sprint(o.Default)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", name, o.Type, standard, o.Doc)
+	}
+	return tw.Flush()
+}
+
+// checkRun runs one check of the config in the same way as the agent does.
+func checkRun(ctx context.Context, std cli.IO, args []string) error {
+	words, err := cli.Parse(cli.Flags(), args, 1, 1)
+	if err != nil {
+		return err
+	}
+	c, err := config.Load(place().Desired())
+	if err != nil {
+		return advise(err)
+	}
+	registry, err := offlineKinds(ctx)
+	if err != nil {
+		return err
+	}
+	for _, spec := range c.CheckSpecs() {
+		if spec.Name != words[0] {
+			continue
+		}
+		runner := checks.NewRunner(checks.RunnerOptions{Gateway: c.Gateway, Registry: registry})
+		defer runner.Close()
+		return printResult(std, spec, runner.RunOnce(ctx, spec))
+	}
+	return cli.WithHint(fmt.Errorf("check %q is not in %s", words[0], place().Desired()), "ginnel config show")
+}
+
+// printResult says what one run found; its exit code is 0 ok, 1 degraded or
+// unknown, 2 failed.
+func printResult(std cli.IO, s checks.Spec, r checks.Result) error {
+	fmt.Fprintf(std.Out, "%s  %s", s.Name, r.Verdict)
+	for _, d := range r.RTT {
+		fmt.Fprintf(std.Out, "  %.3f ms", d.Seconds()*1e3)
+	}
+	if r.Reason != checks.NoReason {
+		fmt.Fprintf(std.Out, "  %s", r.Reason)
+	}
+	if r.Detail != "" {
+		fmt.Fprintf(std.Out, "  %s", r.Detail)
+	}
+	fmt.Fprintln(std.Out)
+	switch r.Verdict {
+	case checks.OK:
+		return nil
+	case checks.Failed:
+		return &cli.Exit{Code: 2}
+	}
+	return &cli.Exit{Code: 1}
+}

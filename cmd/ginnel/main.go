@@ -1,0 +1,65 @@
+// Command ginnel is the agent of a gateway (ginnel run) and the technician's
+// command.
+//
+// run reads the config, chooses the WireGuard back end and the kinds of checks,
+// and hands them to the agent, which is a list of tasks. The other commands ask
+// the running agent over its socket, or look for themselves where none runs.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// version is set by the linker.
+var version = "0.1.0-dev"
+
+func main() {
+	os.Exit(ginnel(context.Background(), os.Args[1:], cli.IO{In: os.Stdin, Out: os.Stdout, Err: os.Stderr}))
+}
+
+func ginnel(ctx context.Context, args []string, std cli.IO) int {
+	return cli.Program{
+		Name:  "ginnel",
+		Short: "tunnels, checks and reports of a site's gateway",
+		Commands: []cli.Command{
+			{Name: "status", Args: "[--json] [--watch] [--wait TIME]", Run: status,
+				Short: "how the gateway is: 0 up, 1 degraded, 2 down, 3 not running"},
+			{Name: "plan", Args: "[--json] [FILE]", Run: plan,
+				Short: "what would be written: 0 nothing, 2 steps, 1 refused"},
+			{Name: "run", Args: "[--config FILE]", Run: runAgent,
+				Short: "be the agent, until told to stop"},
+			{Name: "reload", Run: reload,
+				Short: "have the agent read its config again"},
+			{Name: "key", Args: "NETWORK", Run: networkKey,
+				Short: "the public key of a network, made on first use"},
+			{Name: "enrol", Args: "[--yes] PACK", Run: enrol,
+				Short: "join a collector with a site pack"},
+			{Name: "config check", Args: "[FILE]", Run: configCheck,
+				Short: "every mistake of a config at once"},
+			{Name: "config init", Args: "[--role site|hub] GATEWAY NETWORK", Run: configInit,
+				Short: "a small config to start from"},
+			{Name: "config show", Args: "[FILE]", Run: configShow,
+				Short: "a config with all its defaults"},
+			{Name: "check list", Run: checkList,
+				Short: "the kinds of checks that there are"},
+			{Name: "check run", Args: "NAME", Run: checkRun,
+				Short: "run a check of the config once, now"},
+			{Name: "check schema", Args: "KIND", Run: checkSchema,
+				Short: "the options of a kind"},
+			{Name: "history", Args: "[--month 2026-11] [--format text|json]", Run: history,
+				Short: "this gateway's own report of a month"},
+			{Name: "down", Run: down,
+				Short: "take the tunnels down; refusals stay"},
+			{Name: "cleanup", Run: cleanup,
+				Short: "remove everything of ours from this host"},
+			{Name: "guard", Run: guard,
+				Short: "put the refusals of the last config up, before any link is"},
+			{Name: "version", Run: printVersion,
+				Short: "the version"},
+		},
+		Footer: "Config: /etc/ginnel/desired.toml. Start with: ginnel config init",
+	}.Run(ctx, std, args)
+}

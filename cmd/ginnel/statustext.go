@@ -1,0 +1,205 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+)
+
+// width is how wide our terminal output may be, in columns.
+const width = 80
+
+// writeStatus prints a snapshot for people, as of now in loc.
+func writeStatus(w io.Writer, s block.Snapshot, now time.Time, loc *time.Location) {
+	f := statusText{w, now.In(loc), loc}
+	f.head(s)
+	f.tunnels(s.Tunnels)
+	f.checks(s.Checks)
+	f.foot(s)
+}
+
+// statusText holds what every part of the page needs.
+type statusText struct {
+	w   io.Writer
+	now time.Time
+	loc *time.Location
+}
+
+func (f statusText) head(s block.Snapshot) {
+	name := s.Gateway
+	if s.Name != "" {
+		name += ", " + s.Name
+	}
+	if name == "" {
+		name = "this gateway"
+	}
+	f.split(name, strings.ToUpper(string(s.State)))
+	if s.Headline != "" {
+		f.split(s.Headline, s.Code)
+	}
+	if s.Config.Error != "" {
+		fmt.Fprintf(f.w, "config: %s\n", s.Config.Error)
+	}
+}
+
+// split prints left and right at both ends of a line.
+func (f statusText) split(left, right string) {
+	if right == "" {
+		fmt.Fprintln(f.w, left)
+		return
+	}
+	gap := max(1, width-2-len(left)-len(right))
+	fmt.Fprintf(f.w, "%s%*s%s\n", left, gap, "", right)
+}
+
+func (f statusText) tunnels(list []block.TunnelSnapshot) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(f.w)
+	tw := tabwriter.NewWriter(f.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "NETWORK\tHUB\tSTATE\tSINCE\tHANDSHAKE\tRTT p50/p95\tLOSS 5 min")
+	for _, t := range list {
+		hub := t.Hub
+		if t.Role == "hub" {
+			hub = fmt.Sprintf("%d/%d sites", t.PeersUp, t.Peers)
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", t.Network, hub, t.State,
+			f.since(t.Since), age(t.HandshakeAge), rtt(t.Figures), loss(t.Figures))
+	}
+	tw.Flush()
+}
+
+func (f statusText) checks(list []block.CheckSnapshot) {
+	if len(list) == 0 {
+		return
+	}
+	fmt.Fprintln(f.w)
+	tw := tabwriter.NewWriter(f.w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(tw, "CHECK\tNETWORK\tSTATE\tSINCE\tRTT p50/p95\tTARGET")
+	for _, c := range list {
+		network := c.Network
+		if network == "" {
+			network = "beside"
+		}
+		figures := rtt(c.Figures)
+		switch {
+		case c.WaitsFor != "":
+			figures = "waits: " + c.WaitsFor
+		case c.State != checks.Up && c.Reason != "":
+			figures = c.Reason
+		}
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, network, c.State, f.since(c.Since), figures, c.Target)
+	}
+	tw.Flush()
+}
+
+func (f statusText) foot(s block.Snapshot) {
+	fmt.Fprintln(f.w)
+	fmt.Fprintf(f.w, "config     %s\n", f.configLine(s.Config))
+	fmt.Fprintf(f.w, "collector  %s\n", f.collectorLine(s.Collector))
+	backend := map[string]string{"kernel": "kernel WireGuard", "userspace": "userspace WireGuard"}[s.Agent.Backend]
+	if backend == "" {
+		backend = "no tunnels"
+	}
+	fmt.Fprintf(f.w, "gateway    %s, %s, spool %.0f %% full\n", s.Agent.Version, backend, 100*s.Agent.SpoolUsed)
+	if s.Agent.Trouble != "" {
+		fmt.Fprintf(f.w, "           %s\n", s.Agent.Trouble)
+	}
+}
+
+func (f statusText) configLine(c block.ConfigSnapshot) string {
+	switch {
+	case c.Hash == "":
+		return "none: write /etc/ginnel/desired.toml"
+	case c.Generation == 0:
+		return "by hand, applied " + f.since(c.Applied)
+	}
+	return fmt.Sprintf("generation %d, applied %s", c.Generation, f.since(c.Applied))
+}
+
+func (f statusText) collectorLine(c block.CollectorSnapshot) string {
+	if c.URL == "" {
+		return "not enrolled: ginnel enrol PACK"
+	}
+	receipt := "no receipt yet"
+	if !c.LastReceipt.IsZero() {
+		receipt = "last receipt " + seconds(f.now.Sub(c.LastReceipt).Seconds()) + " ago"
+	}
+	waiting := "nothing waiting"
+	if c.Waiting > 0 {
+		waiting = fmt.Sprintf("%d minutes waiting", c.Waiting)
+	}
+	line := fmt.Sprintf("%s, %s, %s", strings.TrimPrefix(c.URL, "https://"), receipt, waiting)
+	if c.Error != "" {
+		line += "\n           " + c.Error
+	}
+	return line
+}
+
+// since names a time as shortly as it stays clear: the time today, the weekday
+// within a week, else the date.
+func (f statusText) since(t time.Time) string {
+	if t.IsZero() {
+		return "-"
+	}
+	t = t.In(f.loc)
+	switch age := f.now.Sub(t); {
+	case t.Format(time.DateOnly) == f.now.Format(time.DateOnly):
+		return t.Format("15:04")
+	case age < 6*24*time.Hour:
+		return t.Format("Mon 15:04")
+	}
+	return t.Format("2 Jan 2006")
+}
+
+func age(s *float64) string {
+	if s == nil {
+		return "-"
+	}
+	return seconds(*s)
+}
+
+// seconds prints a length of time in its largest whole unit that matters.
+func seconds(s float64) string {
+	switch {
+	case s < 120:
+		return fmt.Sprintf("%.0f s", max(0, s))
+	case s < 2*3600:
+		return fmt.Sprintf("%.0f min", s/60)
+	case s < 2*86400:
+		return fmt.Sprintf("%.0f h", s/3600)
+	}
+	return fmt.Sprintf("%.0f d", s/86400)
+}
+
+func rtt(f block.Figures) string {
+	if f.RTTp50 == nil || f.RTTp95 == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f/%.1f ms", *f.RTTp50*1e3, *f.RTTp95*1e3)
+}
+
+func loss(f block.Figures) string {
+	if f.Loss == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%.1f %%", *f.Loss*100)
+}
+
+// exitCode is what `ginnel status` ends with: 0 all up, 1 degraded or unknown,
+// 2 down. Maintenance counts as up.
+func exitCode(s checks.State) int {
+	switch s {
+	case checks.Up, checks.MaintenanceMode:
+		return 0
+	case checks.Down:
+		return 2
+	}
+	return 1
+}

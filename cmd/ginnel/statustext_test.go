@@ -1,0 +1,72 @@
+package main
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/checks"
+)
+
+func TestStatusText(t *testing.T) {
+	now := time.Date(2026, 11, 24, 14, 12, 0, 0, time.UTC)
+	tue := time.Date(2026, 11, 20, 8, 2, 0, 0, time.UTC) // a Friday
+	figures := func(p50, p95, loss float64) block.Figures {
+		p50, p95 = p50/1e3, p95/1e3
+		return block.Figures{RTTp50: &p50, RTTp95: &p95, Loss: &loss}
+	}
+	s := block.Snapshot{
+		Gateway: "avocet-1", Name: "Avocet Surgery", State: checks.DegradedState, Code: "GN-HUB-02",
+		Headline: "heron is down since 13:55: hub-south does not answer.",
+		Tunnels: []block.TunnelSnapshot{
+			{Network: "kestrel", Hub: "hub-north", Role: "site", State: checks.Up, Since: tue, HandshakeAge: new(41.2), Figures: figures(11.2, 14, 0)},
+			{Network: "heron", Hub: "hub-south", Role: "site", State: checks.Down, Since: now.Add(-17 * time.Minute), HandshakeAge: new(17 * 60.0)},
+		},
+		Checks: []block.CheckSnapshot{
+			{Name: "records", Network: "kestrel", State: checks.Up, Since: tue, Target: "198.51.100.20:443", Figures: figures(12.4, 15.9, 0)},
+			{Name: "results", Network: "heron", State: checks.UnknownState, Since: now.Add(-17 * time.Minute), Target: "203.0.113.40:443", Reason: "blocked", WaitsFor: "heron"},
+			{Name: "internet", State: checks.Down, Since: now.AddDate(0, -1, 0), Target: "192.0.2.53:53", Reason: "timeout"},
+		},
+		Config:    block.ConfigSnapshot{Generation: 14, Hash: "ab", Applied: now.Add(-19 * time.Hour)},
+		Collector: block.CollectorSnapshot{URL: "https://collector.example.net", LastReceipt: now.Add(-4 * time.Second)},
+		Agent:     block.AgentSnapshot{Version: "0.1.0", Backend: "kernel", SpoolUsed: 0.03},
+	}
+	const want = `avocet-1, Avocet Surgery                                              DEGRADED
+heron is down since 13:55: hub-south does not answer.                GN-HUB-02
+
+NETWORK  HUB        STATE  SINCE      HANDSHAKE  RTT p50/p95   LOSS 5 min
+kestrel  hub-north  up     Fri 08:02  41 s       11.2/14.0 ms  0.0 %
+heron    hub-south  down   13:55      17 min     -             -
+
+CHECK     NETWORK  STATE    SINCE        RTT p50/p95   TARGET
+records   kestrel  up       Fri 08:02    12.4/15.9 ms  198.51.100.20:443
+results   heron    unknown  13:55        waits: heron  203.0.113.40:443
+internet  beside   down     24 Oct 2026  timeout       192.0.2.53:53
+
+config     generation 14, applied Mon 19:12
+collector  collector.example.net, last receipt 4 s ago, nothing waiting
+gateway    0.1.0, kernel WireGuard, spool 3 % full
+`
+	var got bytes.Buffer
+	writeStatus(&got, s, now, time.UTC)
+	if got.String() != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
+	}
+	for line := range strings.Lines(got.String()) {
+		if len(strings.TrimRight(line, "\n")) > width {
+			t.Errorf("wider than %d columns: %q", width, line)
+		}
+	}
+}
+
+func TestStatusTextOfAnEmptyGateway(t *testing.T) {
+	var got bytes.Buffer
+	writeStatus(&got, block.Snapshot{State: checks.UnknownState, Agent: block.AgentSnapshot{Version: "0.1.0"}}, time.Now(), time.UTC)
+	for _, want := range []string{"not enrolled: ginnel enrol PACK", "none: write /etc/ginnel/desired.toml", "UNKNOWN"} {
+		if !strings.Contains(got.String(), want) {
+			t.Errorf("%q is not in:\n%s", want, got.String())
+		}
+	}
+}
