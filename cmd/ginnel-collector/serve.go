@@ -98,8 +98,9 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 // httpTask serves until ctx ends, and then lets requests come to their end.
 func httpTask(name string, ln net.Listener, h http.Handler, log *slog.Logger) daemon.Task {
 	return daemon.Task{Name: name, Run: func(ctx context.Context, ready func()) error {
+		requests := context.WithoutCancel(ctx) // they may come to their end
 		srv := &http.Server{
-			Handler: h, BaseContext: func(net.Listener) context.Context { return context.WithoutCancel(ctx) },
+			Handler: h, BaseContext: func(net.Listener) context.Context { return requests },
 			ReadHeaderTimeout: 20 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 3 * time.Minute,
 			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
 		}
@@ -112,9 +113,9 @@ func httpTask(name string, ln net.Listener, h http.Handler, log *slog.Logger) da
 			return err
 		case <-ctx.Done():
 		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		last, cancel := context.WithTimeout(requests, 5*time.Second)
 		defer cancel()
-		if err := srv.Shutdown(ctx); err != nil {
+		if err := srv.Shutdown(last); err != nil {
 			log.Warn("connections cut off", "listener", name, "err", err)
 			srv.Close()
 		}

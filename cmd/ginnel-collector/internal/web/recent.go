@@ -43,7 +43,11 @@ func (r *Recent) SaveSnapshot(ctx context.Context, gateway string, s block.Snaps
 	}
 	f := figures{at: s.At, rtt: map[subject][2]time.Duration{}}
 	for _, t := range s.Tunnels {
-		f.add(subject{block.TunnelClass, t.Network + "/" + t.Hub}, t.Figures)
+		name := t.Network
+		if t.Hub != "" {
+			name += "/" + t.Hub
+		}
+		f.add(subject{block.TunnelClass, name}, t.Figures)
 	}
 	for _, c := range s.Checks {
 		f.add(subject{block.CheckClass, c.Name}, c.Figures)
