@@ -8,14 +8,18 @@ import (
 	"fmt"
 	"net/http"
 	"time"
+
+	"github.com/ginnel/ginnel/agent/spool"
 )
 
-// Packed is a block as it lies in the queue.
-type Packed struct {
-	Epoch           uint64
-	First, Sequence uint64 // it stands for First to Sequence; equal unless thinned
-	Bytes           []byte
-}
+var _ interface {
+	Queue
+	Newest
+	Counted
+} = (*spool.Spool)(nil)
+
+// Packed is a block as it lies in the spool.
+type Packed = spool.Packed
 
 // Queue is where blocks wait. Only Ack frees them.
 type Queue interface {

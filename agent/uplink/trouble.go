@@ -84,7 +84,7 @@ func unreached(host string, err error) *Trouble {
 		t.Advice = "is this host's clock right?"
 	case isInvalid:
 		t.Kind, t.Text = Foreign, fmt.Sprintf("the certificate of %s cannot be accepted: %v", host, invalid)
-	case noTLS:
+	case noTLS || errors.Is(err, http.ErrSchemeMismatch):
 		t.Kind, t.Text = Page, host+" answers without TLS: a login or block page stands between"
 		t.Advice = "open any page in a browser at the site and see who answers"
 	case isAlert:

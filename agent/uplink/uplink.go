@@ -86,11 +86,15 @@ func (u *Uplink) Wake() {
 
 // Status is the way to the centre as it is now.
 func (u *Uplink) Status() block.CollectorSnapshot {
+	waiting := -1
+	if q, ok := u.o.Queue.(Counted); ok {
+		waiting = q.Len()
+	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	s := u.status
-	if q, ok := u.o.Queue.(Counted); ok {
-		s.Waiting = q.Len()
+	if waiting >= 0 {
+		s.Waiting = waiting
 	}
 	for _, loop := range []string{controlLoop, deliverLoop} {
 		if err := u.faults[loop]; err != nil {
