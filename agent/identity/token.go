@@ -16,13 +16,19 @@ const tokenSize = 32
 
 // Token is the one-time secret of a site pack. It cannot be printed: only
 // Reveal gives its text. The zero Token is none.
-type Token struct{ b *[tokenSize]byte }
+//
+// The bytes are behind a function because fmt calls no methods on what it finds
+// in unexported fields, and follows a pointer to an array there when the verb is
+// a wrong one, such as %s of a struct.
+type Token struct{ bytes func() [tokenSize]byte }
+
+func tokenOf(b [tokenSize]byte) Token { return Token{func() [tokenSize]byte { return b }} }
 
 // NewToken makes a token from the system's random source.
 func NewToken() Token {
 	var b [tokenSize]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the program instead
-	return Token{&b}
+	return tokenOf(b)
 }
 
 var tokenText = base32.StdEncoding.WithPadding(base32.NoPadding)
@@ -46,26 +52,28 @@ func ParseToken(text string) (Token, error) {
 	if err != nil || tokenText.EncodeToString(raw) != clean {
 		return Token{}, errors.New("token: it has characters that no token has (A-Z and 2-7 only)")
 	}
-	return Token{(*[tokenSize]byte)(raw)}, nil
+	return tokenOf([tokenSize]byte(raw)), nil
 }
 
 // IsZero says that there is no token.
-func (t Token) IsZero() bool { return t.b == nil }
+func (t Token) IsZero() bool { return t.bytes == nil }
 
 // Hash is what the collector may know of the token before it is redeemed.
 func (t Token) Hash() [32]byte {
-	if t.b == nil {
+	if t.bytes == nil {
 		return [32]byte{}
 	}
-	return sha256.Sum256(t.b[:])
+	b := t.bytes()
+	return sha256.Sum256(b[:])
 }
 
 // Reveal gives the token's text, in groups of four.
 func (t Token) Reveal() string {
-	if t.b == nil {
+	if t.bytes == nil {
 		return ""
 	}
-	text := tokenText.EncodeToString(t.b[:])
+	b := t.bytes()
+	text := tokenText.EncodeToString(b[:])
 	var groups []string
 	for len(text) > 4 {
 		groups, text = append(groups, text[:4]), text[4:]
