@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -186,13 +185,8 @@ func printOnce(ctx context.Context, c *county.County) error {
 		return fmt.Errorf("asking for the sites: %w", err)
 	}
 	defer resp.Body.Close()
-	var sites any
-	if err := json.NewDecoder(resp.Body).Decode(&sites); err != nil {
-		return fmt.Errorf("reading the sites: %w", err)
-	}
-	enc := json.NewEncoder(os.Stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(sites)
+	_, err = io.Copy(os.Stdout, resp.Body)
+	return err
 }
 
 // watchTable shows the table until ctx ends: drawn anew on a terminal, else

@@ -106,6 +106,19 @@ func (a *Agent) AwaitAnswer(ctx context.Context) (time.Duration, error) {
 	})
 }
 
+// AwaitPlanned waits until the host is as the config says: `ginnel plan` has no
+// step left.
+func (a *Agent) AwaitPlanned(ctx context.Context) error {
+	_, err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
+		if gone, err := a.ended(); gone {
+			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
+		}
+		_, err := a.Node.Run(ctx, "ginnel", "plan")
+		return err == nil, err
+	})
+	return err
+}
+
 // AllUp wants everything up.
 func AllUp(s block.Snapshot) bool { return s.State == checks.Up }
 

@@ -1,9 +1,6 @@
 package county
 
-import (
-	"context"
-	"strings"
-)
+import "context"
 
 // packPath is where the site pack is laid down on a gateway.
 const packPath = "/run/site.pack"
@@ -33,13 +30,12 @@ func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
 	if _, err := c.Collector.Node.Run(ctx, "rm", "-f", file); err != nil {
 		return "", err
 	}
-	var networks []string
+	args := []string{"ginnelctl", "site", "add", s.Name(), "--name", s.Title, "--postcode", s.Postcode,
+		"--gateway", s.Gateway(), "-o", file}
 	for _, j := range s.Joins {
-		networks = append(networks, j.Network)
+		args = append(args, "--network", j.Network)
 	}
-	_, err := c.Collector.Node.Run(ctx, "ginnelctl", "site", "add", s.Name(),
-		"--collector", "http://"+pages, "--name", s.Title, "--postcode", s.Postcode,
-		"--gateway", s.Gateway(), "--networks", strings.Join(networks, ","), "--out", file)
+	_, err := c.Collector.Node.Run(ctx, args...)
 	if err != nil {
 		return "", err
 	}

@@ -111,6 +111,6 @@ func (a *Agent) History(ctx context.Context) (report.Report, error) {
 
 // Report has the desk make a site's report of this month in a format.
 func (c *Collector) Report(ctx context.Context, site, format string) (string, error) {
-	return c.Node.Run(ctx, "ginnelctl", "report", site, "--collector", "http://"+pages,
+	return c.Node.Run(ctx, "ginnelctl", "report", site,
 		"--month", ThisMonth(), "--format", format)
 }

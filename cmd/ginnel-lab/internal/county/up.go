@@ -55,6 +55,13 @@ func (c *County) Start(ctx context.Context) error {
 			return &StepError{h.Name(), "start", err}
 		}
 	}
+	// A site that calls before its hub listens waits 5 s for its second try
+	// (WireGuard's REKEY_TIMEOUT).
+	for _, h := range c.Hubs {
+		if err := h.AwaitPlanned(ctx); err != nil {
+			return &StepError{h.Name(), "start", err}
+		}
+	}
 	err := c.each(func(s *Site) error {
 		if err := s.StartAgent(); err != nil {
 			return &StepError{s.Name(), "start", err}
