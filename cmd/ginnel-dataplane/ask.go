@@ -9,8 +9,9 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // request is who wants a device, and how they are told what became of it.
@@ -57,13 +58,19 @@ func whoAsks(args []string, stdin bool) (request, error) {
 // read takes one line from the connection at fd, and the descriptor with it:
 // nothing of the connection is left open elsewhere after answer.
 func (r *request) read(fd int) error {
-	f := os.NewFile(uintptr(fd), "connection")
-	conn, err := net.FileConn(f)
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
 		return fmt.Errorf("descriptor %d is not the socket we were promised: %w", fd, err)
 	}
-	if err := release(f, fd); err != nil {
-		return err
+	f := os.NewFile(uintptr(own), "connection")
+	conn, err := net.FileConn(f)
+	f.Close()
+	if err != nil {
+		return fmt.Errorf("descriptor %d is not the socket we were promised: %w", fd, err)
+	}
+	if err := letGo(fd); err != nil {
+		conn.Close()
+		return fmt.Errorf("let go of descriptor %d: %w", fd, err)
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
 	line, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
@@ -75,29 +82,26 @@ func (r *request) read(fd int) error {
 	return nil
 }
 
-// release closes the descriptor that the connection was copied from. The
-// standard ones are put on /dev/null instead, stdout too where systemd made it
-// the same socket: a later file must not get their numbers.
-func release(f *os.File, fd int) error {
+// letGo closes the descriptor that the connection came by. Standard ones are
+// put on /dev/null instead, stdout too where it is the same socket: a later
+// file must not get their numbers.
+func letGo(fd int) error {
 	if fd > 2 {
-		return f.Close()
+		return unix.Close(fd)
 	}
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
 	}
 	defer null.Close()
-	var in, out syscall.Stat_t
-	same := syscall.Fstat(0, &in) == nil && syscall.Fstat(1, &out) == nil && in.Dev == out.Dev && in.Ino == out.Ino
+	var in, out unix.Stat_t
+	same := unix.Fstat(fd, &in) == nil && unix.Fstat(1, &out) == nil && in.Dev == out.Dev && in.Ino == out.Ino
 	if same {
-		if err := syscall.Dup3(int(null.Fd()), 1, 0); err != nil {
-			return fmt.Errorf("let go of stdout: %w", err)
+		if err := unix.Dup3(int(null.Fd()), 1, 0); err != nil {
+			return err
 		}
 	}
-	if err := syscall.Dup3(int(null.Fd()), fd, 0); err != nil {
-		return fmt.Errorf("let go of stdin: %w", err)
-	}
-	return nil
+	return unix.Dup3(int(null.Fd()), fd, 0)
 }
 
 // answer tells whoever asked what became of it, and hangs up.

@@ -25,16 +25,16 @@ func limitMemory() {
 		return
 	}
 	limit := int64(ceiling)
-	if own := groupLimit(); own > 0 {
+	if own := groupLimit("/proc/self/cgroup", "/sys/fs/cgroup"); own > 0 {
 		limit = min(limit, own/5*4)
 	}
 	debug.SetMemoryLimit(limit)
 }
 
 // groupLimit is the least memory.max of our control group and those above it,
-// in bytes; 0 if there is none.
-func groupLimit() int64 {
-	text, err := os.ReadFile("/proc/self/cgroup")
+// in bytes; 0 if there is none. The file self names the group below root.
+func groupLimit(self, root string) int64 {
+	text, err := os.ReadFile(self)
 	if err != nil {
 		return 0
 	}
@@ -45,7 +45,7 @@ func groupLimit() int64 {
 	group, _, _ = strings.Cut(group, "\n")
 	least := int64(math.MaxInt64)
 	for dir := filepath.Clean("/" + group); ; dir = filepath.Dir(dir) {
-		text, err := os.ReadFile(filepath.Join("/sys/fs/cgroup", dir, "memory.max"))
+		text, err := os.ReadFile(filepath.Join(root, dir, "memory.max"))
 		if err == nil {
 			if n, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64); err == nil {
 				least = min(least, n)

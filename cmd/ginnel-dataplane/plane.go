@@ -7,8 +7,6 @@ import (
 	"log"
 	"net"
 	"os"
-	"sync"
-	"time"
 
 	"golang.zx2c4.com/wireguard/conn"
 	"golang.zx2c4.com/wireguard/device"
@@ -42,21 +40,26 @@ func start(name string, opts options) (*plane, error) {
 		l.release()
 		return nil, fmt.Errorf("create the link %s: %w", name, err)
 	}
-	p := &plane{name: name, lock: l, opts: opts}
-	watched := watch(link)
 	if opts.plain {
-		if watched.Device, err = withoutOffload(link); err != nil {
+		plain, err := withoutOffload(link)
+		if err != nil {
 			link.Close()
 			l.release()
 			return nil, err
 		}
+		link = plain
 	}
-	p.dev = device.NewDevice(watched, conn.NewDefaultBind(), &device.Logger{
+	p := &plane{name: name, lock: l, opts: opts}
+	p.dev = device.NewDevice(link, conn.NewDefaultBind(), &device.Logger{
 		Verbosef: device.DiscardLogf,
 		Errorf:   log.Printf,
 	})
-	watched.onUp(p.keepUp)
-	if p.uapi, err = listen(name); err != nil {
+	if p.uapi, err = listen(name); err == nil && opts.plain {
+		// wireguard-go opens its sockets in its own time; then they are open.
+		err = p.dev.Up()
+		withoutGRO()
+	}
+	if err != nil {
 		p.close()
 		return nil, err
 	}
@@ -148,78 +151,4 @@ func (p *plane) close() {
 	}
 	p.dev.Close()
 	p.lock.release()
-}
-
-// keepUp brings the device up after its link. wireguard-go tries once; when
-// the port is taken at that moment it would stay down for good without a word
-// to anyone.
-func (p *plane) keepUp(link *watchedLink) {
-	for link.isUp() {
-		if err := p.dev.Up(); err == nil {
-			if p.opts.plain {
-				withoutGRO()
-			}
-			return
-		}
-		select {
-		case <-p.dev.Wait():
-			return
-		case <-time.After(2 * time.Second):
-		}
-	}
-}
-
-// watchedLink passes on the events of a link and calls tell when it came up.
-type watchedLink struct {
-	tun.Device
-	out chan tun.Event
-
-	mu   sync.Mutex // guards what follows
-	up   bool
-	tell func(*watchedLink)
-}
-
-func watch(link tun.Device) *watchedLink {
-	w := &watchedLink{Device: link, out: make(chan tun.Event, 5)}
-	go func() {
-		defer close(w.out)
-		for e := range link.Events() {
-			w.out <- e
-			w.note(e)
-		}
-	}()
-	return w
-}
-
-func (w *watchedLink) Events() <-chan tun.Event { return w.out }
-
-// onUp calls tell, on a goroutine of its own, whenever the link has come up.
-func (w *watchedLink) onUp(tell func(*watchedLink)) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.tell = tell
-	if w.up {
-		go tell(w)
-	}
-}
-
-func (w *watchedLink) isUp() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.up
-}
-
-func (w *watchedLink) note(e tun.Event) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	was := w.up
-	switch {
-	case e&tun.EventUp != 0:
-		w.up = true
-	case e&tun.EventDown != 0:
-		w.up = false
-	}
-	if w.up && !was && w.tell != nil {
-		go w.tell(w)
-	}
 }
