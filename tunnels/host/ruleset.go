@@ -18,12 +18,12 @@ import (
 // with one device:
 //
 //	chain input { type filter hook input priority filter
-//		udp dport { 51820 } iifname != { "lo", "eth0" } counter drop
+//		udp dport { 51820 } iifname != @uplinks counter drop
 //	}
 //	chain forward { type filter hook forward priority filter
-//		iifname { "gn-kestrel" } oifname "gn-*" oifname != { "gn-kestrel" } counter drop
-//		oifname { "gn-kestrel" } iifname "gn-*" iifname != { "gn-kestrel" } counter drop
-//		meta nfproto ipv4 iifname { "eth1" } oifname != "gn-*" ct state != established,related counter drop
+//		iifname @devices oifname "gn-*" oifname != @devices counter drop
+//		oifname @devices iifname "gn-*" iifname != @devices counter drop
+//		meta nfproto ipv4 iifname @only oifname != "gn-*" ct state != established,related counter drop
 //		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" counter drop
 //	}
 //
@@ -33,6 +33,7 @@ type ruleset struct {
 	nft    *nftables.Conn
 	table  *nftables.Table
 	filter *tunnels.Filter
+	sets   map[string]*nftables.Set // of link names
 	rules  []rule
 	err    error
 }
@@ -43,7 +44,7 @@ type rule struct {
 }
 
 func newRuleset(nft *nftables.Conn, t *nftables.Table, f *tunnels.Filter) *ruleset {
-	return &ruleset{nft: nft, table: t, filter: f}
+	return &ruleset{nft: nft, table: t, filter: f, sets: map[string]*nftables.Set{}}
 }
 
 // write queues the chains and rules for the next Flush.
@@ -51,15 +52,18 @@ func (r *ruleset) write() error {
 	input := r.chain("input", nftables.ChainHookInput)
 	forward := r.chain("forward", nftables.ChainHookForward)
 	f := r.filter
+	r.names("uplinks", append([]string{"lo"}, f.Uplinks...))
+	r.names("devices", f.Devices)
+	r.names("only", f.Only)
 	if len(f.Ports) > 0 {
-		r.drop(input, r.portIn(f.Ports), r.link(iif, false, append([]string{"lo"}, f.Uplinks...)))
+		r.drop(input, r.portIn(f.Ports), r.link(iif, false, "uplinks"))
 	}
 	if len(f.Devices) > 0 {
-		r.drop(forward, r.link(iif, true, f.Devices), r.ours(oif, true), r.link(oif, false, f.Devices))
-		r.drop(forward, r.link(oif, true, f.Devices), r.ours(iif, true), r.link(iif, false, f.Devices))
+		r.drop(forward, r.link(iif, true, "devices"), r.ours(oif, true), r.link(oif, false, "devices"))
+		r.drop(forward, r.link(oif, true, "devices"), r.ours(iif, true), r.link(iif, false, "devices"))
 	}
 	if len(f.Only) > 0 {
-		r.drop(forward, version(unix.NFPROTO_IPV4), r.link(iif, true, f.Only), r.ours(oif, false), notReply())
+		r.drop(forward, version(unix.NFPROTO_IPV4), r.link(iif, true, "only"), r.ours(oif, false), notReply())
 	}
 	if f.Only6 {
 		r.drop(forward, version(unix.NFPROTO_IPV6), r.ours(iif, false), r.ours(oif, false))
@@ -92,19 +96,28 @@ const (
 	oif = expr.MetaKeyOIFNAME
 )
 
-// link matches packets whose link is one of the names, or none of them.
-func (r *ruleset) link(which expr.MetaKey, in bool, names []string) []expr.Any {
+// names makes a set of link names. It has a name of its own and a byte order, so
+// that nft(8) shows what is in it.
+func (r *ruleset) names(set string, links []string) {
+	if len(links) == 0 {
+		return
+	}
 	var elements []nftables.SetElement
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(names))) {
+	for _, n := range slices.Compact(slices.Sorted(slices.Values(links))) {
 		padded := make([]byte, unix.IFNAMSIZ)
 		if copy(padded, n) == unix.IFNAMSIZ {
 			r.err = fmt.Errorf("link name %q is longer than %d bytes", n, unix.IFNAMSIZ-1)
 		}
 		elements = append(elements, nftables.SetElement{Key: padded})
 	}
-	set := r.set(nftables.TypeIFName, elements)
+	r.sets[set] = r.set(&nftables.Set{Name: set, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, elements)
+}
+
+// link matches packets whose link is in the set, or is not.
+func (r *ruleset) link(which expr.MetaKey, in bool, set string) []expr.Any {
+	s := r.sets[set]
 	return []expr.Any{&expr.Meta{Key: which, Register: 1},
-		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID, Invert: !in}}
+		&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID, Invert: !in}}
 }
 
 // ours matches packets whose link has a name that begins with gn-, or not.
@@ -127,7 +140,7 @@ func (r *ruleset) portIn(ports []int) []expr.Any {
 		}
 		elements = append(elements, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, uint16(p))})
 	}
-	set := r.set(nftables.TypeInetService, elements)
+	set := r.set(&nftables.Set{Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}, elements)
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
@@ -136,9 +149,9 @@ func (r *ruleset) portIn(ports []int) []expr.Any {
 	}
 }
 
-// set queues a set that lives in the one rule that looks it up.
-func (r *ruleset) set(kind nftables.SetDatatype, elements []nftables.SetElement) *nftables.Set {
-	s := &nftables.Set{Table: r.table, Anonymous: true, Constant: true, KeyType: kind}
+// set queues a set of our table.
+func (r *ruleset) set(s *nftables.Set, elements []nftables.SetElement) *nftables.Set {
+	s.Table = r.table
 	if err := r.nft.AddSet(s, elements); err != nil {
 		r.err = err
 	}
