@@ -177,7 +177,6 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
 		Text: brokenStep(s, e), Owner: owner(s, e),
 	}))
-	r.agent.o.Log.Info("state changed", "subject", s.Name, "from", e.From, "to", e.To, "reason", e.Reason, "detail", e.Detail)
 	r.agent.wakeUplink()
 }
 
