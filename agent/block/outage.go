@@ -19,7 +19,7 @@ type Outage struct {
 	Down     time.Duration // less than To-From when it came and went
 	Times    int           // how often it came
 	Stopped  []string      // Service.Short, in the order of the services
-	All      bool          // that is all services, and more than one; or the whole site
+	All      bool          // that is all services, and more than one
 	Cause
 }
 
@@ -28,7 +28,6 @@ type fall struct {
 	Span
 	service int
 	root    string // the same for falls of the same cause
-	site    bool
 }
 
 // Outages joins what the services were down for by its cause, oldest first.
@@ -62,27 +61,23 @@ func takeGroup(falls []fall) (group, rest []fall) {
 func join(group []fall, services []Service) Outage {
 	o := Outage{From: group[0].From, To: group[0].To}
 	stopped := make([]bool, len(services))
-	site := false
 	end := group[0].From
 	for _, f := range group {
 		stopped[f.service] = true
-		site = site || f.site
 		if f.From.After(end) || o.Times == 0 {
 			o.Times++
 		}
 		o.Down += max(0, f.To.Sub(later(end, f.From)))
 		end = later(end, f.To)
 		o.To = later(o.To, f.To)
-		if o.Text == "" && f.Text != "" || o.Cause == (Cause{}) {
-			o.Cause = f.Cause
-		}
+		o.Cause = clearer(o.Cause, f.Cause)
 	}
 	for i, s := range services {
 		if stopped[i] {
 			o.Stopped = append(o.Stopped, s.Short)
 		}
 	}
-	o.All = site || len(services) > 1 && len(o.Stopped) == len(services)
+	o.All = len(services) > 1 && len(o.Stopped) == len(services)
 	return o
 }
 
@@ -137,7 +132,7 @@ type bearer struct {
 // with f and not much later. The site's own line comes before a tunnel, unless
 // the tunnel was down long before; of tunnels, the first to fall.
 func (f *fall) blame(bearers []bearer) {
-	var best *Span
+	var best, tunnel *Span // of tunnels, the first to fall
 	var root Subject
 	for i := range bearers {
 		for j := range bearers[i].downs {
@@ -146,6 +141,9 @@ func (f *fall) blame(bearers []bearer) {
 				continue
 			}
 			site := bearers[i].Class == SiteClass
+			if !site && (tunnel == nil || d.From.Before(tunnel.From)) {
+				tunnel = d
+			}
 			switch {
 			case best == nil,
 				site && d.From.Before(best.From.Add(near)),
@@ -158,8 +156,29 @@ func (f *fall) blame(bearers []bearer) {
 	if best == nil {
 		return
 	}
-	f.root, f.site = string(root.Class)+" "+root.Name, root.Class == SiteClass
-	if best.Text != "" || f.Text == "" {
-		f.Cause = best.Cause
+	f.root = string(root.Class) + " " + root.Name
+	if root.Class == SiteClass && best.Owner == "" && tunnel != nil {
+		best = tunnel // the site only says in sum what its tunnels say
 	}
+	f.Cause = clearer(best.Cause, f.Cause)
+}
+
+// clearer gives the first cause, unless only the second says what broke, or whose
+// it is.
+func clearer(a, b Cause) Cause {
+	score := func(c Cause) int {
+		switch {
+		case c.Text != "" && c.Owner != "":
+			return 3
+		case c.Text != "":
+			return 2
+		case c.Reason != "" && c.Reason != checks.Blocked:
+			return 1
+		}
+		return 0
+	}
+	if score(b) > score(a) {
+		return b
+	}
+	return a
 }

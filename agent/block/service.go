@@ -21,9 +21,10 @@ type Service struct {
 // Services gives what the site needs, in the order in which the blocks list it.
 //
 // A service is down while one of its checks is. A check that waits for a tunnel
-// (or for the site's line) counts as down while that is known to be down: what
-// lies behind a dead tunnel cannot be reached. Otherwise what is unknown stays
-// unknown, unless another check of the same service tells.
+// (or for the site's line) counts as down while that is known to be down, from
+// then on and not only since it waits: what lies behind a dead tunnel cannot be
+// reached. Otherwise what is unknown stays unknown, unless another check of the
+// same service tells.
 func (r *Record) Services() []Service {
 	subjects := r.Subjects()
 	var services []Service
@@ -78,23 +79,59 @@ func (r *Record) bareNetworks(subjects []Subject) []Service {
 
 // reached is a check's timeline in which waiting for what is down counts as down.
 func (r *Record) reached(check Subject, subjects []Subject) []Span {
-	line := r.Timeline(check.Class, check.Name)
+	var downs []Span
 	for _, s := range subjects {
-		if !carries(s, check.Network) {
+		if carries(s, check.Network) {
+			downs = append(downs, r.downs(s)...)
+		}
+	}
+	downs = union(downs)
+	var line []Span
+	for _, span := range r.Timeline(check.Class, check.Name) {
+		if span.State != checks.UnknownState || span.Reason != checks.Blocked {
+			line = appendSpan(line, span)
 			continue
 		}
-		var next []Span
-		down := r.downs(s)
-		for _, span := range line {
-			if span.State != checks.UnknownState || span.Reason != checks.Blocked {
-				next = appendSpan(next, span)
-				continue
-			}
-			for _, d := range within(span, down) {
-				next = appendSpan(next, d)
-			}
+		for _, d := range within(span, downs) {
+			line = appendSpan(waited(line, d, downs), d)
 		}
-		line = next
+	}
+	return line
+}
+
+// union joins spans that overlap, each with the cause of the first.
+func union(spans []Span) []Span {
+	slices.SortStableFunc(spans, func(a, b Span) int { return a.From.Compare(b.From) })
+	var out []Span
+	for _, s := range spans {
+		if n := len(out) - 1; n >= 0 && !s.From.After(out[n].To) {
+			out[n].To = later(out[n].To, s.To)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
+}
+
+// waited corrects what was believed just before a check began to wait: when what
+// it needs was down already, nothing answered any more, though the check had not
+// failed often enough to be down.
+func waited(line []Span, wait Span, downs []Span) []Span {
+	n := len(line) - 1
+	if n < 0 || wait.State != checks.Down || !line[n].To.Equal(wait.From) || line[n].State != checks.Up && line[n].State != checks.DegradedState {
+		return line
+	}
+	for _, d := range downs {
+		if !d.From.Before(wait.From) || !d.To.After(wait.From) || d.From.Before(wait.From.Add(-near)) {
+			continue
+		}
+		from := later(line[n].From, d.From)
+		d.From, d.To = from, wait.From
+		line[n].To = from
+		if !line[n].From.Before(from) {
+			line = line[:n]
+		}
+		return appendSpan(line, d)
 	}
 	return line
 }
