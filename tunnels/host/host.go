@@ -93,8 +93,11 @@ func (h *Host) Close() error {
 // Observe returns everything of ours that is there, also what a former process
 // left.
 func (h *Host) Observe(ctx context.Context) (tunnels.State, error) {
-	var s tunnels.State
-	var err error
+	s, err := h.observe(ctx)
+	return s, permitted(err)
+}
+
+func (h *Host) observe(ctx context.Context) (s tunnels.State, err error) {
 	if s.Devices, err = h.devices(ctx); err != nil {
 		return s, err
 	}
@@ -139,8 +142,13 @@ func (h *Host) Apply(ctx context.Context, step tunnels.Step) error {
 	case tunnels.SettingKind:
 		err = h.applySetting(step)
 	}
-	if errors.Is(err, unix.EPERM) {
-		return fmt.Errorf("%w (%w)", wireguard.ErrNoCapability, err)
+	return permitted(err)
+}
+
+// permitted gives the lack of a capability its name.
+func permitted(err error) error {
+	if errors.Is(err, unix.EPERM) && !errors.Is(err, wireguard.ErrNoCapability) {
+		return fmt.Errorf("%w (%w)", wireguard.NoCapability(), err)
 	}
 	return err
 }

@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -307,6 +308,46 @@ func TestStepsThatAreRefused(t *testing.T) {
 	}
 	if after := picture(t); after != before {
 		t.Errorf("something changed:\n%s", cmp.Diff(before, after))
+	}
+}
+
+// Without the capability each write says so, with what to do.
+func TestWithoutCapability(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	errs := map[tunnels.Kind]error{}
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread() // and end with it
+		header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var none [2]unix.CapUserData
+		if err := unix.Capset(&header, &none[0]); err != nil {
+			done <- err
+			return
+		}
+		h, err := New(Options{Remember: "/run/sysctls.json", Backend: backend()})
+		if err == nil {
+			defer h.Close()
+			dev := tunnels.Device{Name: "gn-a"}
+			for _, s := range []tunnels.Step{
+				{Kind: tunnels.DeviceKind, Device: &dev},
+				{Kind: tunnels.RouteKind, Route: &tunnels.Route{Table: 7001, Prefix: prefixes("203.0.113.0/24")[0], Unreachable: true}},
+				{Kind: tunnels.RuleKind, Rule: &tunnels.Rule{Family: 4, Priority: 5000, Table: 7001}},
+				{Kind: tunnels.FilterKind, Filter: &tunnels.Filter{Table: "ginnel_a"}},
+			} {
+				s.Op = tunnels.Add
+				errs[s.Kind] = h.Apply(context.Background(), s)
+			}
+		}
+		done <- err
+	}()
+	must(t, <-done)
+	for kind, err := range errs {
+		hint, _ := errors.AsType[*wireguard.Error](err)
+		if !errors.Is(err, wireguard.ErrNoCapability) || hint == nil || hint.Hint() == "" {
+			t.Errorf("%s: %v", kind, err)
+		}
 	}
 }
 

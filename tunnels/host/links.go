@@ -119,7 +119,7 @@ func (h *Host) setUp(d *tunnels.Device) error {
 	err = h.net.LinkSetUp(link)
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("set %s up: UDP port %d: %w", d.Name, d.ListenPort, wireguard.ErrPortTaken)
+		return fmt.Errorf("set %s up: %w", d.Name, wireguard.PortTaken(d.ListenPort))
 	case err != nil:
 		return fmt.Errorf("set %s up: %w", d.Name, err)
 	}

@@ -104,6 +104,7 @@ func TestDebounce(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
+		synctest.Wait()
 		if len(at) != 1 || at[0] != 180*time.Millisecond {
 			t.Errorf("woke at %v, want 180ms", at)
 		}
@@ -112,6 +113,7 @@ func TestDebounce(t *testing.T) {
 			events <- struct{}{}
 			time.Sleep(50 * time.Millisecond)
 		}
+		synctest.Wait()
 		if len(at) != 3 {
 			t.Errorf("woke at %v while events went on, want about once a second", at)
 		}

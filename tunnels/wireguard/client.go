@@ -85,7 +85,7 @@ func withClient(f func(*wgctrl.Client) error) error {
 	defer c.Close()
 	err = f(c)
 	if errors.Is(err, unix.EPERM) {
-		return noCapability()
+		return NoCapability()
 	}
 	if errors.Is(err, unix.ECONNREFUSED) { // it died since we looked
 		return errors.Join(err, os.ErrNotExist)

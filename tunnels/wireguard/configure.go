@@ -46,15 +46,16 @@ func (d *Devices) SetPort(ctx context.Context, name string, port int) error {
 	return d.write(ctx, name, backend, wgtypes.Config{ListenPort: &port})
 }
 
-// portFree tells whether nobody has the port. A data plane whose link is down
-// takes any port and finds out too late to tell anyone.
+// portFree tells whether nobody has the port. The kernel takes any port for a
+// link that is down and finds out later; a data plane gives up the port that it
+// has before it finds out.
 func portFree(port int) error {
 	for _, network := range []string{"udp4", "udp6"} {
 		c, err := net.ListenPacket(network, ":"+strconv.Itoa(port))
 		if err == nil {
 			c.Close()
 		} else if errors.Is(err, unix.EADDRINUSE) {
-			return portTaken(port)
+			return PortTaken(port)
 		}
 	}
 	return nil

@@ -34,11 +34,13 @@ func hinted(hint, format string, args ...any) error {
 	return &Error{Err: fmt.Errorf(format, args...), hint: hint}
 }
 
-func noCapability() error {
+// NoCapability is ErrNoCapability with what to do about it.
+func NoCapability() error {
 	return hinted("run as root, or as a service with AmbientCapabilities=CAP_NET_ADMIN", "%w", ErrNoCapability)
 }
 
-func portTaken(port int) error {
+// PortTaken is ErrPortTaken with what to do about it.
+func PortTaken(port int) error {
 	return hinted(fmt.Sprintf("ss -Hlunp 'sport = :%d' names the program; end it, or choose another listen_port", port),
 		"UDP port %d: %w", port, ErrPortTaken)
 }
@@ -59,9 +61,9 @@ func explain(name string, port int, err error) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, unix.EPERM):
-		return noCapability()
+		return NoCapability()
 	case errors.Is(err, unix.EADDRINUSE), strings.Contains(text, fmt.Sprintf("errno=%d", -int(unix.EADDRINUSE))):
-		return portTaken(port)
+		return PortTaken(port)
 	}
 	return fmt.Errorf("configure %s: %w", name, err)
 }

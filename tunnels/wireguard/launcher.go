@@ -1,6 +1,7 @@
 package wireguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,10 +135,9 @@ func ask(ctx context.Context, conn net.Conn, device string) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	conn.SetDeadline(time.Now().Add(2 * patience))
-	if _, err := io.WriteString(conn, device+"\n"); err != nil {
-		return fmt.Errorf("ask for a data plane for %s: %w", device, err)
-	}
-	answer, err := io.ReadAll(io.LimitReader(conn, 4096))
+	_, unheard := io.WriteString(conn, device+"\n")
+	answer, err := io.ReadAll(io.LimitReader(conn, 4096)) // it may have said why
+	err = cmp.Or(err, unheard)
 	text := strings.TrimSpace(string(answer))
 	switch {
 	case text == "ok":

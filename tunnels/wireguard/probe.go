@@ -36,7 +36,7 @@ func probe(h *netlink.Handle) (Support, error) {
 	switch {
 	case errors.Is(err, unix.EINVAL): // it knows the kind, and that no link can be so large
 	case errors.Is(err, unix.EPERM):
-		return s, noCapability()
+		return s, NoCapability()
 	case errors.Is(err, unix.EOPNOTSUPP):
 		s.Kernel = errors.New("the kernel has no WireGuard module")
 	case err == nil:

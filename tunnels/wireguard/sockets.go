@@ -116,7 +116,7 @@ func clearDead(ctx context.Context, name string) (removed bool, err error) {
 // before it makes its socket to its end, so that a new one is never taken for
 // the dead one. It is false where the lock is held.
 func removeDead(name string) (bool, error) {
-	f, err := os.OpenFile(lockPath(name), os.O_RDWR|os.O_CREATE, 0o644)
+	f, err := os.OpenFile(lockPath(name), os.O_RDONLY|os.O_CREATE, 0o644)
 	if err != nil {
 		return false, err
 	}
