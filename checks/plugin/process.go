@@ -1,0 +1,212 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/hashicorp/go-hclog"
+	goplugin "github.com/hashicorp/go-plugin"
+	"github.com/hashicorp/go-plugin/runner"
+
+	pb "github.com/ginnel/ginnel/checks/plugin/proto"
+)
+
+// process keeps one program running, for all checks of all its kinds.
+//
+//	starting -> running -> (ended, stuck) -> pausing -> starting ...
+//	                    -> (Close) -> gone
+type process struct {
+	offer   Offer
+	options Options
+	log     *slog.Logger
+
+	cancel context.CancelFunc
+	gone   chan struct{} // closed when supervise has returned
+
+	mu    sync.Mutex
+	live  *session // nil: not running
+	users int
+}
+
+// Pauses between a crash and the next start: short once, then growing. A
+// program that lived for steady has earned a short one again.
+const (
+	pauseFirst = 250 * time.Millisecond
+	pauseMost  = time.Minute
+	steady     = time.Minute
+	startMost  = 10 * time.Second // from start to handshake
+)
+
+// begin starts the program and waits until it speaks. The process then goes on
+// by itself until Close.
+func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
+	p := &process{offer: o, options: opts, log: opts.Log.With("plugin", o.Kind), gone: make(chan struct{}), users: 1}
+	var life context.Context
+	life, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
+	first := make(chan error, 1)
+	go p.supervise(life, first)
+	select {
+	case err := <-first:
+		if err != nil {
+			<-p.gone
+			return nil, err
+		}
+		return p, nil
+	case <-ctx.Done():
+		p.cancel()
+		<-p.gone
+		return nil, context.Cause(ctx)
+	}
+}
+
+// supervise starts the program again and again. It keeps the thread that it
+// does this from, because the kernel kills the program when that thread ends,
+// and lets it go with what it shed.
+func (p *process) supervise(ctx context.Context, first chan<- error) {
+	defer close(p.gone)
+	runtime.LockOSThread() // for ever
+	if err := shed(); err != nil {
+		p.log.Warn("the plugin keeps some of the agent's rights", "err", err)
+	}
+	var b backoff
+	for {
+		began := time.Now()
+		s, err := p.start()
+		if first != nil {
+			if err == nil {
+				p.publish(s)
+			}
+			first <- err
+			if err != nil {
+				return
+			}
+			first = nil
+		}
+		if err == nil {
+			p.publish(s)
+			select {
+			case <-s.program.ended:
+			case <-ctx.Done():
+			}
+			p.publish(nil)
+			err = s.end()
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		pause := b.next(time.Since(began))
+		p.log.Warn("a check plugin ended; it is started again", "err", err, "in", pause)
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// backoff is the pause before the next start.
+type backoff struct{ pause time.Duration }
+
+func (b *backoff) next(lived time.Duration) time.Duration {
+	if b.pause == 0 || lived >= steady {
+		b.pause = pauseFirst
+		return b.pause
+	}
+	b.pause = min(2*b.pause, pauseMost)
+	return b.pause
+}
+
+// start verifies and starts the program once.
+func (p *process) start() (*session, error) {
+	var prog *program
+	out := &lines{log: p.log}
+	client := goplugin.NewClient(&goplugin.ClientConfig{
+		HandshakeConfig:  handshake,
+		VersionedPlugins: map[int]goplugin.PluginSet{protocolVersion: {service: &wire{}}},
+		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
+		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
+			var err error
+			if prog, err = prepare(p.offer, p.options, cmd); err != nil {
+				os.RemoveAll(sockets)
+				return nil, err
+			}
+			return prog, nil
+		},
+		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.options.SocketDir},
+		AutoMTLS:         true,
+		SkipHostEnv:      true,
+		StartTimeout:     startMost,
+		Logger:           hclog.NewNullLogger(),
+		Stderr:           out,
+		SyncStdout:       out,
+		SyncStderr:       out,
+	})
+	protocol, err := client.Client()
+	if err == nil {
+		var raw any
+		if raw, err = protocol.Dispense(service); err == nil {
+			return &session{client: client, checks: raw.(pb.ChecksClient), program: prog}, nil
+		}
+	}
+	client.Kill()
+	return nil, p.whyNot(prog, err)
+}
+
+// whyNot says why the program is not running; go-plugin has only text for it.
+func (p *process) whyNot(prog *program, err error) error {
+	if file, ok := errors.AsType[*FileError](err); ok {
+		return file
+	}
+	var theirs int
+	if _, e := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d,", &theirs); e == nil {
+		return fmt.Errorf("%s: speaks version %d of the plugin protocol, this agent speaks %d", p.offer.Path, theirs, protocolVersion)
+	}
+	if prog != nil && prog.cmd.Process != nil {
+		<-prog.ended // killed by now at the latest
+		if prog.state != "signal: killed" {
+			return fmt.Errorf("%s: ended before it could be used (%s)", p.offer.Path, prog.state)
+		}
+	}
+	return fmt.Errorf("%s: %s", p.offer.Path, strings.Join(strings.Fields(err.Error()), " "))
+}
+
+func (p *process) publish(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.live = s
+}
+
+// now is the running session; nil while there is none.
+func (p *process) now() *session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.live
+}
+
+// share counts one more kind that the process serves.
+func (p *process) share() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.users++
+}
+
+// Close ends the program when the last of its kinds is closed.
+func (p *process) Close() error {
+	p.mu.Lock()
+	p.users--
+	last := p.users <= 0
+	p.mu.Unlock()
+	if last {
+		p.cancel()
+		<-p.gone
+	}
+	return nil
+}

@@ -1,0 +1,50 @@
+package plugin
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	goplugin "github.com/hashicorp/go-plugin"
+
+	pb "github.com/ginnel/ginnel/checks/plugin/proto"
+)
+
+// session is one life of a program.
+type session struct {
+	client  *goplugin.Client
+	checks  pb.ChecksClient
+	program *program
+
+	mu    sync.Mutex
+	stuck int // calls in a row that it did not answer
+}
+
+const (
+	stuckMost  = 3           // unanswered calls in a row, then it is killed
+	politeMost = time.Second // from being asked to end to being killed
+)
+
+// answered counts calls that a running program did not answer: one that hangs
+// is killed, and so started anew.
+func (s *session) answered(yes bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stuck++
+	if yes {
+		s.stuck = 0
+	}
+	if s.stuck == stuckMost {
+		_ = s.program.Kill(context.Background())
+	}
+}
+
+// end asks the program to end, or makes it, and tells how it ended.
+func (s *session) end() error {
+	kill := time.AfterFunc(politeMost, func() { _ = s.program.Kill(context.Background()) })
+	defer kill.Stop()
+	s.client.Kill()
+	<-s.program.ended
+	return errors.New(s.program.state)
+}
