@@ -30,8 +30,18 @@ func playToken(ctx context.Context, s *stage) error {
 	if err := avocet.EnrolWith(ctx, used); err != nil {
 		return err
 	}
+	// Another machine, on which no agent runs yet, with a copy of that pack.
+	if err := bittern.StopAgent(ctx); err != nil {
+		return err
+	}
 	refused, text := refusedBy(bittern.EnrolWith(ctx, used))
 	s.holds("a used token is refused", refused, text)
+	if err := bittern.StartAgent(); err != nil {
+		return err
+	}
+	if _, err := bittern.AwaitAnswer(ctx); err != nil {
+		return err
+	}
 
 	void, err := c.MakePack(ctx, bittern)
 	if err != nil {

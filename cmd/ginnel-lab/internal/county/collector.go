@@ -15,6 +15,10 @@ import (
 // pages is where the collector's pages and API are, on its own loopback.
 const pages = "127.0.0.1:8480"
 
+// data is the collector's folder. It is in the box and not in the node, so that
+// scenarios can count in the store itself.
+const data = "/var/lib/lab/collector"
+
 // Collector is the collector, and the operator's desk beside it.
 type Collector struct {
 	*program
@@ -25,7 +29,7 @@ type Collector struct {
 // StartCollector starts `ginnel-collector serve` and returns at once.
 func (c *Collector) StartCollector() error {
 	return c.start("ginnel-collector", "serve",
-		"--data", "/var/lib/ginnel/collector",
+		"--data", data,
 		"--gateways", CollectorAddress.String()+":443",
 		"--url", "https://collector.example.net",
 		"--heartbeat", "3s",

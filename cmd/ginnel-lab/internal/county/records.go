@@ -15,18 +15,15 @@ import (
 
 // Kept is what the collector's store has of one gateway.
 type Kept struct {
-	Blocks  int // rows
-	Minutes int // of the gateway's numbering: a thinned block stands for several
-	Missing int // numbers between the first and the last that no block stands for
-	Last    uint64
-	Arrived time.Time // of the newest
+	Blocks  int       // rows
+	Minutes int       // of the gateway's numbering: a thinned block stands for several
+	Missing int       // numbers between the first and the last that no block stands for
+	Finish  time.Time // end of the newest
 }
 
-// store opens the collector's database file. The collector must run: its file
-// system is reached through its process.
+// store opens the collector's database file, beside the collector.
 func (c *Collector) store() (*sql.DB, error) {
-	path := fmt.Sprintf("file:/proc/%d/root/var/lib/ginnel/collector/collector.db?mode=ro", c.PID())
-	db, err := sql.Open("sqlite", path)
+	db, err := sql.Open("sqlite", "file:"+data+"/collector.db?mode=ro")
 	if err != nil {
 		return nil, fmt.Errorf("opening the collector's store: %w", err)
 	}
@@ -41,7 +38,7 @@ func (c *Collector) Kept(ctx context.Context, gateway string) (Kept, error) {
 		return Kept{}, err
 	}
 	defer db.Close()
-	rows, err := db.QueryContext(ctx, `SELECT epoch, count(*), sum(sequence-first+1), max(sequence)-min(first)+1, max(sequence), max(arrived)
+	rows, err := db.QueryContext(ctx, `SELECT epoch, count(*), sum(sequence-first+1), max(sequence)-min(first)+1, max(finish)
 		FROM block WHERE gateway = ? GROUP BY epoch`, gateway)
 	if err != nil {
 		return Kept{}, fmt.Errorf("counting blocks of %s: %w", gateway, err)
@@ -49,16 +46,16 @@ func (c *Collector) Kept(ctx context.Context, gateway string) (Kept, error) {
 	defer rows.Close()
 	var k Kept
 	for rows.Next() {
-		var epoch, arrived int64
+		var epoch, finish int64
 		var blocks, minutes, span int
-		if err := rows.Scan(&epoch, &blocks, &minutes, &span, &k.Last, &arrived); err != nil {
+		if err := rows.Scan(&epoch, &blocks, &minutes, &span, &finish); err != nil {
 			return Kept{}, fmt.Errorf("counting blocks of %s: %w", gateway, err)
 		}
 		k.Blocks += blocks
 		k.Minutes += minutes
 		k.Missing += span - minutes // negative: something is there twice
-		if at := time.UnixMicro(arrived); at.After(k.Arrived) {
-			k.Arrived = at
+		if at := time.UnixMicro(finish); at.After(k.Finish) {
+			k.Finish = at
 		}
 	}
 	return k, rows.Err()
