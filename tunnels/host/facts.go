@@ -55,7 +55,7 @@ func (h *Host) uplinks(spec tunnels.Spec, names map[int]string) ([]string, error
 			}
 		}
 	}
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+	for _, family := range h.families() {
 		list, err := again(func() ([]netlink.Route, error) {
 			return h.net.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
 		})

@@ -3,6 +3,7 @@ package host
 import (
 	"fmt"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -212,6 +213,19 @@ func TestChangedTableIsNoticed(t *testing.T) {
 		apply(t, h, f)
 		if got := digest(); got != f.Sum() {
 			t.Errorf("after %s and a repair the digest is %q", change, got)
+		}
+	}
+	text := strings.Join(strings.Fields(regexp.MustCompile(`packets \d+ bytes \d+ | comment "[^"]*"`).ReplaceAllString(
+		sh(t, "nft list table inet ginnel_kestrel"), "")), " ")
+	for _, want := range []string{ // as a person reads it
+		`udp dport 51820 iifname != "lo" iifname != "wan" counter drop`,
+		`iifname "gn-a" oifname "gn-*" oifname != "gn-a" counter drop`,
+		`oifname "gn-a" iifname "gn-*" iifname != "gn-a" counter drop`,
+		`meta nfproto ipv4 iifname "lan" oifname != "gn-*" ct state ! established,related counter drop`,
+		`meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" counter drop`,
+	} {
+		if !strings.Contains(strings.ReplaceAll(text, "{ 51820 }", "51820"), want) {
+			t.Errorf("%s\nis not in\n%s", want, text)
 		}
 	}
 	before := sh(t, "nft -a list ruleset")

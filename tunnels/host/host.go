@@ -183,6 +183,15 @@ func complete(s tunnels.Step) error {
 	return nil
 }
 
+// families are the IP versions that this kernel has; one may be started without
+// IPv6.
+func (h *Host) families() []int {
+	if _, err := h.net.RuleList(netlink.FAMILY_V6); errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) {
+		return []int{netlink.FAMILY_V4}
+	}
+	return []int{netlink.FAMILY_V4, netlink.FAMILY_V6}
+}
+
 // again asks for a list until it came whole: the kernel starts over when what
 // it lists changes meanwhile.
 func again[T any](list func() ([]T, error)) (all []T, err error) {

@@ -19,7 +19,7 @@ func (h *Host) routes() ([]tunnels.Route, error) {
 		return nil, err
 	}
 	var found []tunnels.Route
-	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+	for _, family := range h.families() {
 		list, err := again(func() ([]netlink.Route, error) {
 			return h.net.RouteListFiltered(family, &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_UNSPEC},
 				netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)

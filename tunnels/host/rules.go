@@ -20,21 +20,25 @@ func familyOf(version int) int {
 // rules lists the policy rules that carry our number.
 func (h *Host) rules() ([]tunnels.Rule, error) {
 	var found []tunnels.Rule
-	for _, version := range []int{4, 6} {
-		list, err := again(func() ([]netlink.Rule, error) { return h.net.RuleList(familyOf(version)) })
+	for _, family := range h.families() {
+		list, err := again(func() ([]netlink.Rule, error) { return h.net.RuleList(family) })
 		if err != nil {
 			return nil, fmt.Errorf("list rules: %w", err)
 		}
 		for _, r := range list {
 			if r.Protocol == Protocol {
-				found = append(found, readRule(r, version))
+				found = append(found, readRule(r, family))
 			}
 		}
 	}
 	return found, nil
 }
 
-func readRule(r netlink.Rule, version int) tunnels.Rule {
+func readRule(r netlink.Rule, family int) tunnels.Rule {
+	version := 4
+	if family == netlink.FAMILY_V6 {
+		version = 6
+	}
 	out := tunnels.Rule{Family: version, Priority: r.Priority, Iif: r.IifName, Oif: r.OifName, Table: r.Table}
 	if p, ok := prefixOf(r.Src); ok {
 		out.From = p

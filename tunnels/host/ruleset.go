@@ -18,22 +18,23 @@ import (
 // with one device:
 //
 //	chain input { type filter hook input priority filter
-//		udp dport { 51820 } iifname != @uplinks counter drop
+//		udp dport { 51820 } iifname != "lo" iifname != "eth0" counter drop
 //	}
 //	chain forward { type filter hook forward priority filter
-//		iifname @devices oifname "gn-*" oifname != @devices counter drop
-//		oifname @devices iifname "gn-*" iifname != @devices counter drop
-//		meta nfproto ipv4 iifname @only oifname != "gn-*" ct state != established,related counter drop
+//		iifname "gn-kestrel" oifname "gn-*" oifname != "gn-kestrel" counter drop
+//		oifname "gn-kestrel" iifname "gn-*" iifname != "gn-kestrel" counter drop
+//		meta nfproto ipv4 iifname "eth1" oifname != "gn-*" ct state != established,related counter drop
 //		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" counter drop
 //	}
 //
 // The last two are there where packets are forwarded because of us only, and
-// let pass what is ours and replies to it.
+// let pass what is ours and replies to it. Links are few and are named in the
+// rules: elements of a set of its own could be taken away without a trace in
+// any rule, and nft(8) cannot show link names in the other kind.
 type ruleset struct {
 	nft    *nftables.Conn
 	table  *nftables.Table
 	filter *tunnels.Filter
-	sets   map[string]*nftables.Set // of link names
 	rules  []rule
 	err    error
 }
@@ -44,7 +45,7 @@ type rule struct {
 }
 
 func newRuleset(nft *nftables.Conn, t *nftables.Table, f *tunnels.Filter) *ruleset {
-	return &ruleset{nft: nft, table: t, filter: f, sets: map[string]*nftables.Set{}}
+	return &ruleset{nft: nft, table: t, filter: f}
 }
 
 // write queues the chains and rules for the next Flush.
@@ -52,21 +53,18 @@ func (r *ruleset) write() error {
 	input := r.chain("input", nftables.ChainHookInput)
 	forward := r.chain("forward", nftables.ChainHookForward)
 	f := r.filter
-	r.names("uplinks", append([]string{"lo"}, f.Uplinks...))
-	r.names("devices", f.Devices)
-	r.names("only", f.Only)
 	if len(f.Ports) > 0 {
-		r.drop(input, r.portIn(f.Ports), r.link(iif, false, "uplinks"))
+		r.drop(input, r.portIn(f.Ports), r.noneOf(iif, append([]string{"lo"}, f.Uplinks...)))
 	}
-	if len(f.Devices) > 0 {
-		r.drop(forward, r.link(iif, true, "devices"), r.ours(oif, true), r.link(oif, false, "devices"))
-		r.drop(forward, r.link(oif, true, "devices"), r.ours(iif, true), r.link(iif, false, "devices"))
+	for _, d := range once(f.Devices) {
+		r.drop(forward, r.link(iif, expr.CmpOpEq, d), ours(oif, expr.CmpOpEq), r.noneOf(oif, f.Devices))
+		r.drop(forward, r.link(oif, expr.CmpOpEq, d), ours(iif, expr.CmpOpEq), r.noneOf(iif, f.Devices))
 	}
-	if len(f.Only) > 0 {
-		r.drop(forward, version(unix.NFPROTO_IPV4), r.link(iif, true, "only"), r.ours(oif, false), notReply())
+	for _, l := range once(f.Only) {
+		r.drop(forward, version(unix.NFPROTO_IPV4), r.link(iif, expr.CmpOpEq, l), ours(oif, expr.CmpOpNeq), notReply())
 	}
 	if f.Only6 {
-		r.drop(forward, version(unix.NFPROTO_IPV6), r.ours(iif, false), r.ours(oif, false))
+		r.drop(forward, version(unix.NFPROTO_IPV6), ours(iif, expr.CmpOpNeq), ours(oif, expr.CmpOpNeq))
 	}
 	if len(r.rules) == 0 { // a table must have one rule to carry its digest
 		r.rules = append(r.rules, rule{chain: input, match: []expr.Any{&expr.Counter{}}})
@@ -96,39 +94,30 @@ const (
 	oif = expr.MetaKeyOIFNAME
 )
 
-// names makes a set of link names. It has a name of its own and a byte order, so
-// that nft(8) shows what is in it.
-func (r *ruleset) names(set string, links []string) {
-	if len(links) == 0 {
-		return
+// link compares the name of a packet's link.
+func (r *ruleset) link(which expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
+	padded := make([]byte, unix.IFNAMSIZ)
+	if copy(padded, name) == unix.IFNAMSIZ {
+		r.err = fmt.Errorf("link name %q is longer than %d bytes", name, unix.IFNAMSIZ-1)
 	}
-	var elements []nftables.SetElement
-	for _, n := range slices.Compact(slices.Sorted(slices.Values(links))) {
-		padded := make([]byte, unix.IFNAMSIZ)
-		if copy(padded, n) == unix.IFNAMSIZ {
-			r.err = fmt.Errorf("link name %q is longer than %d bytes", n, unix.IFNAMSIZ-1)
-		}
-		elements = append(elements, nftables.SetElement{Key: padded})
-	}
-	r.sets[set] = r.set(&nftables.Set{Name: set, KeyType: nftables.TypeIFName, KeyByteOrder: binaryutil.NativeEndian}, elements)
+	return []expr.Any{&expr.Meta{Key: which, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: padded}}
 }
 
-// link matches packets whose link is in the set, or is not.
-func (r *ruleset) link(which expr.MetaKey, in bool, set string) []expr.Any {
-	s := r.sets[set]
-	return []expr.Any{&expr.Meta{Key: which, Register: 1},
-		&expr.Lookup{SourceRegister: 1, SetName: s.Name, SetID: s.ID, Invert: !in}}
+// noneOf matches packets whose link has none of the names.
+func (r *ruleset) noneOf(which expr.MetaKey, names []string) (match []expr.Any) {
+	for _, n := range once(names) {
+		match = append(match, r.link(which, expr.CmpOpNeq, n)...)
+	}
+	return match
 }
 
-// ours matches packets whose link has a name that begins with gn-, or not.
-func (r *ruleset) ours(which expr.MetaKey, yes bool) []expr.Any {
-	op := expr.CmpOpEq
-	if !yes {
-		op = expr.CmpOpNeq
-	}
+// ours compares the beginning of the name of a packet's link with gn-.
+func ours(which expr.MetaKey, op expr.CmpOp) []expr.Any {
 	return []expr.Any{&expr.Meta{Key: which, Register: 1},
 		&expr.Cmp{Op: op, Register: 1, Data: []byte(tunnels.DevicePrefix)}}
 }
+
+func once(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
 
 // portIn matches UDP packets to one of the ports.
 func (r *ruleset) portIn(ports []int) []expr.Any {
@@ -140,22 +129,16 @@ func (r *ruleset) portIn(ports []int) []expr.Any {
 		}
 		elements = append(elements, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, uint16(p))})
 	}
-	set := r.set(&nftables.Set{Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}, elements)
+	set := &nftables.Set{Table: r.table, Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}
+	if err := r.nft.AddSet(set, elements); err != nil {
+		r.err = err
+	}
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
 		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
 		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
 	}
-}
-
-// set queues a set of our table.
-func (r *ruleset) set(s *nftables.Set, elements []nftables.SetElement) *nftables.Set {
-	s.Table = r.table
-	if err := r.nft.AddSet(s, elements); err != nil {
-		r.err = err
-	}
-	return s
 }
 
 func version(nfproto byte) []expr.Any {

@@ -138,7 +138,7 @@ func (d *Devices) launch(ctx context.Context, name string) error {
 }
 
 // Delete removes a device with its sessions; its data plane ends by that, and
-// is waited for. A device that is not there is fine.
+// is waited for, and killed if it does not. A device that is not there is fine.
 func (d *Devices) Delete(ctx context.Context, name string) error {
 	if !Ours(name) {
 		return fmt.Errorf("refused to delete %s: it is not ours", name)
@@ -150,8 +150,15 @@ func (d *Devices) Delete(ctx context.Context, name string) error {
 	if err != nil && !isNoLink(err) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	if err := waitFor(ctx, patience, func() (bool, error) { return !held(name), nil }); err != nil {
-		return silent(name)
+	ended := func() (bool, error) { return !held(name), nil }
+	if err := waitFor(ctx, patience, ended); err != nil {
+		if err := kill(name); err != nil {
+			return err
+		}
+		d.log.Warn("killed a data plane that did not end with its link", "device", name)
+		if err := waitFor(ctx, patience, ended); err != nil {
+			return silent(name)
+		}
 	}
 	_, err = d.sweep(ctx, name)
 	return err

@@ -277,6 +277,13 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 	}
 	must(t, syscall.Kill(p.PID, syscall.SIGCONT))
 	eventually(t, "gn-a answers again", func() bool { a, _ := one(t, d, "gn-a"); return a.PublicKey == private.Public() })
+
+	must(t, syscall.Kill(p.PID, syscall.SIGSTOP))
+	must(t, d.Delete(ctx, "gn-a"))
+	must(t, d.Create(ctx, "gn-a"))
+	if q, ok := Running("gn-a"); !ok || q.PID == p.PID {
+		t.Errorf("a new data plane was to be made, got %+v, %v", q, ok)
+	}
 }
 
 // A link that somebody renamed has a data plane that nobody can reach by name.

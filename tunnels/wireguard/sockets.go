@@ -167,6 +167,26 @@ func Running(name string) (DataPlane, bool) {
 	return p, true
 }
 
+// kill ends the process that holds a device's lock. Numbers of processes are
+// given again to others, so it must be one of the right name.
+func kill(name string) error {
+	p, ok := Running(name)
+	if !ok {
+		return nil
+	}
+	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", p.PID))
+	if err != nil || strings.TrimSpace(string(comm)) != processName {
+		return silent(name)
+	}
+	if err := syscall.Kill(p.PID, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("end the data plane of %s: %w", name, err)
+	}
+	return nil
+}
+
+// processName is what the kernel keeps of "ginnel-dataplane".
+const processName = "ginnel-dataplan"
+
 // waitFor looks every 20 ms until done says so, for at most the given time.
 func waitFor(ctx context.Context, most time.Duration, done func() (bool, error)) error {
 	ctx, cancel := context.WithTimeout(ctx, most)
