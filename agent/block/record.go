@@ -113,7 +113,8 @@ func (r *Record) Add(b *Block) {
 			r.gaps = append(r.gaps, g)
 		}
 	}
-	if !b.Start.Before(r.To) || !b.End().After(r.From) && !datesBack(b, r.From) {
+	inside := b.Start.Before(r.To) && b.End().After(r.From)
+	if !inside && !r.datesBack(b) {
 		return
 	}
 	measured := b.measured()
@@ -126,9 +127,10 @@ func (r *Record) Add(b *Block) {
 	}
 }
 
-// datesBack says whether an edge of b tells something about time after from.
-func datesBack(b *Block, from time.Time) bool {
-	return slices.ContainsFunc(b.Edges, func(e Edge) bool { return e.At.Before(b.Start) && b.Start.After(from) })
+// datesBack says whether an edge of b tells something about [From, To) from
+// after it.
+func (r *Record) datesBack(b *Block) bool {
+	return b.Start.After(r.From) && slices.ContainsFunc(b.Edges, func(e Edge) bool { return e.At.Before(b.Start) && e.At.Before(r.To) })
 }
 
 // measured gives the block's time without the gaps inside of it.

@@ -52,6 +52,9 @@ func (s *Spool) recover() error {
 	}
 	wall, mono := s.clock()
 	start := trim(wall)
+	if at.at.After(start) {
+		s.owed = at
+	}
 	s.begin(sequence+1, start, mono-wall.Sub(start), at.gaps(start, s.o.Boot))
 	// a full disk does not keep the agent from starting: it is in s.trouble
 	_ = s.persist()

@@ -104,6 +104,11 @@ func (s *Spool) finish(last bool) {
 	} else if drift.Abs() > stepped {
 		c.block.Length = (mono - c.mono).Truncate(grain)
 		gaps = append(gaps, block.Gap{From: c.block.End(), To: next, Reason: block.ClockStepped})
+		if next.After(s.owed.at) {
+			// the machine began with an old clock: now it can be said when it was off
+			gaps = append(gaps, s.owed.gaps(next, s.o.Boot)...)
+			s.owed = end{}
+		}
 	} else {
 		if next.After(boundary) {
 			next = boundary

@@ -79,6 +79,7 @@ type Spool struct {
 	subjects []block.Subject
 	finished []finished // sealed, not yet in a segment
 	fault    error      // of the journal
+	owed     end        // the record's end, while the clock says that it is still to come
 
 	// disk guards segments and watermark.
 	disk     sync.Mutex
@@ -176,6 +177,7 @@ func (s *Spool) loadState() error {
 	if err == nil && json.Unmarshal(raw, &st) != nil || st.Epoch == 0 {
 		st = state{}
 	}
+	known := st == (state{s.o.Gateway, st.Epoch, st.Acked})
 	if st.Gateway == "" {
 		st.Gateway, st.Epoch = s.nameInBlocks()
 	}
@@ -193,7 +195,12 @@ func (s *Spool) loadState() error {
 		}
 		s.epoch = binary.LittleEndian.Uint64(b[:])
 	}
-	return s.saveState()
+	if !known {
+		// without it the next Open finds the epoch in the blocks; a full disk
+		// does not keep the agent from starting
+		s.setTrouble(s.saveState())
+	}
+	return nil
 }
 
 // saveState writes spool.json anew, durably.

@@ -240,6 +240,36 @@ func TestClockIsSet(t *testing.T) {
 	}
 }
 
+// TestOldClock: a machine without a clock of its own begins in the past, and is
+// set later; the time that it was off is still known.
+func TestOldClock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := mustOpen(t, dir, options())
+		begin := time.Now()
+		life(t, s, 3*time.Minute)
+		must(t, s.Close())
+		time.Sleep(10 * time.Minute)
+		by := -20 * 365 * 24 * time.Hour
+		o := options()
+		o.Boot = "boot-b"
+		s, err := open(dir, o, shifted(&by))
+		must(t, err)
+		life(t, s, 2*time.Minute)
+		by = 0
+		life(t, s, 2*time.Minute)
+		must(t, s.Close())
+		record := block.NewRecord(begin, time.Now())
+		for _, b := range all(t, mustOpen(t, dir, o)) {
+			record.Add(b)
+		}
+		want := []block.Gap{{From: begin.Add(3 * time.Minute).UTC(), To: begin.Add(15 * time.Minute).UTC(), Reason: block.GatewayOff}}
+		if got := record.Missing(); !slices.Equal(got, want) {
+			t.Errorf("not measured: %v, want %v", got, want)
+		}
+	})
+}
+
 // TestStall: a process that did not run did not measure.
 func TestStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -537,7 +567,7 @@ func TestSameReport(t *testing.T) {
 				}
 			}
 		})
-		if here != there || !strings.Contains(here, "up 49.86") {
+		if here != there || !strings.Contains(here, "up 50.00") {
 			t.Errorf("at the gateway:\n%s\nat the centre:\n%s", here, there)
 		}
 		before := s.used()
