@@ -80,10 +80,10 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 	for {
 		began := time.Now()
 		s, err := p.start()
+		if err == nil {
+			p.publish(s)
+		}
 		if first != nil {
-			if err == nil {
-				p.publish(s)
-			}
 			first <- err
 			if err != nil {
 				return
@@ -91,7 +91,6 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 			first = nil
 		}
 		if err == nil {
-			p.publish(s)
 			select {
 			case <-s.program.ended:
 			case <-ctx.Done():
