@@ -70,7 +70,7 @@ func TestStatusArrives(t *testing.T) {
 func TestFullStateAfterRestart(t *testing.T) {
 	r := newRig(t)
 	g := r.run(r.enrolled("avocet"), nil)
-	eventually(t, "it was heard", func() bool { return r.agent("avocet-1").Version != "" })
+	eventually(t, "it was heard", func() bool { return r.agent("avocet-1").Health != nil })
 	old := r.server
 	s, err := New(old.o) // takes over between two messages, so the gateway sees no failure
 	if err != nil {
@@ -87,6 +87,28 @@ func TestFullStateAfterRestart(t *testing.T) {
 	})
 	if g.Status().Error != "" {
 		t.Error("the gateway saw a failure")
+	}
+}
+
+// A message that was lost on the way leaves a gap, and is asked for again.
+func TestGapInTheSequence(t *testing.T) {
+	full := &protobufs.AgentDescription{}
+	a := &session{}
+	for i, tt := range []struct {
+		m  *protobufs.AgentToServer
+		ok bool
+	}{
+		{&protobufs.AgentToServer{SequenceNum: 7}, false},
+		{&protobufs.AgentToServer{SequenceNum: 8, AgentDescription: full}, true},
+		{&protobufs.AgentToServer{SequenceNum: 9}, true},
+		{&protobufs.AgentToServer{SequenceNum: 11}, false},
+		{&protobufs.AgentToServer{SequenceNum: 12, AgentDescription: full}, true},
+		{&protobufs.AgentToServer{SequenceNum: 0, AgentDescription: full}, true}, // started anew
+		{&protobufs.AgentToServer{SequenceNum: 1}, true},
+	} {
+		if got := a.take(tt.m); got != tt.ok {
+			t.Errorf("message %d: %v, want %v", i, got, tt.ok)
+		}
 	}
 }
 
@@ -171,7 +193,18 @@ func TestSnapshotsOutliveTheStore(t *testing.T) {
 		t.Fatal("a failing store was not noticed")
 	}
 	sick.err = nil
-	s.save("avocet-1", block.Snapshot{Gateway: "avocet-1", State: checks.Down}, time.Now())
+	if err := s.flush(); err != nil || r.saved("avocet-1") != checks.Up {
+		t.Fatalf("stored %q, %v; it was forgotten", r.saved("avocet-1"), err)
+	}
+	// What failed does not take the place of what came meanwhile.
+	sick.err, sick.meanwhile = errors.New("disk full"), func() {
+		s.save("avocet-1", block.Snapshot{Gateway: "avocet-1", State: checks.Down}, time.Now())
+	}
+	s.save("avocet-1", block.Snapshot{Gateway: "avocet-1", State: checks.DegradedState}, time.Now())
+	if err := s.flush(); err == nil {
+		t.Fatal("a failing store was not noticed")
+	}
+	sick.err = nil
 	if err := s.close(); err != nil || r.saved("avocet-1") != checks.Down {
 		t.Errorf("stored %q, %v for %v", r.saved("avocet-1"), err, id.UID())
 	}
@@ -179,11 +212,15 @@ func TestSnapshotsOutliveTheStore(t *testing.T) {
 
 type sickStore struct {
 	Store
-	err error
+	err       error
+	meanwhile func() // not nil: called while it fails
 }
 
 func (s *sickStore) SaveSnapshot(ctx context.Context, gateway string, b block.Snapshot, at time.Time) error {
 	if s.err != nil {
+		if s.meanwhile != nil {
+			s.meanwhile()
+		}
 		return s.err
 	}
 	return s.Store.SaveSnapshot(ctx, gateway, b, at)
