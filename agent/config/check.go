@@ -16,7 +16,7 @@ var checkKeys = []string{"name", "kind", "network", "target", "interval", "timeo
 // Bounds and defaults of a check.
 const (
 	DefaultInterval = 30 * time.Second
-	DefaultTimeout  = 5 * time.Second
+	DefaultTimeout  = 5 * time.Second // at most nine tenths of the interval
 	DefaultDown     = 3
 	DefaultUp       = 2
 
@@ -39,10 +39,11 @@ func (t table) check() Check {
 		Up:       cmp.Or(int(t.integer("up", 1, countMax)), DefaultUp),
 		Degraded: t.duration("degraded", time.Microsecond, timeoutMax),
 	}
-	if c.Timeout > c.Interval {
-		t.problem("timeout", "", "%s is longer than the interval, %s", tell(c.Timeout), tell(c.Interval))
+	longest := c.Interval - c.Interval/10 // a run must have ended before the next
+	if c.Timeout > longest {
+		t.problem("timeout", "", "%s is longer than %s, nine tenths of the interval", tell(c.Timeout), tell(longest))
 	}
-	c.Timeout = cmp.Or(c.Timeout, min(DefaultTimeout, c.Interval))
+	c.Timeout = cmp.Or(c.Timeout, min(DefaultTimeout, longest))
 	if c.Degraded > c.Timeout {
 		t.problem("degraded", "", "%s is longer than the timeout, %s", tell(c.Degraded), tell(c.Timeout))
 	}

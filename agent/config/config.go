@@ -64,7 +64,7 @@ type Check struct {
 	Network   string
 	Target    string
 	Interval  time.Duration // 0 in the file: 30 s
-	Timeout   time.Duration // 0 in the file: 5 s, at most the interval
+	Timeout   time.Duration // 0 in the file: 5 s, at most nine tenths of the interval
 	Down, Up  int
 	Degraded  time.Duration
 	StandsFor string

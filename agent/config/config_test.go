@@ -155,7 +155,7 @@ options = { status = 200, follow = false, ratio = 0.5, headers = { accept = ["*/
 	if h.Keepalive != 10*time.Second || h.PresharedKeyFile != "/etc/ginnel/kestrel.psk" || h.Device != "gn-north" || len(h.Endpoints) != 2 {
 		t.Errorf("hub: %+v", h)
 	}
-	want := Check{Name: "records", Kind: "http", Interval: 2 * time.Second, Timeout: 2 * time.Second,
+	want := Check{Name: "records", Kind: "http", Interval: 2 * time.Second, Timeout: 1800 * time.Millisecond,
 		Degraded: 250 * time.Millisecond, Down: 5, Up: 1, Required: true, StandsFor: "Patient records",
 		Options: map[string]any{"status": int64(200), "follow": false, "ratio": 0.5,
 			"headers": map[string]any{"accept": []any{"*/*"}}}}
