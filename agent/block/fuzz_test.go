@@ -64,10 +64,10 @@ func FuzzDecode(f *testing.F) {
 func TestBombIsRefused(t *testing.T) {
 	head := (&Block{Gateway: "a", Sequence: 1, Start: earliest, Length: 1}).head()
 	bomb := deflate(make([]byte, 64*MaxSize))
-	for _, size := range []uint64{MaxSize, 64 * MaxSize} {
+	for size, want := range map[uint64]string{MaxSize: "not of the 1048576 bytes", 64 * MaxSize: "at most 1048576 are allowed"} {
 		packed := binary.AppendUvarint(append(bytes.Clone(head), 1), size)
-		if _, err := Decode(seal(append(packed, bomb...))); err == nil {
-			t.Errorf("a bomb that announces %d bytes was accepted", size)
+		if _, err := Decode(seal(append(packed, bomb...))); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("a bomb that announces %d bytes: %v", size, err)
 		}
 	}
 }

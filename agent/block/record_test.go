@@ -92,6 +92,9 @@ func TestTimeline(t *testing.T) {
 			[]*block.Block{span(1, "0:00", "1:00", up, edge("0:10", up, down), edge("0:20", down, up)), span(2, "0:05", "1:30", up)}},
 		{"not checked yet", "0:00 unknown (not checked), 1:00 up, 2:00 unknown (no record), 5:00", []*block.Block{
 			{Gateway: "avocet-1", Epoch: 1, Sequence: 1, Start: at("0:00"), Length: time.Minute}, span(2, "1:00", "2:00", up)}},
+		{"dated back twice over the same time", "0:00 up, 0:40 degraded, 0:50 down, 3:00 unknown (no record), 5:00", []*block.Block{
+			span(1, "0:00", "1:00", up), span(2, "1:00", "2:00", up, edge("0:40", up, checks.DegradedState)),
+			span(3, "2:00", "3:00", checks.DegradedState, edge("0:50", checks.DegradedState, down))}},
 		{"dated back over the end", "0:00 up, 4:30 down, 5:00", []*block.Block{
 			span(1, "0:00", "5:00", up), span(2, "5:00", "6:00", up, edge("4:30", up, down))}},
 		{"before and after the span", "0:00 up, 5:00", []*block.Block{span(1, "-1:00", "1:00", down, edge("-1:30", down, up)), span(2, "1:00", "9:00", up)}},

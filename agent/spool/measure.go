@@ -190,8 +190,8 @@ func (s *Spool) write(l line) error {
 	return s.append(l)
 }
 
-// append puts a line into the journal. After a failure the journal is cut back
-// to its last whole line and closed; the block goes on in memory.
+// append puts a line into the journal. After a failure the journal is closed with
+// its whole lines, and the block goes on in memory.
 func (s *Spool) append(l line) error {
 	c := s.open
 	raw, err := l.bytes()
@@ -207,7 +207,7 @@ func (s *Spool) append(l line) error {
 		c.size += int64(n)
 		return nil
 	}
-	s.setFault(errors.Join(err, c.file.Truncate(c.size), c.file.Sync(), c.file.Close()))
+	s.setFault(errors.Join(err, c.file.Sync(), c.file.Close()))
 	c.file = nil
 	return fmt.Errorf("%w: %w", ErrMemory, err)
 }

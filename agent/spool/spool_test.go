@@ -492,28 +492,56 @@ func TestDamagedSegment(t *testing.T) {
 		if len(files) < 2 {
 			t.Fatalf("only %v", files)
 		}
-		raw, err := os.ReadFile(files[0])
+		whole, err := os.ReadFile(files[0])
 		must(t, err)
-		raw[len(raw)/2] ^= 1
-		must(t, os.WriteFile(files[0], raw, 0o600))
-		s = mustOpen(t, dir, o)
-		defer s.Close()
-		list, err := s.Pending(1 << 20)
-		must(t, err)
-		next, damaged := uint64(1), 0
-		for _, p := range list {
-			if p.First != next {
-				t.Errorf("block %d after %d", p.First, next-1)
-			}
-			next = p.Sequence + 1
-			b, err := block.Decode(p.Bytes)
+		for at := 0; at < len(whole); at += len(whole) / 9 {
+			raw := bytes.Clone(whole)
+			raw[at] ^= 1
+			damaged := t.TempDir()
+			must(t, os.CopyFS(damaged, os.DirFS(dir)))
+			must(t, os.WriteFile(filepath.Join(damaged, filepath.Base(files[0])), raw, 0o600))
+			s := mustOpen(t, damaged, o)
+			list, err := s.Pending(1 << 20)
 			must(t, err)
-			if len(b.Gaps) > 0 && b.Gaps[0].Reason == block.Damaged {
-				damaged++
+			next, said := uint64(1), 0
+			for _, p := range list {
+				if p.First != next {
+					t.Errorf("damaged at %d: block %d after %d", at, p.First, next-1)
+				}
+				next = p.Sequence + 1
+				b, err := block.Decode(p.Bytes)
+				must(t, err)
+				if len(b.Gaps) > 0 && b.Gaps[0].Reason == block.Damaged {
+					said++
+				}
 			}
+			if said != 1 || next <= 100 {
+				t.Errorf("damaged at %d: %d blocks say so; next is %d", at, said, next)
+			}
+			must(t, s.Close())
 		}
-		if damaged != 1 || next <= 100 {
-			t.Errorf("%d blocks say that they are damaged; next is %d", damaged, next)
+	})
+}
+
+// TestSealedJournal: a crash after a block was sealed and before its journal was
+// removed does not make it twice.
+func TestSealedJournal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		s := mustOpen(t, dir, options())
+		life(t, s, 50*time.Second)
+		journal := filepath.Join(dir, s.open.name)
+		raw, err := os.ReadFile(journal)
+		must(t, err)
+		must(t, s.Close())
+		must(t, os.WriteFile(journal, raw, 0o600))
+		s = mustOpen(t, dir, options())
+		defer s.Close()
+		if blocks := all(t, s); len(blocks) != 1 || samples(blocks) != 5 {
+			t.Errorf("%d blocks with %d samples", len(blocks), samples(blocks))
+		}
+		if _, err := os.Stat(journal); !errors.Is(err, os.ErrNotExist) && s.open.name != filepath.Base(journal) {
+			t.Errorf("the journal is still there: %v", err)
 		}
 	})
 }

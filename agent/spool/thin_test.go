@@ -23,8 +23,8 @@ func TestFull(t *testing.T) {
 		o.MaxBytes = 24 << 10
 		s := mustOpen(t, dir, o)
 		edges := 0
-		for i := range 25 {
-			life(t, s, 10*time.Minute)
+		for i := range 36 {
+			life(t, s, 7*time.Minute)
 			from, to := checks.Up, checks.Down
 			if i%2 == 0 {
 				from, to = to, from
@@ -53,8 +53,8 @@ func TestFull(t *testing.T) {
 		if last := blocks[len(blocks)-1]; last.Low() != last.Sequence {
 			t.Error("the newest block was thinned")
 		}
-		if n := samples(blocks); n != 1500 || found != edges || thinned == 0 {
-			t.Errorf("%d samples, want 1500; %d edges, want %d; %d of %d thinned", n, found, edges, thinned, len(blocks))
+		if n := samples(blocks); n != 1512 || found != edges || thinned == 0 {
+			t.Errorf("%d samples, want 1512; %d edges, want %d; %d of %d thinned", n, found, edges, thinned, len(blocks))
 		}
 		// a watermark inside of a thinned block does not free it
 		list, err := s.Pending(1 << 30)
@@ -73,6 +73,37 @@ func TestFull(t *testing.T) {
 			t.Errorf("its watermark did not free it: %d of %d wait, %v", len(again), len(list), err)
 		}
 	})
+}
+
+// TestJoins: only blocks that say exactly as much together are joined.
+func TestJoins(t *testing.T) {
+	first := func() *block.Block {
+		return &block.Block{Sequence: 1, Boot: "a", Start: time.Unix(0, 0), Length: time.Minute,
+			Subjects: []block.Subject{{Class: block.CheckClass, Name: "records", State: checks.Up}},
+			Edges:    []block.Edge{{Class: block.CheckClass, Name: "records", From: checks.Up, To: checks.Down}}}
+	}
+	tests := []struct {
+		name   string
+		change func(*block.Block)
+		want   bool
+	}{
+		{"what follows", func(*block.Block) {}, true},
+		{"another state than it was left in", func(b *block.Block) { b.Subjects[0].State = checks.Up }, false},
+		{"another subject", func(b *block.Block) { b.Subjects[0].Name = "results" }, false},
+		{"one subject more", func(b *block.Block) { b.Subjects = append(b.Subjects, block.Subject{}) }, false},
+		{"another target", func(b *block.Block) { b.Subjects[0].Target = "198.51.100.21:443" }, false},
+		{"another boot", func(b *block.Block) { b.Boot = "b" }, false},
+		{"time between", func(b *block.Block) { b.Start = b.Start.Add(1) }, false},
+		{"a sequence between", func(b *block.Block) { b.Sequence++ }, false},
+	}
+	for _, tt := range tests {
+		b := first()
+		b.Sequence, b.Start, b.Edges, b.Subjects[0].State = 2, b.End(), nil, checks.Down
+		tt.change(b)
+		if got := joins(first(), b); got != tt.want {
+			t.Errorf("%s: %v", tt.name, got)
+		}
+	}
 }
 
 // TestAcknowledgedGoFirst: room is made of what the collector has.
