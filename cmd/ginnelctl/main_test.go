@@ -118,6 +118,7 @@ func county() []centre.SiteDetail {
 			Snapshots: []centre.Snapshot{{Snapshot: block.Snapshot{Gateway: "bittern-1", Tunnels: []block.TunnelSnapshot{
 				{Network: "kestrel", Role: "site", Hub: "hub-north", State: checks.Up, Figures: block.Figures{RTTp50: new(0.009)}}}}}},
 		},
+		{Site: centre.Site{ID: "dunlin", Name: "Dunlin House", Networks: []string{"heron"}, State: checks.UnknownState, Gateways: []centre.Gateway{{Name: "dunlin-1", Enrolled: at}}}},
 		{Site: centre.Site{ID: "curlew", Name: "Curlew Clinic", Networks: []string{"kestrel"}, State: checks.UnknownState}},
 	}
 }
@@ -134,12 +135,14 @@ avocet   kestrel  hub-north  up       41 s       11 ms  0.0 %  2/2     degraded
          heron    hub-south  down     17 min     -      -      0/1
 north    kestrel  5/6 sites  up       9 s        -      -      -       up
 bittern  kestrel  hub-north  unknown  -          -      -      -       unknown
+dunlin   heron    -          -        -          -      -      -       unknown
 curlew   kestrel  -          -        -          -      -      -       unknown
 
 Look at these
   avocet     heron is down: hub-south does not answer, since Tue 13:55
              (GN-HUB-02)
   bittern    not heard of since Tue 13:55
+  dunlin     enrolled, but not heard of yet: ginnel status, at the gateway
   curlew     waits for its gateway: sudo ginnel enrol PACK
 `
 	if d := cmp.Diff(want, "\n"+out.String()); d != "" {

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -102,6 +103,8 @@ func writeMatters(w io.Writer, all []centre.SiteDetail, now time.Time, zone *tim
 	for _, s := range all {
 		text := s.Headline
 		switch {
+		case s.LastSeen.IsZero() && enrolled(s):
+			text = "enrolled, but not heard of yet: ginnel status, at the gateway"
 		case s.LastSeen.IsZero():
 			text = "waits for its gateway: sudo ginnel enrol PACK"
 		case s.State == checks.UnknownState && text == "":
@@ -121,6 +124,10 @@ func writeMatters(w io.Writer, all []centre.SiteDetail, now time.Time, zone *tim
 	}
 	_, err := fmt.Fprint(w, "\nLook at these\n", strings.Join(lines, ""))
 	return err
+}
+
+func enrolled(s centre.SiteDetail) bool {
+	return slices.ContainsFunc(s.Gateways, func(g centre.Gateway) bool { return !g.Enrolled.IsZero() })
 }
 
 // width is how wide our output may be, in columns.
