@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/report"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
@@ -35,7 +36,7 @@ func reportCommand(ctx context.Context, std cli.IO, args []string) error {
 		*month = time.Now().In(zone).Format("2006-01")
 	}
 	return withStore(ctx, *data, func(st *sqlite.Store) error {
-		body, err := newReports(st).write(ctx, words[0], *month, *format)
+		body, err := report.New(st, nil, slog.New(slog.DiscardHandler)).Write(ctx, words[0], *month, *format)
 		if errors.Is(err, store.ErrNotFound) {
 			return cli.WithHint(err, "ginnelctl sites lists them")
 		}

@@ -18,6 +18,7 @@ import (
 	daemon "github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/report"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/web"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -82,16 +83,17 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	mux.Handle(control.Path, gateways.Handler())
 	mux.Handle("POST /v1/blocks", blocks)
 
-	reports := newReports(st)
+	reports := report.New(st, nil, log)
 	pages := web.New(web.Config{
 		Store: st, Ingest: blocks.Count(), CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
-		Report: reports.write, Zone: zone, Silence: missed * o.Heartbeat, AnyHost: o.operatorTLS(), Log: log,
+		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, AnyHost: o.operatorTLS(), Log: log,
 	})
 	conf := gateways.TLSConfig()
 	conf.NextProtos = []string{"h2", "http/1.1"}
 	return []daemon.Task{
 		httpTask("gateways", tls.NewListener(ln.gateways, conf), mux, log),
 		httpTask("pages", ln.pages, pages.Handler(), log),
+		{Name: "reports", Run: reports.Run},
 	}, nil
 }
 

@@ -196,8 +196,13 @@ func TestCentre(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	shown, err := c.client().Report(t.Context(), "avocet", "2026-11", "text")
+	month := time.Now().AddDate(0, 0, -1) // over the whole test the same, and begun
+	shown, err := c.client().Report(t.Context(), "avocet", month.Format("2006-01"), "text")
 	must(t, err)
+	page, err := c.client().Report(t.Context(), "avocet", month.Format("2006-01"), "html")
+	if err != nil || !strings.Contains(string(page), "<h1") || !strings.Contains(string(page), "Avocet Surgery") {
+		t.Errorf("report as a page: %v\n%.300s", err, page)
+	}
 	ca, err := c.client().CA(t.Context())
 	if err != nil || ca.URL != "https://127.0.0.1" || !strings.Contains(ca.PEM, "BEGIN CERTIFICATE") {
 		t.Errorf("%+v, %v", ca, err)
@@ -215,7 +220,7 @@ func TestCentre(t *testing.T) {
 	if code := c.stop(); code != 0 {
 		t.Errorf("stopped with %d", code)
 	}
-	if printed := command(t, 0, "report", "--data", data, "--month", "2026-11", "avocet"); !strings.Contains(printed, "Avocet Surgery, November 2026") ||
+	if printed := command(t, 0, "report", "--data", data, "--month", month.Format("2006-01"), "avocet"); !strings.Contains(printed, "Avocet Surgery, "+month.Format("January 2006")) ||
 		firstLine(printed) != firstLine(string(shown)) {
 		t.Errorf("report:\n%s\nand by the API:\n%s", printed, shown)
 	}
@@ -233,7 +238,10 @@ func firstLine(s string) string { line, _, _ := strings.Cut(s, "\n"); return lin
 func command(t *testing.T, code int, args ...string) string {
 	t.Helper()
 	var out, problems bytes.Buffer
-	if got := run(t.Context(), args, cli.IO{Out: &out, Err: &problems}); got != code {
+	// A command that should be refused and serves instead ends here.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if got := run(ctx, args, cli.IO{Out: &out, Err: &problems}); got != code {
 		t.Errorf("%s ended with %d, want %d: %s", strings.Join(args, " "), got, code, &problems)
 	}
 	return out.String() + problems.String()
