@@ -39,11 +39,11 @@ func (t table) check() Check {
 		Up:       cmp.Or(int(t.integer("up", 1, countMax)), DefaultUp),
 		Degraded: t.duration("degraded", time.Microsecond, timeoutMax),
 	}
-	longest := c.Interval - c.Interval/10 // a run must have ended before the next
-	if c.Timeout > longest {
-		t.problem("timeout", "", "%s is longer than %s, nine tenths of the interval", tell(c.Timeout), tell(longest))
+	if c.Timeout > c.Interval {
+		t.problem("timeout", "", "%s is longer than the interval, %s", tell(c.Timeout), tell(c.Interval))
 	}
-	c.Timeout = cmp.Or(c.Timeout, min(DefaultTimeout, longest))
+	longest := c.Interval - c.Interval/10 // a run must have ended before the next
+	c.Timeout = min(cmp.Or(c.Timeout, DefaultTimeout), longest)
 	if c.Degraded > c.Timeout {
 		t.problem("degraded", "", "%s is longer than the timeout, %s", tell(c.Degraded), tell(c.Timeout))
 	}
