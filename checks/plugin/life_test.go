@@ -97,7 +97,12 @@ func TestAgentKilled(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := set(t, "puppet", c.arg)
 			agent := exec.Command("/proc/self/exe")
-			agent.Env = append(os.Environ(), hostEnv+"="+s.dir, c.env)
+			sockets, err := os.MkdirTemp("", "agent") // killed, it leaves some; t.TempDir's names are too long for them
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(sockets) })
+			agent.Env = append(os.Environ(), hostEnv+"="+s.dir, "GINNEL_TEST_SOCKETS="+sockets, c.env)
 			agent.Stderr = os.Stderr
 			out, err := agent.StdoutPipe()
 			if err != nil {

@@ -121,7 +121,8 @@ func pid(context.Context) checks.Result {
 
 // beAgent is main of the agent that is killed.
 func beAgent(dir string) {
-	kinds, err := Load(context.Background(), dir, Options{Owner: uint32(os.Getuid()), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
+	kinds, err := Load(context.Background(), dir, Options{Owner: uint32(os.Getuid()),
+		SocketDir: os.Getenv("GINNEL_TEST_SOCKETS"), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
