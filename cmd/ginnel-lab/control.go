@@ -111,10 +111,19 @@ func serveOne(ctx context.Context, conn *net.UnixConn, c *live) error {
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	gone := make(chan struct{})
 	go func() {
-		// An interrupt, or the caller's end: either ends the command.
-		_, _ = conn.Read(make([]byte, 16))
-		cancel()
+		// An interrupt, or the caller's end: either ends the command. We read
+		// on until the end: closing with something unread resets the
+		// connection, and the caller would not get its answer.
+		defer close(gone)
+		for {
+			n, err := conn.Read(make([]byte, 16))
+			cancel()
+			if err != nil || n == 0 {
+				return
+			}
+		}
 	}()
 	caller := *c
 	caller.cwd = req.Cwd
@@ -124,11 +133,11 @@ func serveOne(ctx context.Context, conn *net.UnixConn, c *live) error {
 	if err != nil {
 		return err
 	}
-	_, err = conn.Write(body)
-	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) {
+	if _, err := conn.Write(body); err != nil {
 		return nil // the caller is gone
 	}
-	return err
+	<-gone
+	return nil
 }
 
 func receive(conn *net.UnixConn) (request, []*os.File, error) {

@@ -45,7 +45,7 @@ func runCounty(text string) int {
 	switch s.Do {
 	case "up":
 		err = runUp(ctx, s)
-	case "scenario":
+	case "scenario", "bench":
 		err = runScenarios(ctx, s)
 	}
 	if err != nil {

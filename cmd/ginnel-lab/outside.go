@@ -19,7 +19,7 @@ import (
 
 // setup is what the outside tells the inside.
 type setup struct {
-	Do      string   // "up" or "scenario"
+	Do      string   // "up", "scenario" or "bench"
 	Args    []string // names of scenarios
 	Once    bool
 	Bare    bool // no programs

@@ -121,14 +121,14 @@ func scenarioCommand() cli.Command {
 func playAll(ctx context.Context, io cli.IO, s setup, names []string) error {
 	if slices.Equal(names, []string{"all"}) {
 		names = nil
-		for _, sc := range scenarios {
+		for _, sc := range s.stories() {
 			names = append(names, sc.name)
 		}
 	}
 	var failed []string
 	for _, name := range names {
-		if !slices.ContainsFunc(scenarios, func(sc scenario) bool { return sc.name == name }) {
-			return cli.Usagef("no scenario %q", name)
+		if !slices.ContainsFunc(s.stories(), func(sc scenario) bool { return sc.name == name }) {
+			return cli.Usagef("no %s %q", s.Do, name)
 		}
 		s.Args = []string{name}
 		err := enter(ctx, s, nil, nil)
@@ -148,11 +148,28 @@ func playAll(ctx context.Context, io cli.IO, s setup, names []string) error {
 	return nil
 }
 
+// stories are what set.Args name: scenarios, or benches.
+func (set setup) stories() []scenario {
+	if set.Do == "bench" {
+		return benches
+	}
+	return scenarios
+}
+
+// file is where their rows go.
+func (set setup) file() string {
+	if set.Do == "bench" {
+		return "bench.json"
+	}
+	return "scenarios.json"
+}
+
 // runScenarios is `scenario` inside the box.
 func runScenarios(ctx context.Context, set setup) error {
-	i := slices.IndexFunc(scenarios, func(sc scenario) bool { return sc.name == set.Args[0] })
+	stories := set.stories()
+	i := slices.IndexFunc(stories, func(sc scenario) bool { return sc.name == set.Args[0] })
 	s := &stage{name: set.Args[0], short: set.Short}
-	err := scenarios[i].run(ctx, s)
+	err := stories[i].run(ctx, s)
 	if err == nil && len(s.rows) == 0 {
 		err = errors.New("it measured nothing")
 	}
@@ -160,7 +177,7 @@ func runScenarios(ctx context.Context, set setup) error {
 		err = fmt.Errorf("%s: %w", s.name, err)
 		s.row(result{Name: "ran to its end", Unit: "true", Aim: "1", Detail: err.Error()})
 	}
-	if werr := s.keep(filepath.Join(netns.Out, "scenarios.json")); werr != nil {
+	if werr := s.keep(filepath.Join(netns.Out, set.file())); werr != nil {
 		return errors.Join(err, werr)
 	}
 	if err == nil && slices.ContainsFunc(s.rows, func(r result) bool { return !r.Met }) {

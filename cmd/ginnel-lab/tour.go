@@ -66,7 +66,7 @@ func tourKill(ctx context.Context, c *county.County, _ int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s sent, %s answered; the agent was back after %.1f s",
+	return fmt.Sprintf("%s sent, %s answered; the agent was back after %.2f s",
 		thousands(r.Sent), thousands(r.Answered), r.back.Seconds()), nil
 }
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -95,8 +94,8 @@ func runUp(ctx context.Context, s setup) error {
 		return nil
 	}
 	if err := bringUp(ctx, c); err != nil {
-		if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-			return nil
+		if ctx.Err() != nil {
+			return nil // somebody ended it
 		}
 		return fmt.Errorf("%w\n  logs: %s", err, filepath.Join(s.Out, folder))
 	}

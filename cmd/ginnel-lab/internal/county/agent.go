@@ -79,13 +79,16 @@ func (a *Agent) Await(ctx context.Context, want func(block.Snapshot) bool) (time
 	var last block.Snapshot
 	took, err := poll(ctx, 100*time.Millisecond, func() (bool, error) {
 		if gone, err := a.ended(); gone {
-			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
+			return false, hopeless{&Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}}
 		}
 		s, err := a.Status(ctx)
 		if err != nil {
 			return false, err
 		}
 		last = s
+		if s.Config.Error != "" {
+			return false, hopeless{fmt.Errorf("%s refuses its config: %s", a.Name, s.Config.Error)}
+		}
 		if !want(s) {
 			return false, fmt.Errorf("%s is %s: %s", a.Name, s.State, Blame(s))
 		}
@@ -99,7 +102,7 @@ func (a *Agent) Await(ctx context.Context, want func(block.Snapshot) bool) (time
 func (a *Agent) AwaitAnswer(ctx context.Context) (time.Duration, error) {
 	return poll(ctx, 20*time.Millisecond, func() (bool, error) {
 		if gone, err := a.ended(); gone {
-			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
+			return false, hopeless{&Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}}
 		}
 		_, err := a.Status(ctx)
 		return err == nil, err
@@ -111,7 +114,7 @@ func (a *Agent) AwaitAnswer(ctx context.Context) (time.Duration, error) {
 func (a *Agent) AwaitPlanned(ctx context.Context) error {
 	_, err := poll(ctx, 20*time.Millisecond, func() (bool, error) {
 		if gone, err := a.ended(); gone {
-			return false, &Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}
+			return false, hopeless{&Ended{Program: "ginnel run", Err: err, Log: a.Log(5)}}
 		}
 		_, err := a.Node.Run(ctx, "ginnel", "plan")
 		return err == nil, err

@@ -69,7 +69,7 @@ func (c *Collector) AwaitCollector(ctx context.Context) error {
 	}
 	_, err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
 		if gone, err := c.ended(); gone {
-			return false, &Ended{Program: "ginnel-collector", Err: err, Log: c.Log(5)}
+			return false, hopeless{&Ended{Program: "ginnel-collector", Err: err, Log: c.Log(5)}}
 		}
 		_, err := api.Health(ctx)
 		return err == nil, err

@@ -8,7 +8,7 @@ import (
 
 // interval is how often the lab's checks run and tunnels are probed: a demo
 // cannot wait for the defaults of 30 and 10 s.
-const interval = "1s"
+const interval, timeout = "1s", "900ms"
 
 // siteConfig is a gateway's desired.toml, as someone would write it by hand.
 var siteConfig = template.Must(template.New("site").Parse(`gateway = "{{.Site.Gateway}}"
@@ -31,7 +31,7 @@ kind       = "{{.Kind}}"
 {{if .Network}}network    = "{{.Network}}"
 {{end}}target     = "{{.Target}}"
 interval   = "{{$.Interval}}"
-timeout    = "{{$.Interval}}"
+timeout    = "{{$.Timeout}}"
 stands_for = "{{.StandsFor}}"
 {{if .Options}}[check.options]
 {{range $k, $v := .Options}}{{$k}} = "{{$v}}"
@@ -73,7 +73,7 @@ func (p Plan) siteText(s SitePlan, keys map[string]string) (string, error) {
 		})
 	}
 	return fill(siteConfig, map[string]any{
-		"Site": s, "Networks": networks, "Checks": p.checksOf(s), "Interval": interval})
+		"Site": s, "Networks": networks, "Checks": p.checksOf(s), "Interval": interval, "Timeout": timeout})
 }
 
 // hubText writes a hub's config, with the public keys of its sites.

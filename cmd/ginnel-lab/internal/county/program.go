@@ -115,14 +115,23 @@ func (p *program) Log(n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// poll asks again and again until ok says true, and returns how long that
-// took. Its error is the last one of ok, or that ctx ended.
+// hopeless is an error that waiting does not mend.
+type hopeless struct{ error }
+
+func (h hopeless) Unwrap() error { return h.error }
+
+// poll asks again and again until ok says true or an error is hopeless, and
+// returns how long that took. Its error is the last one of ok, or that ctx
+// ended.
 func poll(ctx context.Context, every time.Duration, ok func() (bool, error)) (time.Duration, error) {
 	began := time.Now()
 	for {
 		good, err := ok()
 		if good {
 			return time.Since(began), nil
+		}
+		if h, ok := errors.AsType[hopeless](err); ok {
+			return time.Since(began), h.error
 		}
 		select {
 		case <-ctx.Done():

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// benches measure against a peer or a limit, in the same namespaces.
+var benches = []scenario{
+	{"throughput", "TCP from site to hub, beside the plain wireguard-go program", benchThroughput},
+	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
+	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
+	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},
+}
+
+func benchCommand() cli.Command {
+	var names []string
+	for _, b := range benches {
+		names = append(names, fmt.Sprintf("  %-12s %s", b.name, b.about))
+	}
+	return cli.Command{
+		Name: "bench", Args: "[--short] NAME…|all",
+		Short: "measure beside peers, in the same namespaces",
+		Long:  strings.Join(names, "\n"),
+		Run: func(ctx context.Context, std cli.IO, args []string) error {
+			fs := cli.Flags()
+			short := fs.Bool("short", false, "")
+			words, err := cli.Parse(fs, args, 1, 100)
+			if err != nil {
+				return err
+			}
+			out, err := outFolder()
+			if err != nil {
+				return err
+			}
+			return playAll(ctx, std, setup{Do: "bench", Short: *short, Out: out}, words)
+		},
+	}
+}
+
+// spread is a figure of which there are several: the median, and the interval
+// that holds the true median with at least 95 % (by ranks: no assumption is made
+// about how the figures are spread).
+type spread struct{ Median, Low, High float64 }
+
+func spreadOf(values []float64) spread {
+	v := slices.Sorted(slices.Values(values))
+	n := len(v)
+	mid := func() float64 {
+		if n%2 == 1 {
+			return v[n/2]
+		}
+		return (v[n/2-1] + v[n/2]) / 2
+	}
+	k := rank(n)
+	return spread{mid(), v[k], v[n-1-k]}
+}
+
+// rank is how many of n values may be left out at each end so that the rest
+// still holds the median with at least 95 %: the largest k with P(Binomial(n,
+// 1/2) <= k-1) <= 2.5 %. 0 where n is too small for that.
+func rank(n int) int {
+	p, sum, k := math.Pow(0.5, float64(n)), 0.0, 0
+	for sum+p <= 0.025 {
+		sum += p
+		p *= float64(n-k) / float64(k+1)
+		k++
+	}
+	return k
+}
+
+// beside makes the row of a figure that was measured in alternation with a
+// peer's: value and beside are medians, the ratio is that of each pair.
+func beside(name, unit, peer, aim string, ours, theirs []float64, met func(spread) bool) result {
+	ratios := make([]float64, len(ours))
+	for i := range ours {
+		ratios[i] = ours[i] / theirs[i]
+	}
+	r := spreadOf(ratios)
+	return result{
+		Name: name, Value: spreadOf(ours).Median, Unit: unit, Beside: new(spreadOf(theirs).Median), Ratio: &r.Median,
+		Aim: aim, Met: met(r),
+		Detail: fmt.Sprintf("beside %s: %.4g %s; ratio %.3f, interval %.3f to %.3f, of %d pairs in alternation",
+			peer, spreadOf(theirs).Median, unit, r.Median, r.Low, r.High, len(ours)),
+	}
+}
