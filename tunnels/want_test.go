@@ -218,3 +218,24 @@ func TestFilterSum(t *testing.T) {
 		seen[other.Sum()] = true
 	}
 }
+
+func TestWantFindsUplinksWithoutARoute(t *testing.T) {
+	facts := tunnels.Facts{Links: []tunnels.Link{
+		{Name: "eth0", Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24")}},
+		{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.168.10.1/24")}},
+		{Name: "eth2"},
+	}}
+	spec := tunnels.Spec{Networks: []tunnels.Network{{
+		Name: "kestrel", LAN: []netip.Prefix{netip.MustParsePrefix("192.168.10.0/24")}, Table: 7101, Priority: 5000,
+		Devices: []tunnels.Tunnel{{Device: "gn-kestrel", ListenPort: 51820}},
+	}}}
+	want, _ := tunnels.Want(spec, facts, func(string) []netip.AddrPort { return nil })
+	if got := want.Filters[0].Uplinks; !slices.Equal(got, []string{"eth0"}) {
+		t.Errorf("uplinks = %v, want eth0: the LAN's link and one without an address are none", got)
+	}
+	facts.Uplinks = []string{"eth2"}
+	want, _ = tunnels.Want(spec, facts, func(string) []netip.AddrPort { return nil })
+	if got := want.Filters[0].Uplinks; !slices.Equal(got, []string{"eth2"}) {
+		t.Errorf("uplinks = %v, want what the routes say", got)
+	}
+}
