@@ -223,6 +223,7 @@ func TestRefusedConfigChangesNothing(t *testing.T) {
 
 	// The file is still wrong when the agent starts the next time: it runs
 	// what ran last.
+	r.write("[[")
 	r.stop()
 	again := start(t, root, "")
 	again.untilUp()

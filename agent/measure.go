@@ -70,7 +70,7 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 	a.mu.Unlock()
 	up, err := uplink.New(uplink.Options{
 		Identity: id, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running,
-		Queue: queue{kept}, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
+		Queue: kept, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
 	})
 	if err != nil {
 		return err
@@ -82,18 +82,6 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 		{Name: "control", Run: up.Control},
 		{Name: "delivery", Run: up.Deliver},
 	}, func() {})
-}
-
-// queue is the spool as the uplink knows it.
-type queue struct{ *spool.Spool }
-
-func (q queue) Pending(limit int) ([]uplink.Packed, error) {
-	blocks, err := q.Spool.Pending(limit)
-	packed := make([]uplink.Packed, len(blocks))
-	for i, b := range blocks {
-		packed[i] = uplink.Packed(b)
-	}
-	return packed, err
 }
 
 // watchCondition follows the state of the whole gateway, records its edges, and
