@@ -2,6 +2,7 @@ package report_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"flag"
 	"iter"
@@ -14,7 +15,7 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/go-cmp/cmp"
+	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/block/report"
@@ -31,6 +32,7 @@ type world struct {
 	edges    []block.Edge // in order of time
 	off      []block.Gap
 	rtt      map[string]time.Duration
+	step     time.Duration // length of a block; 0: a minute
 }
 
 func (w *world) blocks(t *testing.T) []*block.Block {
@@ -40,12 +42,13 @@ func (w *world) blocks(t *testing.T) []*block.Block {
 	edges := w.edges
 	random := rand.New(rand.NewPCG(7, 8))
 	var pending []block.Gap
-	for start := w.from; start.Before(w.to); start = start.Add(time.Minute) {
+	step := cmp.Or(w.step, time.Minute)
+	for start := w.from; start.Before(w.to); start = start.Add(step) {
 		if i := slices.IndexFunc(w.off, func(g block.Gap) bool { return !start.Before(g.From) && start.Before(g.To) }); i >= 0 {
 			pending = []block.Gap{w.off[i]}
 			continue
 		}
-		b := &block.Block{Gateway: "avocet-1", Epoch: 99, Sequence: uint64(len(blocks) + 1), Start: start, Length: time.Minute, Gaps: pending}
+		b := &block.Block{Gateway: "avocet-1", Epoch: 99, Sequence: uint64(len(blocks) + 1), Start: start, Length: step, Gaps: pending}
 		pending = nil
 		for i := range subjects {
 			s := subjects[i]
@@ -81,6 +84,7 @@ func subject(class block.Class, name, network, words string) block.Subject {
 // 12th, and the gateway is off on the 8th.
 func november() *world {
 	w := &world{
+		step: 3 * time.Minute, // no less is needed: the gateway was off from 03:12 to 03:21
 		from: utc(1, 0, 0, 0), to: utc(30, 24, 0, 0),
 		subjects: []block.Subject{
 			subject(block.SiteClass, "avocet-1", "", ""),
@@ -162,7 +166,7 @@ func golden(t *testing.T, name, got string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
+	if diff := gocmp.Diff(string(want), got); diff != "" {
 		t.Errorf("%s (-want +got):\n%s", name, diff)
 	}
 }
@@ -184,7 +188,7 @@ func TestReport(t *testing.T) {
 	}
 	var again bytes.Buffer
 	if err := r.JSON(&again); err != nil || again.String() != json {
-		t.Errorf("reading and writing JSON changed it: %v\n%s", err, cmp.Diff(json, again.String()))
+		t.Errorf("reading and writing JSON changed it: %v\n%s", err, gocmp.Diff(json, again.String()))
 	}
 }
 
@@ -211,7 +215,7 @@ func TestBothPaths(t *testing.T) {
 	slices.SortFunc(arrived, func(a, b *block.Block) int { return a.Start.Compare(b.Start) })
 	centreText, centreJSON := compute(t, month, arrived)
 	if text != centreText || json != centreJSON {
-		t.Errorf("text: %s\nJSON: %s", cmp.Diff(text, centreText), cmp.Diff(json, centreJSON))
+		t.Errorf("text: %s\nJSON: %s", gocmp.Diff(text, centreText), gocmp.Diff(json, centreJSON))
 	}
 }
 
@@ -247,7 +251,7 @@ func TestClockChange(t *testing.T) {
 			t.Fatal(err)
 		}
 		day := time.Date(2026, tt.month, tt.day, 0, 0, 0, 0, from.Location())
-		w := &world{from: from.UTC(), to: to.UTC(), subjects: []block.Subject{subject(block.CheckClass, "records", "", "")}}
+		w := &world{step: 15 * time.Minute, from: from.UTC(), to: to.UTC(), subjects: []block.Subject{subject(block.CheckClass, "records", "", "")}}
 		w.edges = []block.Edge{
 			{At: day, Class: block.CheckClass, Name: "records", From: checks.Up, To: checks.Down},
 			{At: day.AddDate(0, 0, 1), Class: block.CheckClass, Name: "records", From: checks.Down, To: checks.Up},
@@ -269,7 +273,7 @@ func TestClockChange(t *testing.T) {
 // TestThinnedCountsOnce: a thinned block replaces the minutes that it stands for.
 func TestThinnedCountsOnce(t *testing.T) {
 	w := november()
-	w.to = utc(1, 0, 10, 0)
+	w.step, w.to = time.Minute, utc(1, 0, 10, 0)
 	blocks := w.blocks(t)
 	five := *blocks[0]
 	five.First, five.Sequence, five.Length = 1, 5, 5*time.Minute

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -44,8 +45,11 @@ func (m *memory) Site(_ context.Context, id string) (store.Site, error) {
 
 func (m *memory) Blocks(_ context.Context, gateway string, from, to time.Time) iter.Seq2[*block.Block, error] {
 	return func(yield func(*block.Block, error) bool) {
-		if m.broken != nil && gateway == "avocet-1" {
-			yield(nil, m.broken)
+		m.mu.Lock()
+		broken := m.broken
+		m.mu.Unlock()
+		if broken != nil && gateway == "avocet-1" {
+			yield(nil, broken)
 			return
 		}
 		i := slices.IndexFunc(m.gateways, func(g store.Gateway) bool { return g.Name == gateway })
@@ -162,10 +166,10 @@ func TestSchedule(t *testing.T) {
 // filled, and the one of another site is left alone.
 func TestLateBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		arrived := false
+		var arrived atomic.Bool
 		st := county(utc(1, 1, 0))
 		st.gateways = st.gateways[:1]
-		st.late = func(_ string, at time.Time) bool { return !arrived && at.Month() == 1 && at.Day() > 20 }
+		st.late = func(_ string, at time.Time) bool { return !arrived.Load() && at.Month() == 1 && at.Day() > 20 }
 		defer start(t, st)()
 		m := New(st, nil, nil)
 		read := func() string {
@@ -182,7 +186,7 @@ func TestLateBlocks(t *testing.T) {
 			t.Errorf("with a hole:\n%s", text)
 		}
 		until(utc(2, 10, 0).Add(time.Minute))
-		arrived = true
+		arrived.Store(true)
 		until(utc(2, 12, 0))
 		want(t, "again", st.takeSaved(), "avocet 2000-01 at Feb 10 06:00")
 		if text := read(); !strings.Contains(text, "up 100.00 %    down 0.00 %    unknown 0.00 %") || !strings.Contains(text, "We measured 100.00 % of the month.") {
@@ -202,7 +206,9 @@ func TestOneSiteFails(t *testing.T) {
 		defer start(t, st)()
 		until(utc(2, 1, 9))
 		want(t, "one fails", st.takeSaved(), "curlew 2000-01 at Feb 1 06:00")
+		st.mu.Lock()
 		st.broken = nil
+		st.mu.Unlock()
 		until(utc(2, 1, 11))
 		want(t, "later", st.takeSaved(), "avocet 2000-01 at Feb 1 10:00")
 	})
