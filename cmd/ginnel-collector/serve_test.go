@@ -114,7 +114,7 @@ func (c *collector) enrolled(gateway string, token [32]byte) *http.Client {
 	must(c, err)
 	defer st.Close()
 	const uid = "019ab000-0000-7000-8000-000000000001"
-	_, err = st.RedeemToken(c.Context(), token, uid, public, time.Now())
+	_, err = st.RedeemToken(c.Context(), token, uid, public, time.Now().AddDate(0, -4, 0)) // so that months are over
 	must(c, err)
 
 	caCert, caKey := c.authority()
@@ -146,6 +146,23 @@ func (c *collector) authority() (*x509.Certificate, any) {
 	}
 	must(c, err)
 	return cert, key
+}
+
+// awaitReport waits until the collector has made a finished month's report by
+// itself.
+func (c *collector) awaitReport(site, month string) {
+	c.Helper()
+	st, err := sqlite.Open(c.Context(), filepath.Join(c.data, storeFile), slog.New(slog.DiscardHandler))
+	must(c, err)
+	defer st.Close()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if _, err = st.Report(c.Context(), site, month); err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			c.Fatalf("no report of %s: %v\n%s", month, err, c.log)
+		}
+	}
 }
 
 // post sends blocks and gives status and answer.
@@ -208,15 +225,22 @@ func TestCentre(t *testing.T) {
 		t.Errorf("%+v, %v", ca, err)
 	}
 
+	finished := storetest.Block("avocet-1", 5, 3) // of a month that is over
+	finished.Start = time.Date(time.Now().Year(), time.Now().Month(), 1, 12, 0, 0, 0, time.UTC).AddDate(0, -1, -16)
+	if status, answer := c.post(avocet, storetest.Pack(t, finished)); status != 200 {
+		t.Errorf("%d %s", status, answer)
+	}
+
 	file := filepath.Join(t.TempDir(), "copy.db")
 	command(t, 0, "backup", file, "--data", data) // while it serves
 	if code := c.stop(); code != 0 {
 		t.Errorf("stopped with %d:\n%s", code, c.log)
 	}
 	c = start(t, data, "--listen-pages", "127.0.0.1:0")
-	if status, answer := c.post(avocet, two); status != 200 || !strings.Contains(answer, `"sequence":2`) {
+	if status, answer := c.post(avocet, two); status != 200 || !strings.Contains(answer, `"sequence":3`) {
 		t.Errorf("after a restart: %d %s", status, answer)
 	}
+	c.awaitReport("avocet", finished.Start.Format("2006-01"))
 	if code := c.stop(); code != 0 {
 		t.Errorf("stopped with %d", code)
 	}
@@ -227,7 +251,7 @@ func TestCentre(t *testing.T) {
 	copied, err := sqlite.Open(t.Context(), file, slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer copied.Close()
-	if n, err := copied.CountBlocks(t.Context(), "avocet-1"); n != 2 || err != nil {
+	if n, err := copied.CountBlocks(t.Context(), "avocet-1"); n != 3 || err != nil {
 		t.Errorf("the copy has %d blocks (%v)", n, err)
 	}
 }
