@@ -298,6 +298,14 @@ func TestOverrunIsTimeoutAndNeverTwoAtOnce(t *testing.T) {
 		if got[1].Verdict != Unknown || got[1].Reason != SelfFault || r.Status()[0].Counts.Skipped == 0 {
 			t.Errorf("the start after it is %+v", got[1])
 		}
+		for _, want := range []int{0, 1} { // until one has just begun
+			for got := -1; got != want; {
+				pass(time.Second)
+				mu.Lock()
+				got = running
+				mu.Unlock()
+			}
+		}
 		s.Interval = 11 * time.Second // a changed check waits for the old run too
 		r.Sync([]Spec{s})
 		pass(time.Minute)
@@ -339,6 +347,28 @@ func TestBlockedIsNotRun(t *testing.T) {
 		}
 		if st := r.Status()[0]; st.WaitsFor != "" {
 			t.Errorf("still waits for %q", st.WaitsFor)
+		}
+	})
+}
+
+// TestNothingAfterRetirement takes a check out of the config at a moment when
+// its worker is between two steps.
+func TestNothingAfterRetirement(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, goOn := make(chan struct{}, 100), make(chan struct{})
+		blocker := func(Spec) (string, bool) {
+			asked <- struct{}{}
+			<-goOn
+			return "heron", true
+		}
+		r, sink := newTestRunner(t, RunnerOptions{Blocker: blocker}, testKind("well", wellAfter(0)))
+		r.Sync([]Spec{{Name: "a", Kind: "well", Interval: time.Second}})
+		<-asked
+		r.Sync(nil)
+		close(goOn)
+		synctest.Wait()
+		if n := len(sink.of("a")); n != 0 {
+			t.Errorf("%d samples of a check that was taken out", n)
 		}
 	})
 }

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -88,7 +89,7 @@ func (c *icmpCheck) exchange(ctx context.Context, s *echoSocket, b *burst) error
 	}
 	end, ok := ctx.Deadline()
 	if !ok {
-		end = time.Now().Add(5 * time.Second)
+		end = begin.Add(cmp.Or(c.target.Timeout, 5*time.Second))
 	}
 	if err := s.receive(ctx, b, end); err != nil && !errors.Is(err, errAllHere) {
 		return err

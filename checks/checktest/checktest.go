@@ -8,7 +8,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -57,7 +59,7 @@ func Run(t *testing.T, s Subject) {
 		t.Run("silent target obeys the deadline", s.obeysDeadline)
 		t.Run("silent target obeys cancel", s.obeysCancel)
 	}
-	t.Run("leaves no goroutine", s.leavesNothing)
+	t.Run("leaves nothing open", s.leavesNothing)
 }
 
 func (s Subject) describesItself(t *testing.T) {
@@ -199,18 +201,20 @@ func (s Subject) obeysCancel(t *testing.T) {
 	}
 	check := s.make(t, *s.Silent, time.Hour)
 	ctx, cancel := context.WithCancel(t.Context())
-	begun := time.AfterFunc(50*time.Millisecond, cancel)
+	begun := time.AfterFunc(500*time.Millisecond, cancel) // by then it waits
 	defer begun.Stop()
 	if r := s.run(t, ctx, check); r.Verdict == checks.OK || len(r.RTT) != 0 {
 		t.Errorf("got %+v", r)
 	}
 }
 
-// leavesNothing compares the goroutines before and after runs of all sorts.
+// leavesNothing compares goroutines and open files before and after runs of all
+// sorts.
 func (s Subject) leavesNothing(t *testing.T) {
+	defer debug.SetGCPercent(debug.SetGCPercent(-1))   // it would close what was forgotten
 	s.run(t, t.Context(), s.make(t, s.Good, patience)) // what the kind keeps for good is there now
-	before := settled(0)
-	for range 3 {
+	goroutines, files := settled(runtime.NumGoroutine, 0), settled(openFiles, 0)
+	for range 5 {
 		s.run(t, t.Context(), s.make(t, s.Good, patience))
 		if s.Silent != nil {
 			ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
@@ -218,19 +222,31 @@ func (s Subject) leavesNothing(t *testing.T) {
 			cancel()
 		}
 	}
-	if after := settled(before); after > before {
+	if after := settled(runtime.NumGoroutine, goroutines); after > goroutines {
 		buf := make([]byte, 1<<16)
-		t.Errorf("%d goroutines before, %d after:\n%s", before, after, buf[:runtime.Stack(buf, true)])
+		t.Errorf("%d goroutines before, %d after:\n%s", goroutines, after, buf[:runtime.Stack(buf, true)])
+	}
+	if after := settled(openFiles, files); after > files {
+		t.Errorf("%d open files before, %d after", files, after)
 	}
 }
 
-// settled waits until there are no more than want goroutines, or until their
-// number rests.
-func settled(want int) int {
-	last, same := runtime.NumGoroutine(), 0
+// openFiles counts this process's, where the system can tell.
+func openFiles() int {
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return 0
+	}
+	return len(entries)
+}
+
+// settled waits until count is no more than want, or, with a want of 0, until
+// it rests.
+func settled(count func() int, want int) int {
+	last, same := count(), 0
 	for end := time.Now().Add(patience); time.Now().Before(end); {
-		n := runtime.NumGoroutine()
-		if n <= want {
+		n := count()
+		if want > 0 && n <= want {
 			return n
 		}
 		if same++; n != last {

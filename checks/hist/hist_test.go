@@ -180,6 +180,7 @@ func TestBinaryRefuses(t *testing.T) {
 		{"too long", append(slices.Clone(good), 0)},
 		{"too coarse", []byte{version, 18, 0, 0}},
 		{"an empty bucket", []byte{version, 0, 0, 1, 1, 1, 0, 0, 0}},
+		{"a sum below the maximum", []byte{version, 0, 0, 1, 3, 4, 0, 0x80, 2, 1}},
 		{"a maximum of no bucket", []byte{version, 0, 0, 1, 9, 1, 8, 0, 1}},
 		{"a minimum of no bucket", []byte{version, 0, 1, 1, 1, 1, 0, 0, 1}},
 	} {
