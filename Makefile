@@ -1,4 +1,4 @@
-# make help tells what there is.
+# make help tells what there is. SHORT=1 gives scenarios and bench their short form.
 
 VERSION ?= 0.1.0
 PROGRAMS := ginnel ginnel-dataplane ginnelctl ginnel-collector ginnel-lab
@@ -37,6 +37,15 @@ check: ## the fast part, for every commit: format, vet, linters, unit tests with
 test: needs build ## everything, on the real thing: namespaces, scenarios, packages, a VM (root)
 	$(MAKE) --no-print-directory check
 	$(SUDO) go test -count=1 -timeout 30m ./...
+
+.PHONY: scenarios
+scenarios: needs build ## every scenario in its full form: a table, and build/scenarios.json
+	build/ginnel-lab scenario $(if $(SHORT),--short) all
+
+.PHONY: bench
+bench: needs build ## beside peers, in alternation: a table, and build/bench.json
+	$(BUILD) -o build/wireguard-go golang.zx2c4.com/wireguard
+	build/ginnel-lab bench $(if $(SHORT),--short) all
 
 .PHONY: fmt
 fmt: ## format the code

@@ -186,6 +186,7 @@ func TestAgentMeasuresAndRemembers(t *testing.T) {
 	}
 
 	again := start(t, root, "")
+	again.untilUp()
 	now := time.Now()
 	rep, err := again.agent.Report(t.Context(), report.Period{Year: now.Year(), Month: now.Month(), Until: now.Add(time.Second)})
 	if err != nil || len(rep.Services) != 1 || rep.Blocks == 0 {

@@ -116,7 +116,7 @@ func dataplanesOf(p *pair) ([]int, error) {
 	var pids []int
 	for _, path := range programs {
 		name, err := os.ReadFile(path)
-		if err != nil || !strings.HasPrefix("ginnel-dataplane", strings.TrimSpace(string(name))) {
+		if err != nil || strings.TrimSpace(string(name)) != "ginnel-dataplan" {
 			continue // gone meanwhile, or somebody else; comm has 15 bytes
 		}
 		dir := filepath.Dir(path)
