@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -321,25 +322,26 @@ func TestOverrunIsTimeoutAndNeverTwoAtOnce(t *testing.T) {
 
 func TestBlockedIsNotRun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var down, ran bool
-		blocker := func(s Spec) (string, bool) { return s.Target.Network, down && s.Target.Network != "" }
+		var down, ran atomic.Bool
+		blocker := func(s Spec) (string, bool) { return s.Target.Network, down.Load() && s.Target.Network != "" }
 		r, sink := newTestRunner(t, RunnerOptions{Blocker: blocker}, testKind("well", func(context.Context) Result {
-			ran = true
+			ran.Store(true)
 			return Result{Verdict: OK}
 		}))
 		s := Spec{Name: "results", Kind: "well", Interval: time.Second, Target: Target{Network: "heron"}}
 		r.Sync([]Spec{s})
 		pass(5 * time.Second)
-		down, ran = true, false
+		down.Store(true)
+		ran.Store(false)
 		pass(5 * time.Second)
 		st := r.Status()[0]
-		if ran || st.State != UnknownState || st.WaitsFor != "heron" || st.Last.Reason != Blocked || st.Last.Detail != "waits: heron" {
-			t.Errorf("ran: %v, status %+v", ran, st)
+		if ran.Load() || st.State != UnknownState || st.WaitsFor != "heron" || st.Last.Reason != Blocked || st.Last.Detail != "waits: heron" {
+			t.Errorf("ran: %v, status %+v", ran.Load(), st)
 		}
 		if got := r.RunOnce(t.Context(), s); got.Reason != Blocked {
 			t.Errorf("run once: %+v", got)
 		}
-		down = false
+		down.Store(false)
 		pass(5 * time.Second)
 		want := []string{"results unknown>up ", "results up>unknown blocked", "results unknown>up "}
 		if got := sink.takeEdges(); !slices.Equal(got, want) {
