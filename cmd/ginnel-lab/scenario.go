@@ -68,9 +68,10 @@ func (s *stage) row(r result) {
 	if !r.Met {
 		met = "NOT MET"
 	}
-	fmt.Printf("%-52s %10.6g %-8s aim %-8s %-7s %s\n", r.Name, r.Value, r.Unit, r.Aim, met, r.Form)
+	name := strings.TrimPrefix(r.Name, s.name+": ")
+	fmt.Printf("  %-7s %8.4g %-8s aim %-7s  %s\n", met, r.Value, r.Unit, r.Aim, name)
 	if r.Detail != "" {
-		fmt.Printf("    %s\n", strings.ReplaceAll(r.Detail, "\n", "\n    "))
+		fmt.Printf("          %s\n", strings.ReplaceAll(r.Detail, "\n", "\n          "))
 	}
 }
 
@@ -169,6 +170,7 @@ func runScenarios(ctx context.Context, set setup) error {
 	stories := set.stories()
 	i := slices.IndexFunc(stories, func(sc scenario) bool { return sc.name == set.Args[0] })
 	s := &stage{name: set.Args[0], short: set.Short}
+	fmt.Printf("%s, %s form: %s\n", s.name, s.form(), scenarios[i].about)
 	err := stories[i].run(ctx, s)
 	if err == nil && len(s.rows) == 0 {
 		err = errors.New("it measured nothing")

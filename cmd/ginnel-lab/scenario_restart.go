@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
@@ -19,6 +20,7 @@ func playRestart(ctx context.Context, s *stage) error {
 	defer c.Close()
 	bittern := c.Site("bittern")
 	times := pick(s, 20, 3)
+	before := writes(bittern)
 	for _, way := range []struct {
 		name string
 		stop func(context.Context) error
@@ -46,8 +48,12 @@ func playRestart(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.holds("all is up afterwards", true, "")
+	s.zero("written to the host by all of these agents", writes(bittern)-before, "steps", "the config and the host were the same")
 	return nil
 }
+
+// writes is how many changes of the host the agent has logged.
+func writes(s *county.Site) int { return strings.Count(s.Log(1<<20), `msg="host changed"`) }
 
 // startCounty builds a county with some sites and waits until it is up.
 func startCounty(ctx context.Context, s *stage, sites ...string) (*county.County, error) {

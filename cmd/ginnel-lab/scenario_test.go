@@ -15,6 +15,9 @@ import (
 // TestScenarios plays every scenario in its short form with programs built
 // from this tree: the end-to-end test of the whole.
 func TestScenarios(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays for minutes")
+	}
 	l := buildLab(t)
 	for _, program := range []string{"ginnel", "ginnel-dataplane", "ginnel-collector", "ginnelctl"} {
 		out, err := exec.Command("go", "build", "-o", filepath.Join(l.out, program), "../"+program).CombinedOutput()
