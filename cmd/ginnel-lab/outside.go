@@ -10,6 +10,7 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -82,11 +83,22 @@ func enter(ctx context.Context, s setup, page, control *os.File) error {
 // if we may write there, else in the user's runtime or temporary folder.
 func outFolder() (string, error) {
 	for _, dir := range outFolders() {
-		if err := os.MkdirAll(dir, 0o700); err == nil && unix.Access(dir, unix.W_OK) == nil {
+		if err := os.MkdirAll(dir, 0o700); err == nil && ours(dir) {
 			return dir, nil
 		}
 	}
 	return "", cli.WithHint(fmt.Errorf("no folder to write to: %v", outFolders()), "set GINNEL_LAB_OUT")
+}
+
+// ours reports whether we may write to a folder that nobody else may: in /tmp
+// somebody may have made it before us. Root may be given any folder.
+func ours(dir string) bool {
+	st, err := os.Stat(dir)
+	if err != nil || unix.Access(dir, unix.W_OK) != nil {
+		return false
+	}
+	mine := int(st.Sys().(*syscall.Stat_t).Uid) == os.Getuid()
+	return mine && st.Mode().Perm()&0o002 == 0 || os.Getuid() == 0
 }
 
 // outFolders are those that outFolder tries, the best first.
