@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,76 +16,75 @@ import (
 	"golang.org/x/net/ipv6"
 )
 
-// allowGroups sets which groups of the tests' namespace may open datagram
-// sockets for ICMP: "1 0" is nobody.
-func allowGroups(t *testing.T, groups string) {
-	t.Helper()
-	const file = "/proc/sys/net/ipv4/ping_group_range"
-	old, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	set := func(s string) {
-		if err := os.WriteFile(file, []byte(s), 0); err != nil {
-			t.Fatal(err)
-		}
-	}
-	set(groups)
-	t.Cleanup(func() { set(string(old)) })
-}
-
-var socketModes = map[string]string{"raw": "1 0", "datagram": "0 0"}
-
-func TestICMPSuite(t *testing.T) {
-	for mode, good := range map[string]string{"raw": "127.0.0.1", "datagram": "::1"} {
-		t.Run(mode+" "+good, func(t *testing.T) {
-			allowGroups(t, socketModes[mode])
+// TestICMP goes through both sorts of sockets. The raw ones come first: a new
+// namespace begins without groups that may open the others, and an ordinary
+// user's has too few groups to be set back to that.
+func TestICMP(t *testing.T) {
+	for _, mode := range []struct{ name, groups, good string }{
+		{"raw", "1\t0", "127.0.0.1"},
+		{"datagram", "0\t0", "::1"},
+	} {
+		t.Run(mode.name, func(t *testing.T) {
+			allowGroups(t, mode.groups)
 			checktest.Run(t, checktest.Subject{
 				Kind: ICMP(), Timed: true,
-				Good:     checks.Target{Address: good},
+				Good:     checks.Target{Address: mode.good},
 				Refusing: &checks.Target{Address: noWay}, RefusingReason: checks.Unreachable,
 				Silent: &checks.Target{Address: silentHost},
 			})
+			t.Run("replies", repliesOfICMP)
+			t.Run("no reply", noReplyOfICMP)
+			t.Run("nobody at home", nobodyAtHome)
 		})
 	}
 }
 
-func TestICMP(t *testing.T) {
-	for mode, groups := range socketModes {
-		t.Run(mode, func(t *testing.T) {
-			allowGroups(t, groups)
-			for _, to := range []string{"127.0.0.1", "::1", "[::1]", "localhost"} {
-				r := check(t, ICMP(), checks.Target{Address: to, Options: map[string]any{"count": int64(5), "gap": "10ms", "size": int64(1000)}})
-				expect(t, r, checks.OK, "", "")
-				if r.Sent != 5 || r.Received != 5 || len(r.RTT) != 5 || r.Stamps != checks.KernelStamps {
-					t.Errorf("%s: %+v", to, r)
-				}
-			}
-			expect(t, check(t, ICMP(), checks.Target{Address: noWay}), checks.Failed, checks.Unreachable, checks.PhaseRoute)
-			expect(t, check(t, ICMP(), checks.Target{Address: "avocet.invalid", Timeout: short}), checks.Failed, checks.NotResolved, checks.PhaseResolve)
-			r := check(t, ICMP(), checks.Target{Address: silentHost, Timeout: short})
-			expect(t, r, checks.Failed, checks.Timeout, checks.PhaseResponse)
-			if r.Sent != 3 || r.Received != 0 {
-				t.Errorf("got %+v", r)
-			}
-			r = check(t, ICMP(), checks.Target{Address: "127.0.0.1", Source: []netip.Addr{netip.MustParseAddr("203.0.113.9")}})
-			expect(t, r, checks.Unknown, checks.SelfFault, checks.PhaseRoute)
-		})
+// allowGroups sets which groups of the tests' namespace may open datagram
+// sockets for ICMP; "1 0" is nobody.
+func allowGroups(t *testing.T, groups string) {
+	t.Helper()
+	const file = "/proc/sys/net/ipv4/ping_group_range"
+	now, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.TrimSpace(string(now)) == groups {
+		return
+	}
+	if err := os.WriteFile(file, []byte(groups), 0); err != nil {
+		t.Fatal(err)
 	}
 }
 
-// TestICMPNobodyAtHome: nobody has that address on the link, so this host says
-// that it is unreachable, a second later.
-func TestICMPNobodyAtHome(t *testing.T) {
-	for mode, groups := range socketModes {
-		t.Run(mode, func(t *testing.T) {
-			allowGroups(t, groups)
-			r := check(t, ICMP(), checks.Target{Address: "192.0.2.77", Options: map[string]any{"count": int64(2)}})
-			expect(t, r, checks.Failed, checks.Unreachable, checks.PhaseRoute)
-			if want := "192.0.2.1 says: no route to host"; r.Detail != want {
-				t.Errorf("detail %q, want %q", r.Detail, want)
-			}
-		})
+func repliesOfICMP(t *testing.T) {
+	for _, to := range []string{"127.0.0.1", "::1", "[::1]", "localhost"} {
+		r := check(t, ICMP(), checks.Target{Address: to, Options: map[string]any{"count": int64(5), "gap": "10ms", "size": int64(1000)}})
+		expect(t, r, checks.OK, "", "")
+		if r.Sent != 5 || r.Received != 5 || len(r.RTT) != 5 || r.Stamps != checks.KernelStamps {
+			t.Errorf("%s: %+v", to, r)
+		}
+	}
+}
+
+func noReplyOfICMP(t *testing.T) {
+	expect(t, check(t, ICMP(), checks.Target{Address: noWay}), checks.Failed, checks.Unreachable, checks.PhaseRoute)
+	expect(t, check(t, ICMP(), checks.Target{Address: "avocet.invalid", Timeout: short}), checks.Failed, checks.NotResolved, checks.PhaseResolve)
+	r := check(t, ICMP(), checks.Target{Address: silentHost, Timeout: short})
+	expect(t, r, checks.Failed, checks.Timeout, checks.PhaseResponse)
+	if r.Sent != 3 || r.Received != 0 {
+		t.Errorf("got %+v", r)
+	}
+	r = check(t, ICMP(), checks.Target{Address: "127.0.0.1", Source: []netip.Addr{netip.MustParseAddr("203.0.113.9")}})
+	expect(t, r, checks.Unknown, checks.SelfFault, checks.PhaseRoute)
+}
+
+// nobodyAtHome: nobody has that address on the link, so this host says that it
+// is unreachable, a second later.
+func nobodyAtHome(t *testing.T) {
+	r := check(t, ICMP(), checks.Target{Address: "192.0.2.77", Options: map[string]any{"count": int64(2)}})
+	expect(t, r, checks.Failed, checks.Unreachable, checks.PhaseRoute)
+	if want := "192.0.2.1 says: no route to host"; r.Detail != want {
+		t.Errorf("detail %q, want %q", r.Detail, want)
 	}
 }
 
