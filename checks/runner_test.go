@@ -130,23 +130,6 @@ func TestRunnerRunsEachIntervalInPhase(t *testing.T) {
 	})
 }
 
-func TestStartsAreSpread(t *testing.T) {
-	const n, interval = 1000, 30 * time.Second
-	var tenths [10]int
-	for i := range n {
-		p := phaseOf(fmt.Sprintf("gateway-%d", i), "records", interval)
-		if p < 0 || p >= interval {
-			t.Fatalf("phase %v of %v", p, interval)
-		}
-		tenths[p*10/interval]++
-	}
-	for i, got := range tenths {
-		if got < 60 || got > 140 {
-			t.Errorf("%d of %d gateways start in tenth %d of the interval", got, n, i)
-		}
-	}
-}
-
 func TestFirstRunIsSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sink := newTestRunner(t, RunnerOptions{}, testKind("well", wellAfter(0)))
@@ -232,46 +215,6 @@ func TestChecksThatCannotBeMade(t *testing.T) {
 			t.Errorf("d is %s: the others took it with them", status[3].State)
 		}
 	})
-}
-
-func TestPanicIsOurFault(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		runs := 0
-		r, sink := newTestRunner(t, RunnerOptions{}, testKind("odd", func(context.Context) Result {
-			if runs++; runs == 4 {
-				panic("index\nout of range")
-			}
-			return Result{Verdict: OK}
-		}))
-		r.Sync([]Spec{{Name: "odd", Kind: "odd", Interval: time.Second}})
-		pass(10 * time.Second)
-		got := sink.of("odd")[3]
-		if got.Verdict != Unknown || got.Reason != SelfFault || got.Detail != "the check panicked: index; out of range" {
-			t.Errorf("got %+v", got)
-		}
-		if got := sink.takeEdges(); !slices.Equal(got, []string{"odd unknown>up "}) {
-			t.Errorf("edges %q: one fault of ours is no change", got)
-		}
-	})
-}
-
-func TestContradictionsAreOurFault(t *testing.T) {
-	for _, r := range []Result{
-		{}, {Verdict: "fine"}, {Verdict: OK, Reason: Slow}, {Verdict: Failed}, {Verdict: OK, Received: 1},
-		{Verdict: OK, Sent: 1, RTT: []time.Duration{1}}, {Verdict: OK, Sent: 1, Received: 1, RTT: []time.Duration{-1}},
-	} {
-		if got := judge(Spec{}, outcome{Result: r}); got.Verdict != Unknown || got.Reason != SelfFault || got.Detail == "" {
-			t.Errorf("%+v was taken as %+v", r, got)
-		}
-	}
-	ms := time.Millisecond
-	slow := Result{Verdict: OK, Sent: 3, Received: 3, RTT: []time.Duration{90 * ms, 12 * ms, 13 * ms}}
-	if got := judge(Spec{Degraded: 12 * ms}, outcome{Result: slow}); got.Verdict != Degraded || got.Reason != Slow {
-		t.Errorf("a median of 13 ms above 12 ms is %+v", got)
-	}
-	if got := judge(Spec{Degraded: 13 * ms}, outcome{Result: slow}); got.Verdict != OK {
-		t.Errorf("a median of 13 ms not above 13 ms is %+v", got)
-	}
 }
 
 func TestOverrunIsTimeoutAndNeverTwoAtOnce(t *testing.T) {
@@ -400,18 +343,6 @@ func TestMaintenance(t *testing.T) {
 	})
 }
 
-// TestSuspendIsNotReplayed stands for a machine that slept: the loop comes late
-// by an hour, as a timer does after a suspend.
-func TestSuspendIsNotReplayed(t *testing.T) {
-	now := time.Date(2026, 11, 24, 13, 55, 0, 0, time.UTC)
-	s := newSchedule("avocet-1", Spec{Name: "records", Interval: 10 * time.Second}, now)
-	first := s.after(now)
-	next := s.after(now.Add(time.Hour))
-	if late := next.Sub(now.Add(time.Hour)); late <= 0 || late > 10*time.Second || next.Sub(first)%(10*time.Second) != 0 {
-		t.Errorf("after an hour the next start is %v later, %v after the first", late, next.Sub(first))
-	}
-}
-
 func TestRunOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, sink := newTestRunner(t, RunnerOptions{}, testKind("slow", wellAfter(time.Hour)), testKind("well", wellAfter(time.Millisecond)))
@@ -454,21 +385,4 @@ func TestSinkMayAskForStatus(t *testing.T) {
 			t.Errorf("%d checks left", got)
 		}
 	})
-}
-
-func TestFiguresForget(t *testing.T) {
-	var w window
-	begin := time.Unix(0, 0)
-	for i := range 20 {
-		at := begin.Add(time.Duration(i) * time.Minute)
-		w.add(at, Result{Verdict: Failed, Reason: Loss, Sent: 2, Received: 1, RTT: []time.Duration{time.Duration(i+1) * time.Millisecond}})
-		w.add(at, Result{Verdict: Unknown, Reason: SelfFault, Sent: 100})
-	}
-	f := w.figures(begin.Add(19 * time.Minute))
-	if loss, _ := f.Loss(); f.Timed != 5 || loss != 0.5 || f.P95 != 20*time.Millisecond {
-		t.Errorf("got %+v", f)
-	}
-	if f := w.figures(begin.Add(time.Hour)); f.Timed != 0 || f.Sent != 0 {
-		t.Errorf("an hour later %+v", f)
-	}
 }
