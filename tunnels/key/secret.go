@@ -62,7 +62,10 @@ func (s secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Private is a WireGuard private key. It cannot be printed, logged or encoded;
 // only Bytes tells it. The zero value means that there is none.
-type Private struct{ secret }
+type Private struct {
+	secret
+	public Public // of the secret; kept, as it takes long to compute and is asked for often
+}
 
 // Preshared is a WireGuard preshared key, as guarded as Private. The zero value
 // means that there is none.
@@ -119,16 +122,7 @@ func PresharedFromBytes(k [Size]byte) Preshared {
 }
 
 // Public is the public half of p; zero if p is.
-func (p Private) Public() Public {
-	if p.IsZero() {
-		return Public{}
-	}
-	k, err := ecdh.X25519().NewPrivateKey(p.box.k[:])
-	if err != nil {
-		panic("key: 32 bytes refused as an X25519 key: " + err.Error())
-	}
-	return Public(k.PublicKey().Bytes())
-}
+func (p Private) Public() Public { return p.public }
 
 // Equal compares in constant time.
 func (p Private) Equal(o Private) bool { return p.same(o.secret) }
@@ -139,5 +133,9 @@ func (p Preshared) Equal(o Preshared) bool { return p.same(o.secret) }
 func clamped(k [Size]byte) Private {
 	k[0] &= 248
 	k[31] = k[31]&127 | 64
-	return Private{newSecret(k)}
+	x, err := ecdh.X25519().NewPrivateKey(k[:])
+	if err != nil {
+		panic("key: 32 bytes refused as an X25519 key: " + err.Error())
+	}
+	return Private{newSecret(k), Public(x.PublicKey().Bytes())}
 }
