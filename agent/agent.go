@@ -51,6 +51,7 @@ type Agent struct {
 	named    chan struct{} // closed once the gateway has a name
 	enrolled chan struct{} // closed once it has an identity
 	wanted   chan struct{} // closed once it has a config
+	changed  chan struct{} // a check or tunnel changed its state
 
 	reloading sync.Mutex // one reload or enrolment at a time
 
@@ -80,7 +81,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		o: o, started: time.Now(), identity: id,
-		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}),
+		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
 		last: condition{State: checks.UnknownState}, since: time.Now(),
 	}
 	if id.Enrolled() {

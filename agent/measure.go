@@ -88,15 +88,16 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 // wakes the way to the centre at each.
 func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	ready()
-	tick := time.NewTicker(time.Second)
+	tick := time.NewTicker(5 * time.Second) // for what is no edge: a step on the host that fails
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-a.changed:
 		case <-tick.C:
-			a.updateCondition()
 		}
+		a.updateCondition()
 	}
 }
 
@@ -165,6 +166,10 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
 		Text: brokenStep(s, e), Owner: owner(s, e),
 	}))
+	select {
+	case r.agent.changed <- struct{}{}:
+	default: // it looks already
+	}
 	r.agent.wakeUplink()
 }
 
