@@ -137,6 +137,7 @@ func TestEndsWithoutATrace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			cmd := running(t, "gn-a")
 			end(cmd.Process)
+			defer time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }).Stop() // should it not end
 			if err := cmd.Wait(); err != nil {
 				t.Error(err)
 			}
@@ -158,8 +159,10 @@ func TestSocketComesBack(t *testing.T) {
 }
 
 // Of many that are started at once for one name one lives, over a dead
-// socket too.
+// socket too, and in whichever network namespaces: the socket is a file.
 func TestOneForEachName(t *testing.T) {
+	sh(t, "ip netns add far")
+	t.Cleanup(func() { sh(t, "ip netns del far") })
 	first := running(t, "gn-a")
 	must(t, first.Process.Kill())
 	first.Wait()
@@ -168,8 +171,11 @@ func TestOneForEachName(t *testing.T) {
 	}
 	ended := make(chan error)
 	var all []*exec.Cmd
-	for range 8 {
+	for i := range 8 {
 		cmd := exec.Command(program(), "gn-a")
+		if i%2 == 1 {
+			cmd = exec.Command("ip", "netns", "exec", "far", program(), "gn-a")
+		}
 		must(t, cmd.Start())
 		all = append(all, cmd)
 		go func() { ended <- cmd.Wait() }()
@@ -269,6 +275,7 @@ func TestAskedByASocket(t *testing.T) {
 				ours, theirs := connection(t)
 				cmd := start(theirs)
 				must(t, cmd.Start())
+				defer time.AfterFunc(20*time.Second, func() { cmd.Process.Kill() }).Stop() // should it not hang up
 				theirs.Close()
 				ours.WriteString(line)
 				answer, err := io.ReadAll(ours) // to its end: nothing is left open at the other

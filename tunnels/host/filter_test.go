@@ -131,6 +131,11 @@ func TestNetworksDoNotMix(t *testing.T) {
 	if got := all(); got != "+-+ +-+ --+ +++ " {
 		t.Errorf("with a filter: %s", got)
 	}
+	for _, direction := range []string{`iifname "gn-a1" oifname`, `oifname "gn-a1" iifname`} { // requests and replies alike
+		if rule := sh(t, "nft list table inet ginnel_a | grep '"+direction+"'"); strings.Contains(rule, "packets 0 ") {
+			t.Errorf("dropped nothing: %s", rule)
+		}
+	}
 }
 
 // A host that did not forward forwards for us only.

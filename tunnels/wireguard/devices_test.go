@@ -185,11 +185,16 @@ func TestPortTaken(t *testing.T) {
 	must(t, d.Create(ctx, "gn-a"))
 	must(t, d.Create(ctx, "gn-b"))
 	must(t, d.SetPort(ctx, "gn-a", 51820))
+	must(t, d.SetPort(ctx, "gn-b", 51999))
 	sh(t, "ip link set up gn-a; ip link set up gn-b")
-	eventually(t, "socket is open", func() bool { return strings.Contains(sh(t, "cat /proc/net/udp"), ":CA6C ") })
+	open := func(port string) bool { return strings.Contains(sh(t, "cat /proc/net/udp"), ":"+port+" ") }
+	eventually(t, "sockets are open", func() bool { return open("CA6C") && open("CB1F") })
 	err := d.SetPort(ctx, "gn-b", 51820)
 	if !errors.Is(err, ErrPortTaken) || hintOf(err) == "" {
 		t.Errorf("got %v, hint %q", err, hintOf(err))
+	}
+	if b, _ := one(t, d, "gn-b"); b.ListenPort != 51999 || !open("CB1F") {
+		t.Errorf("it gave up the port that it had, and has %d", b.ListenPort)
 	}
 }
 
@@ -326,6 +331,13 @@ func TestForeignLinkIsLeftAlone(t *testing.T) {
 	}
 	if _, ok := one(t, d, "gn-a"); ok {
 		t.Error("it is taken for a device of ours")
+	}
+	sh(t, "ip tuntap add gn-b mode tun") // of a virtual machine, say
+	if _, ok := one(t, d, "gn-b"); ok {
+		t.Error("a link that no data plane answers for is taken for a device")
+	}
+	if err := d.Create(ctx, "gn-b"); !errors.Is(err, ErrForeign) {
+		t.Errorf("got %v", err)
 	}
 	if err := d.Delete(ctx, "other"); err == nil {
 		t.Error("deleted a link that is not ours")
