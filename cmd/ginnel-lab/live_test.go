@@ -122,9 +122,10 @@ func TestWireShowsAndWrites(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "wire.pcap")
 	write := l.start(t, "wire", "avocet", "-w", file)
 	show := l.start(t, "wire", "avocet")
-	for end := time.Now().Add(30 * time.Second); !strings.Contains(show.out(), "icmp 192.168.10.20 > 192.0.2.53 98"); {
+	const question = "icmp 192.168.10.20 > 192.0.2.53 98"
+	for end := time.Now().Add(30 * time.Second); !strings.Contains(show.out(), question) || size(file) < 24+2*(16+98); {
 		if time.Now().After(end) {
-			t.Fatalf("the wire shows\n%s", show.out())
+			t.Fatalf("the wire shows\n%s\nand the capture has %d bytes", show.out(), size(file))
 		}
 		l.run(t, "", "exec", "avocet-lan", "--", "ping", "-c1", "-W1", "192.0.2.53")
 	}
@@ -133,9 +134,15 @@ func TestWireShowsAndWrites(t *testing.T) {
 	if !strings.Contains(write.out(), "frames in "+file) {
 		t.Errorf("wire -w printed %q", write.out())
 	}
-	if st, err := os.Stat(file); err != nil || st.Size() < 24+2*(16+98) {
-		t.Errorf("the capture is %v, %v", st, err)
+}
+
+// size of a file; 0 when it is not there.
+func size(path string) int64 {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0
 	}
+	return st.Size()
 }
 
 // running is a command that goes on until it is interrupted.

@@ -170,7 +170,7 @@ func runScenarios(ctx context.Context, set setup) error {
 	stories := set.stories()
 	i := slices.IndexFunc(stories, func(sc scenario) bool { return sc.name == set.Args[0] })
 	s := &stage{name: set.Args[0], short: set.Short}
-	fmt.Printf("%s, %s form: %s\n", s.name, s.form(), scenarios[i].about)
+	fmt.Printf("%s, %s form: %s\n", s.name, s.form(), stories[i].about)
 	err := stories[i].run(ctx, s)
 	if err == nil && len(s.rows) == 0 {
 		err = errors.New("it measured nothing")

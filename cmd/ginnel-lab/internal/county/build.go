@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/wan"
@@ -69,12 +70,30 @@ func Build(ctx context.Context, p Plan, logs string) (*County, error) {
 	return c, nil
 }
 
-// Close ends services and lines. Nodes end with the box.
+// Close ends programs, services and lines, in this order, so that no log ends
+// with a line that vanished. Nodes and data planes end with the box.
 func (c *County) Close() {
+	for _, p := range c.programs() {
+		_ = p.signal(context.Background(), syscall.SIGKILL, true) // most were not started, or ended
+	}
 	c.services.close()
 	for _, l := range c.lines {
 		l.Close()
 	}
+}
+
+func (c *County) programs() []*program {
+	var all []*program
+	if c.Collector != nil {
+		all = append(all, c.Collector.program)
+	}
+	for _, h := range c.Hubs {
+		all = append(all, h.program)
+	}
+	for _, s := range c.Sites {
+		all = append(all, s.program)
+	}
+	return all
 }
 
 func (c *County) node(name string) (*netns.Node, error) {
