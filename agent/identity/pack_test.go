@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -173,7 +174,11 @@ func TestSecretsCannotBePrinted(t *testing.T) {
 		plain.Info("x", "v", v)
 	}
 	b := p.Token.bytes()
-	secrets := []string{p.Token.Reveal(), p.Token.Reveal()[:9], fmt.Sprintf("%x", b[:4]), fmt.Sprint(b[:3]), fmt.Sprint(id.key.D), strings.Split(string(key), "\n")[1][:20]}
+	scalar, err := id.key.Bytes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	secrets := []string{p.Token.Reveal(), p.Token.Reveal()[:9], fmt.Sprintf("%x", b[:4]), fmt.Sprint(b[:3]), fmt.Sprintf("%x", scalar), new(big.Int).SetBytes(scalar).String(), strings.Split(string(key), "\n")[1][:20]}
 	for i, s := range secrets {
 		if s = strings.Trim(s, "[]"); strings.Contains(out.String(), s) {
 			at := strings.Index(out.String(), s)

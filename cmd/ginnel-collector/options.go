@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/url"
@@ -122,13 +123,13 @@ func (o *options) read(file string) error {
 
 // place says where in a file a mistake is, without the line itself.
 func place(err error) error {
-	switch e := err.(type) {
-	case *toml.DecodeError:
-		row, column := e.Position()
-		return fmt.Errorf(":%d:%d: %s: %w", row, column, strings.Join(e.Key(), "."), err)
-	case *toml.StrictMissingError:
+	if e, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		row, column := e.Errors[0].Position()
 		return fmt.Errorf(":%d:%d: %s: unknown key", row, column, strings.Join(e.Errors[0].Key(), "."))
+	}
+	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
+		row, column := e.Position()
+		return fmt.Errorf(":%d:%d: %s: %w", row, column, strings.Join(e.Key(), "."), err)
 	}
 	return fmt.Errorf(": %w", err)
 }

@@ -147,7 +147,7 @@ func (s *Server) logRefusal(ctx context.Context, x *exchange) {
 	if x.caller.gateway != "" {
 		act, actor = "refused", x.caller.gateway
 	}
-	s.o.Log.WarnContext(ctx, act, "gateway", actor, "from", x.request.RemoteAddr, "notLogged", dropped, "err", x.refusal)
+	s.o.Log.WarnContext(ctx, "a caller was refused", "act", act, "gateway", actor, "from", x.request.RemoteAddr, "not_logged", dropped, "err", x.refusal)
 	s.audit(ctx, store.Event{Actor: actor, Act: act, Object: x.request.RemoteAddr, Detail: x.refusal.Error()})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"iter"
 	"math"
@@ -125,7 +126,7 @@ func advance(ctx context.Context, tx *sql.Tx, gateway string, epoch, floor uint6
 	mark := store.Watermark{Epoch: epoch}
 	err := tx.QueryRowContext(ctx, `SELECT sequence FROM watermark WHERE gateway = ? AND epoch = ?`,
 		gateway, int64(epoch)).Scan(&mark.Sequence)
-	if err != nil && err != sql.ErrNoRows {
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return mark, err
 	}
 	mark.Sequence = max(mark.Sequence, floor)

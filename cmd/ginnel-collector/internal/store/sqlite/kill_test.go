@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -82,7 +83,7 @@ func ingestAndDie(t *testing.T, file string) uint64 {
 		t.Fatal(err)
 	}
 	for { // what it told before it died counts
-		if _, err := fmt.Fscanln(in, &last); err == io.EOF || err == io.ErrUnexpectedEOF {
+		if _, err := fmt.Fscanln(in, &last); errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			break
 		} else if err != nil {
 			break

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -90,7 +91,7 @@ func TestBackup(t *testing.T) {
 func unwrap(err error) error {
 	for {
 		u, ok := err.(interface{ Unwrap() error })
-		if _, path := err.(*fs.PathError); path || !ok {
+		if _, path := errors.AsType[*fs.PathError](err); path || !ok {
 			return err
 		}
 		err = u.Unwrap()
