@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/term"
@@ -205,8 +206,9 @@ func watchTable(ctx context.Context, c *county.County, out *os.File) error {
 		text := t.String()
 		switch {
 		case terminal:
-			fmt.Fprintf(out, "%s%s\n%s", up(lines), erased(text), erased(invitation))
-			lines = countLines(text) + 1 + countLines(invitation)
+			text = fit(text, out)
+			fmt.Fprintf(out, "%s%s", up(lines), erased(text))
+			lines = countLines(text)
 		case first:
 			fmt.Fprintf(out, "%s\n%s\n", text, invitation)
 		default:
@@ -219,4 +221,18 @@ func watchTable(ctx context.Context, c *county.County, out *os.File) error {
 		case <-time.After(2 * time.Second):
 		}
 	}
+}
+
+// fit puts the invitation below a table where the terminal has room for both,
+// and cuts what it has no room for: what has scrolled away cannot be redrawn.
+func fit(text string, out *os.File) string {
+	_, height, err := term.GetSize(int(out.Fd()))
+	if err != nil || height <= 0 {
+		height = 24
+	}
+	if both := text + "\n" + invitation; countLines(both) < height {
+		return both
+	}
+	lines := strings.SplitAfter(text, "\n")
+	return strings.Join(lines[:min(len(lines), height-1)], "")
 }
