@@ -57,6 +57,8 @@ func ginnel(ctx context.Context, args []string, std cli.IO) int {
 				Short: "remove everything of ours from this host"},
 			{Name: "guard", Run: guard,
 				Short: "put the refusals of the last config up, before any link is"},
+			{Name: "service", Args: "install|start|stop|restart|status|uninstall", Run: serviceCommand,
+				Short: "the system service"},
 			{Name: "version", Run: printVersion,
 				Short: "the version"},
 		},
