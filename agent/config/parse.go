@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
 
@@ -50,7 +52,11 @@ func Load(path string) (*Config, error) {
 
 // Parse reads and validates a desired config; name is what messages call it.
 // Its error is Problems: every mistake of the text.
-func Parse(name string, text []byte) (*Config, error) {
+func Parse(name string, text []byte) (*Config, error) { return ParseWith(name, text, nil) }
+
+// ParseWith is Parse and CheckKinds in one: what the kinds of checks object to
+// stands among the other mistakes. No validate: no kind is asked.
+func ParseWith(name string, text []byte, validate func(checks.Spec) error) (*Config, error) {
 	r, root, err := open(name, text)
 	if err != nil {
 		return nil, err
@@ -68,10 +74,22 @@ func Parse(name string, text []byte) (*Config, error) {
 		c.Checks = append(c.Checks, t.check())
 	}
 	across{r, c}.all()
+	if validate != nil {
+		r.problems = append(r.problems, r.unsaid(c.CheckKinds(validate))...)
+	}
 	if err := r.problems.asError(); err != nil {
 		return nil, err
 	}
 	return c, nil
+}
+
+// unsaid leaves out problems at a place where there is one already.
+func (r *reader) unsaid(ps Problems) Problems {
+	return slices.DeleteFunc(ps, func(p Problem) bool {
+		return slices.ContainsFunc(r.problems, func(q Problem) bool {
+			return p.Path == q.Path || (p.Line == q.Line && p.Column == q.Column)
+		})
+	})
 }
 
 // name reads a name that must be there: lower case letters, digits and hyphens.

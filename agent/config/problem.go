@@ -24,6 +24,15 @@ const columns = 79
 // Error is the problem as it is printed: place, key path and message, wrapped
 // and indented by four spaces, then the hint on a line of its own.
 func (p Problem) Error() string {
+	text := wrap(p.OneLine(), "")
+	if p.Hint != "" {
+		text += "\n" + wrap("hint: "+p.Hint, "    ")
+	}
+	return text
+}
+
+// OneLine is place, key path and message, unwrapped and without the hint.
+func (p Problem) OneLine() string {
 	head := p.File
 	if p.Line > 0 {
 		head = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
@@ -31,11 +40,7 @@ func (p Problem) Error() string {
 	if p.Path != "" {
 		head += ": " + p.Path
 	}
-	text := wrap(head+": "+p.Message, "")
-	if p.Hint != "" {
-		text += "\n" + wrap("hint: "+p.Hint, "    ")
-	}
-	return text
+	return head + ": " + p.Message
 }
 
 // Unwrap gives Err.
