@@ -60,6 +60,7 @@ type Agent struct {
 	config   *config.Config
 	text     []byte
 	applied  time.Time
+	down     time.Time      // when the tunnels were taken down by hand; zero: they are not
 	fault    error          // of the last config that was refused
 	runner   *checks.Runner // nil until the gateway has a name; so is spool
 	subjects map[subjectKey]bool
@@ -116,7 +117,6 @@ func (a *Agent) keepTunnels(ctx context.Context, ready func()) error {
 	case errors.Is(err, fs.ErrNotExist):
 		a.o.Log.InfoContext(ctx, "no config, nothing to do", "file", a.o.Config)
 	case err != nil:
-		a.o.Log.ErrorContext(ctx, "config refused", "file", a.o.Config, "err", err)
 		if err := a.restoreLastGood(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			a.o.Log.ErrorContext(ctx, "no last good config either", "err", err)
 		}
@@ -141,9 +141,13 @@ func (a *Agent) Reload(ctx context.Context) error {
 	if err == nil {
 		err = a.take(ctx, a.o.Config, text)
 	}
+	missing := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !missing {
+		a.o.Log.ErrorContext(ctx, "config refused, nothing is changed", "file", a.o.Config, "err", firstLine(err))
+	}
 	a.mu.Lock()
 	a.fault = err
-	if errors.Is(err, fs.ErrNotExist) {
+	if missing {
 		a.fault = nil
 	}
 	a.mu.Unlock()
@@ -167,10 +171,11 @@ func (a *Agent) take(ctx context.Context, file string, text []byte) error {
 	if err != nil {
 		return err
 	}
-	if problems := c.CheckKinds(a.o.Registry.Validate); len(problems) > 0 {
+	lacking, problems := c.CheckKinds(a.o.Registry.Validate).Split(checks.ErrNoKind)
+	if len(problems) > 0 {
 		return problems
 	}
-	if err := a.sameName(c.Gateway); err != nil {
+	if err := a.sameName("config", c.Gateway); err != nil {
 		return err
 	}
 	spec, err := c.Spec(a.o.Paths.Key)
@@ -194,7 +199,7 @@ func (a *Agent) take(ctx context.Context, file string, text []byte) error {
 	if a.config == nil {
 		close(a.wanted)
 	}
-	a.config, a.text, a.applied = c, text, time.Now()
+	a.config, a.text, a.applied, a.down = c, text, time.Now(), time.Time{}
 	runner := a.runner
 	a.mu.Unlock()
 	if runner != nil {
@@ -202,6 +207,9 @@ func (a *Agent) take(ctx context.Context, file string, text []byte) error {
 	}
 	a.call(c.Gateway)
 	a.o.Log.InfoContext(ctx, "config applied", "file", file, "summary", c.Summary())
+	for _, p := range lacking {
+		a.o.Log.WarnContext(ctx, "a check is left out: its kind is not here", "err", p.OneLine())
+	}
 	return nil
 }
 
@@ -212,13 +220,19 @@ func (a *Agent) configured() bool {
 	return a.config != nil
 }
 
-// sameName refuses a config that is another gateway's than the one that is
-// enrolled or already measured here.
-func (a *Agent) sameName(name string) error {
+// sameName refuses a config, or a site pack, that is another gateway's than the
+// one that is enrolled or already measured here.
+func (a *Agent) sameName(what, name string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.name != "" && a.name != name {
-		return fmt.Errorf("the config is for gateway %q, but this one is %q", name, a.name)
+	return SameGateway(what, name, a.name)
+}
+
+// SameGateway refuses what is for another gateway than the one that is here;
+// empty: none is yet.
+func SameGateway(what, name, here string) error {
+	if here != "" && here != name {
+		return fmt.Errorf("the %s is for gateway %q, but this one is %q", what, name, here)
 	}
 	return nil
 }
@@ -245,7 +259,15 @@ func (a *Agent) running() (hash, text string) {
 
 // Down takes the tunnels down until the next reload or start.
 func (a *Agent) Down(ctx context.Context) error {
-	return a.o.Tunnels.Withdraw(ctx, tunnels.Refusals)
+	if err := a.o.Tunnels.Withdraw(ctx, tunnels.Refusals); err != nil {
+		return err
+	}
+	a.o.Log.InfoContext(ctx, "tunnels taken down, as asked; a reload brings them up")
+	a.mu.Lock()
+	a.down = time.Now()
+	a.mu.Unlock()
+	a.look()
+	return nil
 }
 
 var _ local.Agent = (*Agent)(nil)

@@ -202,7 +202,6 @@ func TestRefusedConfigChangesNothing(t *testing.T) {
 
 	for name, tt := range map[string]struct{ text, want string }{
 		"a mistake":        {strings.Replace(site, "allowed_ips", "alowed_ips", 1), "hint: allowed_ips"},
-		"no such kind":     {strings.Replace(site, `"answer"`, `"anser"`, 1), "desired.toml:"},
 		"covers the LAN":   {strings.Replace(site, "198.51.100.0/24", "192.168.76.0/22", 1), "covers 192.168.77.0/24"},
 		"another gateway":  {strings.Replace(site, "avocet-1", "bittern-1", 1), "bittern-1"},
 		"not TOML, at all": {"[[", "desired.toml:1"},
@@ -233,6 +232,29 @@ func TestRefusedConfigChangesNothing(t *testing.T) {
 	}
 }
 
+// A program of checks.d that is gone must not take the tunnels along, neither at
+// a reload nor at the next start.
+func TestKindThatIsNotHereDisablesItsCheckOnly(t *testing.T) {
+	root := t.TempDir()
+	r := start(t, root, site)
+	r.untilUp()
+	r.write(strings.Replace(site, `"answer"`, `"anser"`, 1))
+	if err := r.agent.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	without := func(r *rig) {
+		t.Helper()
+		r.until("the tunnel up, and the check left out", func(c local.Client) bool {
+			s, err := c.Snapshot(t.Context())
+			return err == nil && len(s.Tunnels) == 1 && s.Tunnels[0].State == checks.Up &&
+				s.Checks[0].State == checks.UnknownState && strings.Contains(s.Headline, `"anser"`)
+		})
+	}
+	without(r)
+	r.stop()
+	without(start(t, root, ""))
+}
+
 func TestDownIsUndoneByReload(t *testing.T) {
 	r := start(t, t.TempDir(), site)
 	r.untilUp()
@@ -241,6 +263,11 @@ func TestDownIsUndoneByReload(t *testing.T) {
 	}
 	if s := r.host.State(); len(s.Devices) != 0 || len(s.Rules) == 0 {
 		t.Errorf("after down: %d devices, %d rules; want 0 and some", len(s.Devices), len(s.Rules))
+	}
+	// at once, and not only when the probes have failed often enough
+	if s := r.agent.Snapshot(); s.State != checks.Down || !strings.Contains(s.Headline, "ginnel reload") ||
+		s.Checks[0].State != checks.UnknownState || s.Checks[0].WaitsFor != "kestrel" {
+		t.Errorf("after down: %+v", s)
 	}
 	if err := r.agent.Reload(t.Context()); err != nil {
 		t.Fatal(err)

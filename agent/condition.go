@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -17,7 +18,7 @@ type condition struct {
 
 // judge says how the gateway is from how its parts are. A site is down when no
 // tunnel works, or, without tunnels, no check; it is degraded when some do not.
-func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, loc *time.Location) condition {
+func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, now time.Time) condition {
 	if len(tunnels)+len(list) == 0 {
 		return condition{State: checks.UnknownState, Headline: "nothing to do: there is no config"}
 	}
@@ -56,7 +57,7 @@ func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, loc *time
 		c.State = checks.UnknownState
 	}
 	if c.State != checks.Up {
-		c.Headline, c.Code = headline(tunnels, list, loc)
+		c.blame(tunnels, list, now)
 	}
 	return c
 }
@@ -74,29 +75,41 @@ func worse(a, b checks.State) checks.State {
 	return a
 }
 
-// headline names the worst tunnel, or else the worst check that does not only
-// wait for something.
-func headline(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, loc *time.Location) (text, code string) {
+// blame names the worst tunnel, or else the worst check that does not only wait
+// for something.
+func (c *condition) blame(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, now time.Time) {
 	worst := checks.Up
 	for _, t := range tunnels {
 		if badness[t.State] > badness[worst] {
-			worst, code = t.State, t.Code
-			text = sentence(t.Network, t.State, t.Since, t.Reason, loc)
+			worst, c.Code = t.State, t.Code
+			c.Headline = sentence(t.Network, t.State, t.Since, t.Reason, now)
 		}
 	}
-	for _, c := range list {
-		if c.WaitsFor == "" && badness[c.State] > badness[worst] {
-			worst, code = c.State, ""
-			text = sentence(c.Name, c.State, c.Since, c.Reason, loc)
+	for _, k := range list {
+		if k.WaitsFor == "" && badness[k.State] > badness[worst] {
+			worst, c.Code = k.State, ""
+			reason := strings.ReplaceAll(k.Reason, "_", " ")
+			if k.Reason == string(checks.NotRun) && k.Detail != "" {
+				reason = k.Detail
+			}
+			c.Headline = sentence(k.Name, k.State, k.Since, reason, now)
 		}
 	}
-	return text, code
 }
 
-func sentence(name string, s checks.State, since time.Time, reason string, loc *time.Location) string {
+// sentence says what is how, since when and why, in the zone of now.
+func sentence(name string, s checks.State, since time.Time, reason string, now time.Time) string {
 	text := fmt.Sprintf("%s is %s", name, s)
 	if !since.IsZero() {
-		text += " since " + since.In(loc).Format("15:04")
+		since = since.In(now.Location())
+		layout := "2 Jan 15:04"
+		if since.Format(time.DateOnly) == now.Format(time.DateOnly) {
+			layout = "15:04"
+		}
+		text += " since " + since.Format(layout)
+	}
+	if reason == "" && s == checks.UnknownState {
+		reason = "not measured often enough yet"
 	}
 	if reason == "" {
 		return text + "."

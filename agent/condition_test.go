@@ -38,6 +38,12 @@ func TestJudge(t *testing.T) {
 			condition{State: checks.DegradedState, Headline: "records is down since 13:55: refused."}},
 		{"nothing is known yet", []block.TunnelSnapshot{tunnel("kestrel", checks.UnknownState)}, nil,
 			condition{State: checks.UnknownState, Headline: "kestrel is unknown since 13:55: hub-south does not answer."}},
+		{"nothing is known yet, and nothing is wrong", nil, []block.CheckSnapshot{{Name: "records", State: checks.UnknownState, Since: at}},
+			condition{State: checks.UnknownState, Headline: "records is unknown since 13:55: not measured often enough yet."}},
+		{"since another day", []block.TunnelSnapshot{{Network: "heron", State: checks.Down, Since: at.AddDate(0, 0, -3), Reason: "hub-south does not answer"}}, nil,
+			condition{State: checks.Down, Headline: "heron is down since 21 Nov 13:55: hub-south does not answer."}},
+		{"a reason in words", nil, []block.CheckSnapshot{{Name: "records", State: checks.Down, Since: at, Reason: "not_resolved"}},
+			condition{State: checks.Down, Headline: "records is down since 13:55: not resolved."}},
 		{"no tunnels, every check down", nil, []block.CheckSnapshot{check("internet", checks.Down, "")},
 			condition{State: checks.Down, Headline: "internet is down since 13:55: refused."}},
 		{"what only waits is never named",
@@ -47,9 +53,21 @@ func TestJudge(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := judge(tt.tunnels, tt.checks, time.UTC); got != tt.want {
+			if got := judge(tt.tunnels, tt.checks, at.Add(17*time.Minute)); got != tt.want {
 				t.Errorf("\ngot  %+v\nwant %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestBrokenStepSaysTheTargetOnce(t *testing.T) {
+	s := checks.Spec{Name: "records", Kind: "tcp", Target: checks.Target{Address: "198.51.100.20:443", Network: "kestrel"}}
+	for detail, want := range map[string]string{
+		"connecting to 198.51.100.20:443: connection refused": "connecting to 198.51.100.20:443: connection refused",
+		"no answer in time": "198.51.100.20:443: no answer in time",
+	} {
+		if got := brokenStep(s, checks.Edge{To: checks.Down, Reason: checks.Refused, Detail: detail}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }

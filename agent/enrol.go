@@ -18,7 +18,8 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 	if err != nil {
 		return err
 	}
-	if err := a.sameName(pack.Site.Gateway); err != nil {
+	if err := a.sameName("site pack", pack.Site.Gateway); err != nil {
+		progress(local.Progress{Step: uplink.StepPack, Text: err.Error()})
 		return err
 	}
 	id, err := Enrolment(ctx, a.o.Paths, a.o.Host.Proxy, a.o.Host.ExtraCA, a.o.Version, pack, progress)

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -105,7 +106,7 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 // of the part did that made it so.
 func (a *Agent) updateCondition() {
 	s := a.parts()
-	c := judge(s.Tunnels, s.Checks, time.Local)
+	c := judge(s.Tunnels, s.Checks, time.Now())
 	a.mu.Lock()
 	before, name, kept := a.last, a.name, a.spool
 	changed := c.State != before.State
@@ -120,7 +121,7 @@ func (a *Agent) updateCondition() {
 	}
 	a.o.Log.Info("site state changed", "from", before.State, "to", c.State, "cause", c.Headline)
 	a.kept(kept.Edge(block.Edge{
-		At: since, Class: block.SiteClass, Name: name, From: before.State, To: c.State, Code: c.Code, Text: c.Headline,
+		At: since, Class: block.SiteClass, Name: name, From: before.State, To: c.State, Code: c.Code, Text: c.Headline, // no owner: whose it is, its tunnels and checks say
 	}))
 	a.wakeUplink()
 }
@@ -166,11 +167,16 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
 		Text: brokenStep(s, e), Owner: owner(s, e),
 	}))
+	r.agent.look()
+	r.agent.wakeUplink()
+}
+
+// look has the state of the whole gateway judged anew, soon.
+func (a *Agent) look() {
 	select {
-	case r.agent.changed <- struct{}{}:
+	case a.changed <- struct{}{}:
 	default: // it looks already
 	}
-	r.agent.wakeUplink()
 }
 
 // kept notes what is wrong with the spool. What it could not write it keeps in
@@ -241,6 +247,9 @@ func brokenStep(s checks.Spec, e checks.Edge) string {
 		return e.Detail
 	case e.Reason == checks.Blocked:
 		return "waits for " + s.Target.Network
+	}
+	if strings.Contains(e.Detail, s.Target.Address) {
+		return e.Detail
 	}
 	return fmt.Sprintf("%s: %s", s.Target.Address, e.Detail)
 }

@@ -2,10 +2,12 @@ package agent
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -13,7 +15,7 @@ import (
 // Snapshot tells how the gateway is now.
 func (a *Agent) Snapshot() block.Snapshot {
 	s := a.parts()
-	now := judge(s.Tunnels, s.Checks, time.Local)
+	now := judge(s.Tunnels, s.Checks, time.Now())
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Gateway, s.At = a.name, time.Now()
@@ -45,11 +47,15 @@ func (a *Agent) Snapshot() block.Snapshot {
 	return s
 }
 
-// firstLine is what of an error fits on a line.
+// firstLine is an error in one line; of several problems the first.
 func firstLine(err error) string {
-	line, rest, more := strings.Cut(err.Error(), "\n")
-	if n := strings.Count(rest, "hint:"); more && n > 1 {
-		line += " (and more: ginnel config check)"
+	problems, ok := errors.AsType[config.Problems](err)
+	if !ok || len(problems) == 0 {
+		return strings.ReplaceAll(err.Error(), "\n", "; ")
+	}
+	line := problems[0].OneLine()
+	if n := len(problems) - 1; n > 0 {
+		line += fmt.Sprintf(" (and %d more: ginnel config check)", n)
 	}
 	return line
 }
@@ -57,7 +63,7 @@ func firstLine(err error) string {
 // parts tells of tunnels and checks.
 func (a *Agent) parts() block.Snapshot {
 	a.mu.Lock()
-	runner := a.runner
+	runner, c, down := a.runner, a.config, a.down
 	a.mu.Unlock()
 	var s block.Snapshot
 	byName := map[string]checks.Status{}
@@ -71,9 +77,42 @@ func (a *Agent) parts() block.Snapshot {
 		}
 	}
 	for _, t := range a.o.Tunnels.Status() {
-		s.Tunnels = append(s.Tunnels, tunnelSnapshot(t, byName[tunnelName(t.Network, t.Hub)]))
+		snapshot := tunnelSnapshot(t, byName[tunnelName(t.Network, t.Hub)])
+		if !down.IsZero() && snapshot.State != checks.Down {
+			snapshot.State, snapshot.Since = checks.Down, down
+		}
+		if !down.IsZero() {
+			snapshot.Reason = "taken down by hand; ginnel reload brings it up"
+		}
+		s.Tunnels = append(s.Tunnels, snapshot)
+	}
+	if c != nil {
+		waiting(c, s)
 	}
 	return s
+}
+
+// waiting corrects the checks through a tunnel by how that is now: a check that
+// runs each half minute is not up for the rest of it when its tunnel is down,
+// and waits for nothing once the tunnel is back.
+func waiting(c *config.Config, s block.Snapshot) {
+	for i := range s.Checks {
+		k := &s.Checks[i]
+		if k.Network == "" {
+			continue
+		}
+		k.WaitsFor = ""
+		active := activeTunnel(c, k.Network)
+		for _, t := range s.Tunnels {
+			if tunnelName(t.Network, t.Hub) != active || t.State != checks.Down {
+				continue
+			}
+			k.WaitsFor, k.Reason, k.Detail = k.Network, string(checks.Blocked), ""
+			if k.State != checks.UnknownState {
+				k.State, k.Since = checks.UnknownState, t.Since
+			}
+		}
+	}
 }
 
 func tunnelSnapshot(t tunnels.Status, c checks.Status) block.TunnelSnapshot {

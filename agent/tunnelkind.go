@@ -115,7 +115,7 @@ func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
 		}
 		return checks.Result{Verdict: checks.Failed, Reason: checks.Unreachable, Phase: checks.PhaseRoute, Start: start, Detail: detail}
 	case c.hub == "":
-		return checks.Result{Verdict: checks.OK, Start: start}
+		return hubItself(st, start)
 	case c.echo != nil:
 		r := c.echo.Run(ctx)
 		if r.Verdict == checks.Failed {
@@ -124,6 +124,23 @@ func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
 		return r
 	}
 	return c.byHandshake(st, before, start)
+}
+
+// hubItself judges the tunnel of a hub: there is nothing to probe, but a device
+// that could not be made as wanted, say because its port is taken, serves nobody
+// new; it is down when it serves nobody at all.
+func hubItself(st tunnels.Status, start time.Time) checks.Result {
+	r := checks.Result{Verdict: checks.OK, Start: start}
+	if st.Err == "" {
+		return r
+	}
+	r.Verdict, r.Reason, r.Phase, r.Detail = checks.Failed, checks.Unreachable, checks.PhaseRoute, st.Err
+	for _, p := range st.Peers {
+		if p.Present && time.Since(p.LastHandshake) < rejectAfter {
+			r.Verdict = checks.Degraded
+		}
+	}
+	return r
 }
 
 // explain says of an unanswered echo what of the tunnel is missing.
