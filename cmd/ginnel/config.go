@@ -2,7 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/identity"
@@ -13,7 +16,10 @@ import (
 // load reads a config, and asks the kinds of checks that are here about its
 // options.
 func load(ctx context.Context, path string) (*config.Config, error) {
-	c, err := config.Load(path)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cli.WithHint(err, "ginnel config init GATEWAY NETWORK prints one to start from")
+	}
 	if err != nil {
 		return nil, advise(err)
 	}
@@ -22,10 +28,7 @@ func load(ctx context.Context, path string) (*config.Config, error) {
 		return nil, err
 	}
 	defer kinds.Close()
-	if problems := c.CheckKinds(kinds.Validate); len(problems) > 0 {
-		return nil, problems
-	}
-	return c, nil
+	return config.ParseWith(path, text, kinds.Validate)
 }
 
 func configCheck(ctx context.Context, std cli.IO, args []string) error {
