@@ -74,6 +74,19 @@ func rank(n int) int {
 	return k
 }
 
+// inTurn measures both of a pair; every other pair begins with theirs, so that
+// going second helps nobody.
+func inTurn(pair int, ours, theirs func() (float64, error)) (us, them float64, err error) {
+	first, second, a, b := ours, theirs, &us, &them
+	if pair%2 == 1 {
+		first, second, a, b = theirs, ours, &them, &us
+	}
+	if *a, err = first(); err == nil {
+		*b, err = second()
+	}
+	return us, them, err
+}
+
 // beside makes the row of a figure that was measured in alternation with a
 // peer's: value and beside are medians, the ratio is that of each pair.
 func beside(name, unit, peer, aim string, ours, theirs []float64, met func(spread) bool) result {

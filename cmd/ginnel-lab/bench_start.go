@@ -36,24 +36,23 @@ func benchStart(ctx context.Context, s *stage) error {
 
 	var ours, theirs []float64
 	for i := range pick(s, 20, 3) {
-		us, err := p.startOurs(ctx)
+		us, them, err := inTurn(i,
+			func() (float64, error) { return p.startOurs(ctx) },
+			func() (float64, error) { return p.startQuick(ctx, number) })
 		if err != nil {
 			return err
 		}
-		them, err := p.startQuick(ctx, number)
-		if err != nil {
-			return err
-		}
-		ours, theirs = append(ours, us.Seconds()), append(theirs, them.Seconds())
-		fmt.Printf("  pair %2d  %.3f  %.3f s\n", i+1, us.Seconds(), them.Seconds())
+		ours, theirs = append(ours, us), append(theirs, them)
+		fmt.Printf("  pair %2d  %.3f  %.3f s\n", i+1, us, them)
 	}
 	s.row(beside("start to first ping answered", "s", "wg-quick up with wireguard-go", "<= 1.0", ours, theirs,
 		func(r spread) bool { return r.Low <= 1 }))
 	return nil
 }
 
-// startOurs starts the agent, waits for the answer, and clears all away again.
-func (p *pair) startOurs(ctx context.Context) (time.Duration, error) {
+// startOurs starts the agent, waits for the answer, and clears all away again. It
+// returns seconds.
+func (p *pair) startOurs(ctx context.Context) (float64, error) {
 	wait := p.answers(ctx, overlayOf(1, true))
 	began := time.Now()
 	agent, err := p.start(p.site, "ginnel", "run")
@@ -65,11 +64,11 @@ func (p *pair) startOurs(ctx context.Context) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	return at.Sub(began), p.all(ctx, p.site, "ginnel cleanup")
+	return at.Sub(began).Seconds(), p.all(ctx, p.site, "ginnel cleanup")
 }
 
 // startQuick does the same with wg-quick.
-func (p *pair) startQuick(ctx context.Context, number int) (time.Duration, error) {
+func (p *pair) startQuick(ctx context.Context, number int) (float64, error) {
 	wait := p.answers(ctx, overlayOf(number, true))
 	began := time.Now()
 	if err := p.wgQuick(ctx, p.site, "up"); err != nil {
@@ -79,7 +78,7 @@ func (p *pair) startQuick(ctx context.Context, number int) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	return at.Sub(began), p.wgQuick(ctx, p.site, "down")
+	return at.Sub(began).Seconds(), p.wgQuick(ctx, p.site, "down")
 }
 
 // answers begins to ping; the function that it returns waits for the answer.

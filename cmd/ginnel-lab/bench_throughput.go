@@ -46,11 +46,13 @@ func benchThroughput(ctx context.Context, s *stage) error {
 
 	var ours, theirs []float64
 	for i := range pick(s, 20, 3) {
-		us, err := p.iperf(ctx, overlayOf(1, false), overlayOf(1, true), pick(s, 3, 1))
-		if err != nil {
-			return err
-		}
-		them, err := p.iperf(ctx, overlayOf(number, false), overlayOf(number, true), pick(s, 3, 1))
+		us, them, err := inTurn(i,
+			func() (float64, error) {
+				return p.iperf(ctx, overlayOf(1, false), overlayOf(1, true), pick(s, 3, 1))
+			},
+			func() (float64, error) {
+				return p.iperf(ctx, overlayOf(number, false), overlayOf(number, true), pick(s, 3, 1))
+			})
 		if err != nil {
 			return err
 		}

@@ -37,6 +37,7 @@ func playRestart(ctx context.Context, s *stage) error {
 			}
 			all.Sent += r.Sent
 			all.Answered += r.Answered
+			all.Overrun += r.Overrun
 			back = append(back, r.back)
 		}
 		slices.Sort(back)

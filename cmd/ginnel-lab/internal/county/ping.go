@@ -9,9 +9,11 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unsafe"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
+	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
@@ -20,11 +22,12 @@ import (
 type Pinged struct {
 	Sent, Answered int
 	Refused        int // answered with "unreachable" by a router or this host
+	Overrun        int // packets that our own socket had no room for: no loss, but not seen
 	RTT            []time.Duration
 }
 
-// Lost is how many questions got no answer.
-func (p Pinged) Lost() int { return p.Sent - p.Answered }
+// Lost is how many questions got no answer that our own socket did not drop.
+func (p Pinged) Lost() int { return max(0, p.Sent-p.Answered-p.Overrun) }
 
 // Median is the median round trip; 0 when nothing was answered.
 func (p Pinged) Median() time.Duration {
@@ -49,11 +52,33 @@ func Ping(ctx context.Context, from *netns.Node, target netip.Addr, every time.D
 	p := &pinger{conn: conn, id: uint16(time.Now().UnixNano()), sentAt: map[uint32]time.Time{}}
 	var wg sync.WaitGroup
 	wg.Go(p.receive)
+	_ = conn.(*net.IPConn).SetReadBuffer(8 << 20) // as much as the host allows
 	err = p.send(ctx, target, every, count)
 	p.settle()
+	overrun := drops(conn.(*net.IPConn))
 	_ = conn.Close()
 	wg.Wait()
+	p.seen.Overrun = overrun
 	return p.seen, err
+}
+
+// drops is how many packets the kernel dropped because the socket was full:
+// SK_MEMINFO_DROPS of SO_MEMINFO; see sock_diag(7).
+func drops(conn *net.IPConn) int {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	var info [9]uint32
+	size := uint32(unsafe.Sizeof(info))
+	_ = raw.Control(func(fd uintptr) {
+		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
+			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno != 0 {
+			info[8] = 0
+		}
+	})
+	return int(info[8])
 }
 
 type pinger struct {

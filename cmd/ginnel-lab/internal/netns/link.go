@@ -54,7 +54,13 @@ func (e End) Tap() (*os.File, error) {
 			return fmt.Errorf("tap: %w", err)
 		}
 		f = os.NewFile(uintptr(fd), e.Node.Name+":"+e.Link)
-		return nil
+		link, err := netlink.LinkByName(e.Link)
+		if err != nil {
+			return err
+		}
+		// Room for seconds: on a busy machine the reader may come late, and
+		// what the link drops then would look like loss of somebody else's.
+		return netlink.LinkSetTxQLen(link, 8192)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("link %s:%s: %w", e.Node.Name, e.Link, err)
