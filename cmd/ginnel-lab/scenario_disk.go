@@ -41,7 +41,7 @@ func playDisk(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.zero("lost through the tunnel at a 1 ms ping", seen.Lost(), "packets",
-		fmt.Sprintf("%s sent while the disk was full for %v", thousands(seen.Sent), long))
+		fmt.Sprintf("%s sent%s while the disk was full for %v", thousands(seen.Sent), overrun(seen), long))
 	log := bittern.Log(1000)
 	s.holds("the agent's log says that the disk is full", strings.Contains(log, syscall.ENOSPC.Error()), lastLineWith(log, syscall.ENOSPC.Error()))
 	s.holds("the tunnel is up all the while", tunnelUp(during, "kestrel"), county.Blame(during))

@@ -42,8 +42,8 @@ func playRestart(ctx context.Context, s *stage) error {
 		}
 		slices.Sort(back)
 		s.zero(fmt.Sprintf("lost over %d times %s at a 1 ms ping", times, way.name), all.Lost(), "packets",
-			fmt.Sprintf("%s sent, userspace back end; the agent was back after %.2f s (median), %.2f s at most",
-				thousands(all.Sent), back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
+			fmt.Sprintf("%s sent%s, userspace back end; the agent was back after %.2f s (median), %.2f s at most",
+				thousands(all.Sent), overrun(all), back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
 	}
 	if _, _, err := bittern.Await(within(ctx, 30*time.Second), county.AllUp); err != nil {
 		return err
@@ -51,6 +51,14 @@ func playRestart(ctx context.Context, s *stage) error {
 	s.holds("all is up afterwards", true, "")
 	s.zero("written to the host by all of these agents", writes(bittern)-before, "steps", "the config and the host were the same")
 	return nil
+}
+
+// overrun says what our own socket could not take, where it is not nothing.
+func overrun(p county.Pinged) string {
+	if p.Overrun == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", %d answers not seen because our own socket was full", p.Overrun)
 }
 
 // writes is how many changes of the host the agent has logged.
