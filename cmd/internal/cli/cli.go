@@ -91,7 +91,7 @@ func (p Program) report(io IO, cmd Command, err error) int {
 func (p Program) usage(w io.Writer, c Command) {
 	fmt.Fprintf(w, "usage: %s\n  %s\n", strings.TrimSpace(p.Name+" "+c.Name+" "+c.Args), c.Short)
 	if c.Long != "" {
-		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.Long))
+		fmt.Fprintf(w, "\n%s\n", strings.Trim(c.Long, "\n"))
 	}
 }
 
@@ -105,7 +105,7 @@ func (p Program) help(io IO, args []string) int {
 	}
 	fmt.Fprintf(io.Out, "%s: %s\n\n", p.Name, p.Short)
 	for _, c := range p.Commands {
-		fmt.Fprintf(io.Out, "  %-30s %s\n", strings.TrimSpace(c.Name+" "+c.Args), c.Short)
+		fmt.Fprintln(io.Out, listed(strings.TrimSpace(c.Name+" "+c.Args), c.Short))
 	}
 	if p.Footer != "" {
 		fmt.Fprintf(io.Out, "\n%s\n", strings.TrimSpace(p.Footer))
@@ -116,6 +116,18 @@ func (p Program) help(io IO, args []string) int {
 	return 0
 }
 
+// listed is a command in help's list: what to type, and beside it, or below
+// where that is too long, what it does.
+func listed(command, short string) string {
+	const column = 33
+	margin := strings.Repeat(" ", column)
+	left := fmt.Sprintf("  %-*s", column-2, command)
+	if len(left) > column {
+		left += "\n" + margin
+	}
+	return left + Wrap(short, Width-column, margin)
+}
+
 // PrintError prints err as "name: error: …" with its hint, if one is known, on
 // the next line. An error that spans lines is printed as it is.
 func PrintError(w io.Writer, name string, err error) {
@@ -123,11 +135,11 @@ func PrintError(w io.Writer, name string, err error) {
 	if strings.Contains(text, "\n") {
 		fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 	} else {
-		fmt.Fprintf(w, "%s: error: %s\n", name, text)
+		fmt.Fprintln(w, forTerminal(w, name+": error: "+text))
 	}
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintf(w, "%s: hint: %s\n", name, h.Hint())
+		fmt.Fprintln(w, forTerminal(w, name+": hint: "+h.Hint()))
 	}
 }
 

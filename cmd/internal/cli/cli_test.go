@@ -63,3 +63,34 @@ func TestProgram(t *testing.T) {
 		})
 	}
 }
+
+// What help lists fits a terminal, however long a command's arguments are.
+func TestHelpFitsATerminal(t *testing.T) {
+	prog := cli.Program{Name: "prog", Short: "does things", Commands: []cli.Command{
+		{Name: "short", Short: "a word"},
+		{Name: "config init", Args: "[--role site|hub] GATEWAY NETWORK", Short: strings.Repeat("many words ", 9)},
+	}}
+	var out bytes.Buffer
+	prog.Run(t.Context(), cli.IO{Out: &out}, []string{"help"})
+	for line := range strings.Lines(out.String()) {
+		if len(strings.TrimRight(line, "\n")) > cli.Width {
+			t.Errorf("wider than %d columns: %q", cli.Width, line)
+		}
+	}
+	if want := "  short                          a word\n  config init [--role site|hub] GATEWAY NETWORK\n                                 many words many"; !strings.Contains(out.String(), want) {
+		t.Errorf("got:\n%s\nwant in it:\n%s", out.String(), want)
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for text, want := range map[string]string{
+		"":                   "",
+		"one":                "one",
+		"one two three four": "one two\n  three\n  four",
+		"immeasurable word":  "immeasurable\n  word",
+	} {
+		if got := cli.Wrap(text, 8, "  "); got != want {
+			t.Errorf("%q: %q, want %q", text, got, want)
+		}
+	}
+}

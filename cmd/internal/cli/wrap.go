@@ -1,0 +1,42 @@
+package cli
+
+import (
+	"io"
+	"os"
+	"strings"
+
+	"golang.org/x/term"
+)
+
+// Width is how wide our terminal output may be, in columns.
+const Width = 80
+
+// Wrap breaks text between words so that lines have at most width columns; those
+// after the first begin with indent. A longer word has a line of its own.
+func Wrap(text string, width int, indent string) string {
+	var out strings.Builder
+	used := 0 // of the line; the first stands wherever the caller puts it
+	for i, word := range strings.Fields(text) {
+		n := len([]rune(word))
+		switch {
+		case i == 0:
+		case used+1+n > width:
+			out.WriteString("\n" + indent)
+			used = len(indent)
+		default:
+			out.WriteByte(' ')
+			used++
+		}
+		out.WriteString(word)
+		used += n
+	}
+	return out.String()
+}
+
+// forTerminal wraps text where people read it; a file or a pipe gets a line.
+func forTerminal(w io.Writer, text string) string {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return Wrap(text, Width-1, "    ")
+	}
+	return text
+}
