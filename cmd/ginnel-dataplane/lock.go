@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // runDir is where wg(8) and wgctrl look for sockets; wireguard-go has it too.
@@ -20,17 +21,25 @@ func lockPath(name string) string { return filepath.Join(runDir, name+".lock") }
 // holds it, for people and for the agent: "PID VERSION".
 type lock struct{ f *os.File }
 
+// looks is how often a lock that is taken is tried again: the agent takes it for
+// a moment to see whether anybody has it.
+const looks = 10
+
 func acquire(name string) (*lock, error) {
 	if err := os.MkdirAll(runDir, 0o755); err != nil {
 		return nil, err
 	}
-	for {
+	for tries := 0; ; tries++ {
 		f, err := os.OpenFile(lockPath(name), os.O_RDWR|os.O_CREATE, 0o644)
 		if err != nil {
 			return nil, err
 		}
 		if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 			f.Close()
+			if errors.Is(err, syscall.EWOULDBLOCK) && tries < looks {
+				time.Sleep(20 * time.Millisecond)
+				continue
+			}
 			if errors.Is(err, syscall.EWOULDBLOCK) {
 				return nil, fmt.Errorf("a data plane for %s is running already", name)
 			}

@@ -2,12 +2,15 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -146,6 +149,44 @@ func TestEndsWithoutATrace(t *testing.T) {
 			}
 		})
 	}
+}
+
+// wg(8) removes a socket that refuses it, and a new one does for a moment.
+func TestStartsWhileOthersLook(t *testing.T) {
+	done := make(chan struct{})
+	var looker sync.WaitGroup
+	defer looker.Wait()
+	defer close(done)
+	looker.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			c, err := net.Dial("unix", socketPath("gn-a"))
+			if err == nil {
+				c.Close()
+				time.Sleep(time.Millisecond)
+			} else if errors.Is(err, syscall.ECONNREFUSED) {
+				os.Remove(socketPath("gn-a"))
+			}
+		}
+	})
+	for range 20 {
+		cmd := running(t, "gn-a")
+		must(t, cmd.Process.Signal(syscall.SIGTERM))
+		must(t, cmd.Wait())
+	}
+}
+
+// The agent takes the lock for a moment to see whether anybody has it.
+func TestStartsWhileTheLockIsTried(t *testing.T) {
+	f, err := os.Create(lockPath("gn-a"))
+	must(t, err)
+	must(t, syscall.Flock(int(f.Fd()), syscall.LOCK_SH))
+	time.AfterFunc(50*time.Millisecond, func() { f.Close() })
+	running(t, "gn-a")
 }
 
 // A socket that somebody removed comes back: the device has sessions.

@@ -128,7 +128,18 @@ func (p *plane) relisten() error {
 	return nil
 }
 
-func listen(name string) (net.Listener, error) {
+// listen makes the socket. wg(8) removes a socket that refuses it, and a new one
+// does so for a moment, between its making and the first listening.
+func listen(name string) (l net.Listener, err error) {
+	for range 10 {
+		if l, err = listenOnce(name); !errors.Is(err, os.ErrNotExist) {
+			break
+		}
+	}
+	return l, err
+}
+
+func listenOnce(name string) (net.Listener, error) {
 	f, err := ipc.UAPIOpen(name) // removes a socket that nobody answers on
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", socketPath(name), err)
