@@ -2,6 +2,7 @@ package host
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -92,11 +93,23 @@ func TestDebounce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		events := make(chan struct{}, 1)
+		var mu sync.Mutex
 		var at []time.Duration
 		began := time.Now()
-		go debounce(ctx, events, func() { at = append(at, time.Since(began)) })
-		synctest.Wait()
-		if len(at) != 0 {
+		go debounce(ctx, events, func() {
+			mu.Lock()
+			defer mu.Unlock()
+			at = append(at, time.Since(began))
+		})
+		woken := func() []time.Duration {
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			woke := at
+			at, began = nil, time.Now()
+			return woke
+		}
+		if at := woken(); len(at) != 0 {
 			t.Errorf("woke without an event, at %v", at)
 		}
 		for range 5 { // 0 to 80 ms
@@ -104,17 +117,14 @@ func TestDebounce(t *testing.T) {
 			time.Sleep(20 * time.Millisecond)
 		}
 		time.Sleep(time.Second)
-		synctest.Wait()
-		if len(at) != 1 || at[0] != 180*time.Millisecond {
+		if at := woken(); len(at) != 1 || at[0] != 180*time.Millisecond {
 			t.Errorf("woke at %v, want 180ms", at)
 		}
-		at, began = nil, time.Now()
-		for time.Since(began) < 3500*time.Millisecond { // events without end
+		for range 70 { // 3.5 s of events
 			events <- struct{}{}
 			time.Sleep(50 * time.Millisecond)
 		}
-		synctest.Wait()
-		if len(at) != 3 {
+		if at := woken(); len(at) != 3 {
 			t.Errorf("woke at %v while events went on, want about once a second", at)
 		}
 		time.Sleep(time.Second)
