@@ -128,7 +128,7 @@ func (p *program) reap() {
 	}
 	p.life.Close()
 	close(p.ended)
-	time.AfterFunc(drain, p.closeAll)
+	time.AfterFunc(drain, p.closeOurs)
 }
 
 // Wait implements runner.Runner; go-plugin calls it when the pipes are empty.
@@ -177,6 +177,10 @@ func (p *program) HostToPlugin(network, address string) (string, string, error) 
 
 func (p *program) closeAll() {
 	closeFiles(&p.theirs)
+	p.closeOurs()
+}
+
+func (p *program) closeOurs() {
 	ours := []*os.File{p.stdout, p.stderr, p.life}
 	closeFiles(&ours)
 }
