@@ -80,6 +80,9 @@ const packAdvice = "a site pack is the file that `ginnelctl site add` wrote; ask
 func ParsePack(name string, text []byte) (Pack, error) {
 	var raw packFile
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
+	if _, strict := errors.AsType[*toml.StrictMissingError](err); strict && raw.Version == 0 && raw.Token == "" {
+		return Pack{}, fault(fmt.Errorf("%s: not a site pack", name), packAdvice)
+	}
 	if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok && len(strict.Errors) > 0 {
 		e := strict.Errors[0]
 		row, col := e.Position()

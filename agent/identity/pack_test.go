@@ -77,6 +77,7 @@ func TestPackMistakes(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, text, want string }{
 		{"no pack", "<html>", "p.toml:1:1: not a site pack"},
+		{"a config", "gateway = 'avocet-1'\n[[network]]\nname = 'kestrel'", "p.toml: not a site pack"},
 		{"empty", "", "p.toml: version: 0, this ginnel reads 1"},
 		{"newer", change("version = 1", "version = 2"), "p.toml: version: 2, this ginnel reads 1"},
 		{"unknown key", change("version = 1", "version = 1\ncolour = 'red'"), "p.toml:5:1: colour: unknown key"},

@@ -92,6 +92,9 @@ func unreached(host string, err error) *Trouble {
 		t.Advice = "enrol anew with a new site pack"
 	default:
 		t.Text = host + " cannot be reached: " + plain(err)
+		if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "dial" {
+			t.Advice = "is the site's line well, and is TCP to " + host + " let out?"
+		}
 	}
 	return t
 }
@@ -117,6 +120,9 @@ func plain(err error) string {
 	}
 	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() {
 		return "no answer in time"
+	}
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
+		return errno.Error() // "no route to host"
 	}
 	if u, ok := errors.AsType[*url.Error](err); ok {
 		err = u.Err

@@ -10,7 +10,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -251,5 +254,21 @@ func TestThroughAProxy(t *testing.T) {
 	}
 	if _, err := newTransport(nil, "proxy.example.net:3128"); kindOf(err) != Proxy {
 		t.Errorf("a proxy without http:// gave %v", err)
+	}
+}
+
+// What no connection could be made to is told without the layers of Go's network
+// errors, and with what to look at.
+func TestUnreachedIsToldPlainly(t *testing.T) {
+	for errno, want := range map[syscall.Errno]string{
+		syscall.EHOSTUNREACH: "collector.example.net cannot be reached: no route to host",
+		syscall.ENETUNREACH:  "collector.example.net cannot be reached: network is unreachable",
+		syscall.ECONNREFUSED: "collector.example.net cannot be reached: connection refused",
+	} {
+		got := unreached("collector.example.net", &url.Error{Op: "Post", URL: "https://collector.example.net/v1/opamp",
+			Err: &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)}})
+		if got.Text != want || got.Hint() != "is the site's line well, and is TCP to collector.example.net let out?" {
+			t.Errorf("%v: %q, hint %q", errno, got.Text, got.Hint())
+		}
 	}
 }
