@@ -17,8 +17,13 @@ import (
 	"github.com/ginnel/ginnel/agent/block/report"
 )
 
-// ErrNotRunning says that no agent answers on the socket.
-var ErrNotRunning = errors.New("the agent does not run")
+// Errors that callers decide by.
+var (
+	// ErrNotRunning says that no agent answers on the socket.
+	ErrNotRunning = errors.New("the agent does not run")
+	// ErrForbidden says that the caller may not open the socket.
+	ErrForbidden = errors.New("only root and the group " + Group + " may ask the agent")
+)
 
 // Error is an answer of the agent that says no.
 type Error struct{ Text, Advice string }
@@ -31,8 +36,7 @@ func (e *Error) Hint() string { return e.Advice }
 // Client asks the agent. The zero Client asks on Socket.
 type Client struct{ Path string }
 
-// Snapshot tells how the gateway is now. Errors: ErrNotRunning;
-// fs.ErrPermission where the caller may not open the socket.
+// Snapshot tells how the gateway is now. Errors: ErrNotRunning, ErrForbidden.
 func (c Client) Snapshot(ctx context.Context) (block.Snapshot, error) {
 	var s block.Snapshot
 	body, err := c.do(ctx, http.MethodGet, "/v1/status", nil)
@@ -109,6 +113,8 @@ func (c Client) do(ctx context.Context, method, path string, body []byte) (io.Re
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, syscall.ECONNREFUSED):
 		return nil, ErrNotRunning
+	case errors.Is(err, fs.ErrPermission):
+		return nil, ErrForbidden
 	case err != nil:
 		return nil, fmt.Errorf("ask the agent: %w", err)
 	case resp.StatusCode < 300:

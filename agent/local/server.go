@@ -82,6 +82,7 @@ func listen(path string) (net.Listener, error) {
 		// The directory is entered by the group too; a service user that may
 		// not give files away keeps what its unit made.
 		_ = os.Chown(filepath.Dir(path), -1, gid)
+		_ = os.Chmod(filepath.Dir(path), 0o750) // also where it was made for something else
 	}
 	if err := os.Chmod(path, 0o660); err != nil {
 		ln.Close()
