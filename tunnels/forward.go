@@ -151,12 +151,8 @@ func families(n Network) (four, six bool) {
 	if len(n.LAN) == 0 && len(n.Ingress) > 0 {
 		lan[4], lan[6] = true, true
 	}
-	for _, t := range n.Devices {
-		for _, p := range t.Peers {
-			for _, a := range p.AllowedIPs {
-				net[family(a)] = true
-			}
-		}
+	for _, a := range accepted(n) {
+		net[family(a)] = true
 	}
 	return lan[4] && net[4], lan[6] && net[6]
 }

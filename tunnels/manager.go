@@ -207,10 +207,14 @@ func (m *Manager) Guard(ctx context.Context) error {
 	m.mu.Lock()
 	spec := m.spec
 	m.mu.Unlock()
+	facts, err := m.Host.Facts(ctx, spec)
+	if err != nil {
+		return fmt.Errorf("reading facts of the host: %w", err)
+	}
 	have, err := m.Host.Observe(ctx)
 	if err != nil {
 		return fmt.Errorf("looking at the host: %w", err)
 	}
-	steps := slices.DeleteFunc(Plan(Guard(spec), have), func(s Step) bool { return s.Op != Add })
+	steps := slices.DeleteFunc(Plan(Guard(spec, facts), have), func(s Step) bool { return s.Op != Add })
 	return m.apply(ctx, steps, true)
 }

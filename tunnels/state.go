@@ -101,6 +101,8 @@ type Facts struct {
 	Ports   map[string]int // by device: the ports that the kernel chose; Manager fills it from what it observes
 
 	Forwarding6 bool // the host forwarded IPv6 before us
+	NoIPv6      bool // the kernel has none, as after a boot with ipv6.disable=1
+	Disabled6   bool // new links come without IPv6 (net.ipv6.conf.default.disable_ipv6 is 1)
 }
 
 // Link is a network interface that is not ours.

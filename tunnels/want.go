@@ -41,9 +41,10 @@ func Want(spec Spec, facts Facts, endpoints func(hostport string) []netip.AddrPo
 // Guard is the part of the wanted State that refuses, and that needs no link:
 // filters, unreachable routes and rules. The boot guard puts it in place before
 // any link is up. It knows no uplinks, so WireGuard is reachable from nowhere
-// yet, and nothing of who forwards: that is left to the host as it boots.
-func Guard(spec Spec) State {
-	want, _ := Want(spec, Facts{}, func(string) []netip.AddrPort { return nil })
+// yet, and nothing of who forwards: that is left to the host as it boots. Of
+// facts it takes only whether there is IPv6.
+func Guard(spec Spec, facts Facts) State {
+	want, _ := Want(spec, Facts{NoIPv6: facts.NoIPv6}, func(string) []netip.AddrPort { return nil })
 	guard := refusals(want)
 	guard.Settings = nil
 	for i := range guard.Filters {
@@ -78,6 +79,9 @@ func (w *wanting) problem(n Network, hint, format string, args ...any) {
 }
 
 func (w *wanting) network(n Network) {
+	if w.facts.NoIPv6 {
+		n = w.withoutIPv6(n)
+	}
 	ingress := w.ingress(n)
 	for _, t := range n.Devices {
 		w.device(n, t)
@@ -86,6 +90,7 @@ func (w *wanting) network(n Network) {
 	w.rules(n)
 	w.filter(n, ingress)
 	w.forwarding(n, ingress)
+	w.enable6(n)
 }
 
 func (w *wanting) device(n Network, t Tunnel) {
@@ -175,6 +180,9 @@ func (w *wanting) rules(n Network) {
 	priority := n.Priority
 	add := func(r Rule, families ...int) {
 		for _, f := range families {
+			if f == 6 && w.facts.NoIPv6 {
+				continue
+			}
 			r.Network, r.Family, r.Priority, r.Table = n.Name, f, priority, n.Table
 			w.Rules = append(w.Rules, r)
 		}

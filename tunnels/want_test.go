@@ -179,7 +179,7 @@ func TestRulesBeyondTheSpan(t *testing.T) {
 func TestGuard(t *testing.T) {
 	spec := tunnels.Spec{Networks: site().Networks[1:]}
 	spec.Networks[0].Ingress = []string{"eth1"}
-	if g := tunnels.Guard(spec); len(g.Settings) != 0 || len(g.Filters[0].Only) != 0 {
+	if g := tunnels.Guard(spec, tunnels.Facts{}); len(g.Settings) != 0 || len(g.Filters[0].Only) != 0 {
 		t.Errorf("guard with a named link forwards: %v, %v", g.Settings, g.Filters[0].Only)
 	}
 	want := `route 203.0.113.0/24 unreachable table 7102 metric 20000 src invalid IP
@@ -191,7 +191,7 @@ rule6 5034 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
 rule4 5035 iif "" oif "" from 100.64.64.7/32 lookup 7102
 filter ginnel_heron devices [gn-heron-s] uplinks [] ports [] only [] false
 `
-	if got := dump(tunnels.Guard(tunnels.Spec{Networks: site().Networks[1:]})); got != want {
+	if got := dump(tunnels.Guard(tunnels.Spec{Networks: site().Networks[1:]}, tunnels.Facts{})); got != want {
 		t.Errorf("guard is\n%s\nshould be\n%s", got, want)
 	}
 }
@@ -237,5 +237,59 @@ func TestWantFindsUplinksWithoutARoute(t *testing.T) {
 	want, _ = tunnels.Want(spec, facts, func(string) []netip.AddrPort { return nil })
 	if got := want.Filters[0].Uplinks; !slices.Equal(got, []string{"eth2"}) {
 		t.Errorf("uplinks = %v, want what the routes say", got)
+	}
+}
+
+// dual is a network that carries both versions of IP.
+func dual() tunnels.Network {
+	return tunnels.Network{Name: "heron", Table: 7102, Priority: 5032, Addresses: makePrefixes("100.64.64.7/32", "2001:db8::7/128"),
+		LAN: makePrefixes("192.168.10.0/24", "2001:db8:7::/64"), Ingress: []string{"eth1"},
+		Devices: []tunnels.Tunnel{{Device: "gn-heron-s", PrivateKey: worldKeys[0], Peers: []tunnels.PeerSpec{
+			{Name: "hub-south", PublicKey: worldKeys[1].Public(), AllowedIPs: makePrefixes("203.0.113.0/24", "2001:db8:1::/48")}}}}}
+}
+
+// A kernel without IPv6 refuses every rule and route of it, and a network stops
+// at the first step that fails: none may be wanted.
+func TestWantWithoutIPv6(t *testing.T) {
+	spec := tunnels.Spec{Networks: []tunnels.Network{dual()}}
+	f := facts()
+	f.NoIPv6 = true
+	wantDump(t, spec, f, `device gn-heron-s mtu 1420 port 0 addresses [100.64.64.7/32]
+  peer hub-south endpoint invalid AddrPort or [] ips [203.0.113.0/24] keepalive 0s
+route 203.0.113.0/24 unreachable table 7102 metric 20000 src invalid IP
+route 203.0.113.0/24 dev gn-heron-s table 7102 metric 100 src 100.64.64.7
+rule4 5032 iif "eth1" oif "" from invalid Prefix lookup 7102
+rule4 5033 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
+rule4 5034 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
+rule4 5035 iif "" oif "" from 100.64.64.7/32 lookup 7102
+filter ginnel_heron devices [gn-heron-s] uplinks [eth0] ports [] only [eth1] false
+setting net/ipv4/conf/eth1/forwarding=1
+setting net/ipv4/conf/gn-heron-s/forwarding=1
+`, "heron: its IPv6 is left out: this host's kernel has none")
+	if len(spec.Networks[0].Addresses) != 2 || len(spec.Networks[0].Devices[0].Peers[0].AllowedIPs) != 2 {
+		t.Errorf("the Spec was changed: %+v", spec)
+	}
+	if guard := dump(tunnels.Guard(spec, f)); strings.Contains(guard, "rule6") || strings.Contains(guard, "2001:") {
+		t.Errorf("guard has IPv6:\n%s", guard)
+	}
+}
+
+// A device gets IPv6 addresses also where new links come without IPv6, and only
+// a device that has some.
+func TestWantWhereIPv6IsDisabled(t *testing.T) {
+	f := facts()
+	f.Disabled6 = true
+	four := dual()
+	four.Name, four.Table, four.Addresses, four.LAN = "kestrel", 7101, four.Addresses[:1], four.LAN[:1]
+	four.Devices = []tunnels.Tunnel{{Device: "gn-kestrel", PrivateKey: worldKeys[0]}}
+	s, _ := tunnels.Want(tunnels.Spec{Networks: []tunnels.Network{four, dual()}}, f, resolve)
+	var got []string
+	for _, x := range s.Settings {
+		if strings.HasSuffix(x.Path, "/disable_ipv6") {
+			got = append(got, x.Network+" "+x.Path+"="+x.Value)
+		}
+	}
+	if want := []string{"heron net/ipv6/conf/gn-heron-s/disable_ipv6=0"}; !slices.Equal(got, want) {
+		t.Errorf("settings %q, should be %q", got, want)
 	}
 }

@@ -87,7 +87,7 @@ func TestGuardOnlyAdds(t *testing.T) {
 		if err := m.Guard(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got, want := dump(h.State()), dump(tunnels.Guard(site())); sorted(got) != sorted(want) {
+		if got, want := dump(h.State()), dump(tunnels.Guard(site(), facts())); sorted(got) != sorted(want) {
 			t.Errorf("guard put up\n%s\nwant\n%s", got, want)
 		}
 		r := start(t, h, site())

@@ -16,7 +16,11 @@ import (
 
 // Facts tells what is on this host besides us, as it was before us.
 func (h *Host) Facts(ctx context.Context, spec tunnels.Spec) (tunnels.Facts, error) {
-	facts := tunnels.Facts{Forwarding6: h.settings.original("net/ipv6/conf/all/forwarding") == "1"}
+	facts := tunnels.Facts{
+		Forwarding6: h.settings.original("net/ipv6/conf/all/forwarding") == "1",
+		NoIPv6:      !slices.Contains(h.families(), netlink.FAMILY_V6),
+		Disabled6:   h.settings.original("net/ipv6/conf/default/disable_ipv6") == "1",
+	}
 	names, err := h.linkNames()
 	if err != nil {
 		return facts, err

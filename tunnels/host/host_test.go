@@ -181,6 +181,7 @@ func TestTunnelThroughAndThrough(t *testing.T) {
 	sh(t, `ip route add 203.0.113.0/24 dev wan proto 99 table 7001; ip route add 203.0.113.0/24 via 192.0.2.1
 		ip rule add from 203.0.113.9 lookup 7001 priority 5000; ip rule add from 203.0.113.9 lookup 12 priority 6000 protocol 99
 		nft add table inet other; nft add table ip ginnel_kestrel; nft add chain inet other c`)
+	sh(t, "echo 1 > /proc/sys/net/ipv6/conf/default/disable_ipv6") // as on a hardened host
 	before := picture(t)
 
 	h := open(t)
