@@ -22,10 +22,20 @@ func advise(err error) error {
 	switch {
 	case errors.Is(err, local.ErrNotRunning):
 		return &cli.Exit{Code: 3, Err: cli.WithHint(err, "systemctl start ginnel, or: sudo ginnel run")}
+	case errors.Is(err, local.ErrForbidden):
+		return cli.WithHint(err, "put sudo before it, or join the group "+local.Group)
+	case hinted(err):
+		return err
 	case errors.Is(err, fs.ErrPermission):
-		return cli.WithHint(err, "as root: sudo ginnel …")
+		return cli.WithHint(err, "as root: put sudo before it")
 	}
 	return err
+}
+
+// hinted says whether somebody who knew more has said already what to do.
+func hinted(err error) bool {
+	var h interface{ Hint() string }
+	return errors.As(err, &h) && h.Hint() != ""
 }
 
 func printVersion(_ context.Context, std cli.IO, args []string) error {

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"log/slog"
 
+	"github.com/ginnel/ginnel/agent"
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -45,6 +48,9 @@ func planFor(ctx context.Context, file string) (names []string, steps []tunnels.
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := agent.SameGateway("config", c.Gateway, gatewayHere(ctx)); err != nil {
+		return nil, nil, err
+	}
 	spec, err := c.Spec(place().Key)
 	if err != nil {
 		return nil, nil, err
@@ -54,12 +60,15 @@ func planFor(ctx context.Context, file string) (names []string, steps []tunnels.
 		return nil, nil, err
 	}
 	defer h.Close()
+	if _, err := h.Backend(); err != nil {
+		return nil, nil, err
+	}
 	problems, err := h.collisions(ctx, c, spec)
 	if err != nil {
 		return nil, nil, err
 	}
 	if len(problems) > 0 {
-		return nil, nil, errors.New(c.Refusal(problems))
+		return nil, nil, fmt.Errorf("%s\n\n%w\nNothing was written.", c.Refusal(problems), problems)
 	}
 	h.Manager.Set(spec)
 	steps, err = h.Manager.Plan(ctx)
@@ -69,29 +78,49 @@ func planFor(ctx context.Context, file string) (names []string, steps []tunnels.
 	return names, steps, err
 }
 
+// gatewayHere is what this gateway is called; empty: nothing yet.
+func gatewayHere(ctx context.Context) string {
+	if s, err := client().Snapshot(ctx); err == nil {
+		return s.Gateway
+	}
+	if id, err := identity.Open(place().Identity()); err == nil && id.Enrolled() {
+		return id.Site().Gateway
+	}
+	return ""
+}
+
 // down takes the tunnels down. The agent does it where one runs, so that it does
 // not put them up again.
-func down(ctx context.Context, _ cli.IO, args []string) error {
+func down(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
 		return err
 	}
-	if err := client().Down(ctx); notHere(err) != nil {
-		return advise(err)
-	} else if err == nil {
-		return nil
+	up := "ginnel reload"
+	err := client().Down(ctx)
+	if errors.Is(err, local.ErrNotRunning) {
+		up = "ginnel run"
+		err = withdraw(ctx, tunnels.Refusals)
 	}
-	return withdraw(ctx, tunnels.Refusals)
+	if err != nil {
+		return advise(err)
+	}
+	_, err = fmt.Fprintf(std.Out, "The tunnels are down. Their traffic is refused. Up again: %s\n", up)
+	return err
 }
 
 // cleanup leaves the host as it was before us.
-func cleanup(ctx context.Context, _ cli.IO, args []string) error {
+func cleanup(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
 		return err
 	}
 	if _, err := client().Snapshot(ctx); err == nil {
-		return cli.WithHint(errors.New("the agent runs, and would put everything back"), "first: systemctl stop ginnel")
+		return cli.WithHint(errors.New("the agent runs, and would put everything back"), "end it first: systemctl stop ginnel, or Ctrl-C where ginnel run runs")
 	}
-	return withdraw(ctx, tunnels.Nothing)
+	if err := withdraw(ctx, tunnels.Nothing); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(std.Out, "Nothing of ours is on this host's network any more.\nKept: %s, %s\n", place().Etc, place().Var)
+	return err
 }
 
 func withdraw(ctx context.Context, extent tunnels.Extent) error {

@@ -110,11 +110,18 @@ func reload(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
 		return err
 	}
-	if err := client().Reload(ctx); err != nil {
+	err := client().Reload(ctx)
+	if _, said := errors.AsType[*local.Error](err); said {
+		return fmt.Errorf("%w\nrefused: nothing was changed", err)
+	}
+	if err != nil {
 		return advise(err)
 	}
-	_, err := fmt.Fprintln(std.Out, "applied")
-	return err
+	fmt.Fprintln(std.Out, "applied")
+	if _, err := load(ctx, place().Desired()); err != nil {
+		fmt.Fprintf(std.Err, "but what is wrong with a check leaves that check out:\n%v\n", err)
+	}
+	return nil
 }
 
 // logger writes to the journal's taste: it stamps lines by itself.
@@ -143,12 +150,4 @@ func hostOf(rawURL string) string {
 		return rawURL
 	}
 	return u.Hostname()
-}
-
-// notHere is err unless it only says that no agent runs.
-func notHere(err error) error {
-	if errors.Is(err, local.ErrNotRunning) {
-		return nil
-	}
-	return err
 }

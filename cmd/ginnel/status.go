@@ -34,7 +34,7 @@ func status(ctx context.Context, std cli.IO, args []string) error {
 	}
 	s, err := waitForUp(ctx, *wait)
 	if err != nil {
-		return advise(err)
+		return &cli.Exit{Code: noAnswer, Err: advise(err)}
 	}
 	if err := show(std.Out, s); err != nil {
 		return err
@@ -44,6 +44,10 @@ func status(ctx context.Context, std cli.IO, args []string) error {
 	}
 	return nil
 }
+
+// noAnswer is the exit code where the agent could not be asked: 1 and 2 are
+// answers.
+const noAnswer = 3
 
 func textStatus(w io.Writer, s block.Snapshot) error {
 	var page bytes.Buffer
@@ -91,7 +95,7 @@ func watchStatus(ctx context.Context, std cli.IO, show func(io.Writer, block.Sna
 		case errors.Is(err, local.ErrNotRunning):
 			fmt.Fprintln(&page, err)
 		case err != nil:
-			return advise(err)
+			return &cli.Exit{Code: noAnswer, Err: advise(err)}
 		default:
 			if err := show(&page, s); err != nil {
 				return err

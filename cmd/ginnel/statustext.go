@@ -9,10 +9,8 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
-
-// width is how wide our terminal output may be, in columns.
-const width = 80
 
 // writeStatus prints a snapshot for people, as of now in loc.
 func writeStatus(w io.Writer, s block.Snapshot, now time.Time, loc *time.Location) {
@@ -43,19 +41,32 @@ func (f statusText) head(s block.Snapshot) {
 		f.split(s.Headline, s.Code)
 	}
 	if s.Config.Error != "" {
-		fmt.Fprintf(f.w, "config: %s\n", s.Config.Error)
+		f.wrapped("config refused, the one before goes on: " + s.Config.Error)
 	}
 }
 
-// split prints left and right at both ends of a line.
+// split prints left and right at both ends of a line; what of left does not fit
+// goes below.
 func (f statusText) split(left, right string) {
-	if right == "" {
-		fmt.Fprintln(f.w, left)
-		return
+	room := edge
+	if right != "" {
+		room -= len(right) + 2
 	}
-	gap := max(1, width-2-len(left)-len(right))
-	fmt.Fprintf(f.w, "%s%*s%s\n", left, gap, "", right)
+	first, rest, more := strings.Cut(cli.Wrap(left, room, ""), "\n")
+	if right != "" {
+		first = fmt.Sprintf("%s%*s%s", first, max(1, edge-len([]rune(first))-len(right)), "", right)
+	}
+	fmt.Fprintln(f.w, first)
+	if more {
+		fmt.Fprintf(f.w, "    %s\n", cli.Wrap(rest, edge-4, "    "))
+	}
 }
+
+// edge is the last column that the page uses.
+const edge = cli.Width - 2
+
+// wrapped prints a line, or as many as it takes.
+func (f statusText) wrapped(text string) { fmt.Fprintln(f.w, cli.Wrap(text, edge, "    ")) }
 
 func (f statusText) tunnels(list []block.TunnelSnapshot) {
 	if len(list) == 0 {
@@ -103,13 +114,16 @@ func (f statusText) foot(s block.Snapshot) {
 	fmt.Fprintln(f.w)
 	fmt.Fprintf(f.w, "config     %s\n", f.configLine(s.Config))
 	fmt.Fprintf(f.w, "collector  %s\n", f.collectorLine(s.Collector))
+	if s.Collector.Error != "" {
+		f.below(s.Collector.Error)
+	}
 	backend := map[string]string{"kernel": "kernel WireGuard", "userspace": "userspace WireGuard"}[s.Agent.Backend]
 	if backend == "" {
 		backend = "no tunnels"
 	}
 	fmt.Fprintf(f.w, "gateway    %s, %s, spool %.0f %% full\n", s.Agent.Version, backend, 100*s.Agent.SpoolUsed)
 	if s.Agent.Trouble != "" {
-		fmt.Fprintf(f.w, "           %s\n", s.Agent.Trouble)
+		f.below(s.Agent.Trouble)
 	}
 }
 
@@ -135,11 +149,13 @@ func (f statusText) collectorLine(c block.CollectorSnapshot) string {
 	if c.Waiting > 0 {
 		waiting = fmt.Sprintf("%d minutes waiting", c.Waiting)
 	}
-	line := fmt.Sprintf("%s, %s, %s", strings.TrimPrefix(c.URL, "https://"), receipt, waiting)
-	if c.Error != "" {
-		line += "\n           " + c.Error
-	}
-	return line
+	return fmt.Sprintf("%s, %s, %s", strings.TrimPrefix(c.URL, "https://"), receipt, waiting)
+}
+
+// below prints what belongs to the line above.
+func (f statusText) below(text string) {
+	margin := strings.Repeat(" ", 11)
+	fmt.Fprintf(f.w, "%s%s\n", margin, cli.Wrap(text, edge-len(margin), margin))
 }
 
 // since names a time as shortly as it stays clear: the time today, the weekday

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
 
 func TestStatusText(t *testing.T) {
@@ -55,8 +56,33 @@ gateway    0.1.0, kernel WireGuard, spool 3 % full
 		t.Errorf("got:\n%s\nwant:\n%s", got.String(), want)
 	}
 	for line := range strings.Lines(got.String()) {
-		if len(strings.TrimRight(line, "\n")) > width {
-			t.Errorf("wider than %d columns: %q", width, line)
+		if len(strings.TrimRight(line, "\n")) > cli.Width {
+			t.Errorf("wider than %d columns: %q", cli.Width, line)
+		}
+	}
+}
+
+// Long causes are wrapped, not cut and not run over the edge.
+func TestStatusTextOfLongTroubles(t *testing.T) {
+	var got bytes.Buffer
+	writeStatus(&got, block.Snapshot{
+		Gateway: "hub-north", State: checks.Down, Code: "GN-HUB-02",
+		Headline: "kestrel is down since 16:26: change port gn-kestrel UDP 42341 -> 51820: UDP port 51820: the port is taken.",
+		Config: block.ConfigSnapshot{Hash: "ab", Applied: time.Now(),
+			Error: `/etc/ginnel/desired.toml:12:33: network[0].hub[0].allowed_ips[1]: "198.51.100.7/24" has bits set beyond /24 (and 3 more: ginnel config check)`},
+		Collector: block.CollectorSnapshot{URL: "https://collector.example.net", Waiting: 12,
+			Error: "collector.example.net shows a certificate of a foreign CA, not the one of the site pack"},
+		Agent: block.AgentSnapshot{Version: "0.1.0", Trouble: strings.Repeat("the disk is full ", 9)},
+	}, time.Now(), time.UTC)
+	for line := range strings.Lines(got.String()) {
+		if len(strings.TrimRight(line, "\n")) > cli.Width {
+			t.Errorf("wider than %d columns: %q", cli.Width, line)
+		}
+	}
+	words := strings.Join(strings.Fields(got.String()), " ")
+	for _, want := range []string{"GN-HUB-02", "the port is taken.", "beyond /24 (and 3 more: ginnel config check)", "not the one of the site pack"} {
+		if !strings.Contains(words, want) {
+			t.Errorf("%q is not in:\n%s", want, got.String())
 		}
 	}
 }
