@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"time"
 )
 
 const (
@@ -91,52 +90,6 @@ func (w *wanting) network(n Network) {
 	w.filter(n, ingress)
 	w.forwarding(n, ingress)
 	w.enable6(n)
-}
-
-func (w *wanting) device(n Network, t Tunnel) {
-	mtu := t.MTU
-	if mtu == 0 {
-		mtu = DefaultMTU
-	}
-	d := Device{Network: n.Name, Name: t.Device, Up: true, MTU: mtu, Addresses: slices.Clone(n.Addresses),
-		PrivateKey: t.PrivateKey, PublicKey: t.PrivateKey.Public(), ListenPort: t.ListenPort}
-	if t.PrivateKey.IsZero() {
-		w.problem(n, "ginnel key "+n.Name, "device %s has no private key", t.Device)
-	}
-	for _, p := range t.Peers {
-		d.Peers = append(d.Peers, w.peer(n, p))
-	}
-	w.Devices = append(w.Devices, d)
-}
-
-func (w *wanting) peer(n Network, p PeerSpec) Peer {
-	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive.Round(time.Second)}
-	for _, prefix := range p.AllowedIPs {
-		if w.refused(n, p, prefix) {
-			continue
-		}
-		if prefix = prefix.Masked(); !slices.Contains(peer.AllowedIPs, prefix) {
-			peer.AllowedIPs = append(peer.AllowedIPs, prefix)
-		}
-	}
-	var known []netip.AddrPort
-	for _, e := range p.Endpoints {
-		known = append(known, w.endpoints(e)...)
-	}
-	if len(known) > 0 {
-		peer.Endpoint, peer.Alternatives = known[0], known[1:]
-	}
-	return peer
-}
-
-// refused drops a default route, which config refuses by itself: never the
-// default route, whoever wrote the Spec.
-func (w *wanting) refused(n Network, p PeerSpec, prefix netip.Prefix) bool {
-	if prefix.IsValid() && prefix.Bits() > 0 {
-		return false
-	}
-	w.problem(n, "list only what is behind "+p.Name, "%v of %s is not taken: the default route is never ours", prefix, p.Name)
-	return true
 }
 
 // routes leads each accepted prefix to the first device that lists it, and

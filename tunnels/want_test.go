@@ -114,7 +114,7 @@ func TestWantOfIPv6AndIngress(t *testing.T) {
 	n := tunnels.Network{Name: "heron", Table: 7102, Priority: 5032, Addresses: makePrefixes("2001:db8::7/128"),
 		LAN: makePrefixes("2001:db8:7::/64"), Ingress: []string{"eth1", "eth9"},
 		Devices: []tunnels.Tunnel{{Device: "gn-heron-s", MTU: 1380, Peers: []tunnels.PeerSpec{
-			{Name: "hub-south", AllowedIPs: append(makePrefixes("2001:db8:1::/48", "2001:db8:1::/48", "::/0", "0.0.0.0/0"), netip.Prefix{})}}}}}
+			{Name: "hub-south", PublicKey: worldKeys[1].Public(), AllowedIPs: append(makePrefixes("2001:db8:1::/48", "2001:db8:1::/48", "::/0", "0.0.0.0/0"), netip.Prefix{})}}}}}
 	wantDump(t, tunnels.Spec{Networks: []tunnels.Network{n}}, facts(), `device gn-heron-s mtu 1380 port 0 addresses [2001:db8::7/128]
   peer hub-south endpoint invalid AddrPort or [] ips [2001:db8:1::/48] keepalive 0s
 route 2001:db8:1::/48 unreachable table 7102 metric 20000 src invalid IP
@@ -291,5 +291,32 @@ func TestWantWhereIPv6IsDisabled(t *testing.T) {
 	}
 	if want := []string{"heron net/ipv6/conf/gn-heron-s/disable_ipv6=0"}; !slices.Equal(got, want) {
 		t.Errorf("settings %q, should be %q", got, want)
+	}
+}
+
+// What two peers of one device cannot both have goes to the first: else each
+// look would move it to the other, and sessions with it.
+func TestWantOfPeersInEachOthersWay(t *testing.T) {
+	spec := hub()
+	own, avocet := spec.Networks[0].Devices[0].PrivateKey.Public(), worldKeys[2].Public()
+	peers := &spec.Networks[0].Devices[0].Peers
+	*peers = append(*peers,
+		tunnels.PeerSpec{Name: "curlew-1", PublicKey: worldKeys[4].Public(), AllowedIPs: makePrefixes("192.168.10.0/24", "192.168.30.0/24")},
+		tunnels.PeerSpec{Name: "dunlin-1", PublicKey: avocet, AllowedIPs: makePrefixes("192.168.40.0/24")},
+		tunnels.PeerSpec{Name: "egret-1", PublicKey: own, AllowedIPs: makePrefixes("192.168.50.0/24")},
+		tunnels.PeerSpec{Name: "fulmar-1", AllowedIPs: makePrefixes("192.168.60.0/24")})
+	want, problems := tunnels.Want(spec, facts(), resolve)
+	var got []string
+	for _, p := range want.Devices[0].Peers {
+		got = append(got, fmt.Sprint(p.Name, p.AllowedIPs))
+	}
+	if want := []string{"avocet-1[100.64.0.7/32 192.168.10.0/24]", "bittern-1[100.64.0.8/32 192.168.20.0/24]",
+		"curlew-1[192.168.30.0/24]"}; !slices.Equal(got, want) {
+		t.Errorf("peers %q, should be %q", got, want)
+	}
+	if want := "[kestrel: 192.168.10.0/24 of curlew-1 belongs to avocet-1 already" +
+		" kestrel: peer dunlin-1 has the public key of avocet-1" +
+		" kestrel: peer egret-1 has the public key of this gateway kestrel: peer fulmar-1 has no public key yet]"; fmt.Sprint(problems) != want {
+		t.Errorf("problems %v, should be %s", problems, want)
 	}
 }
