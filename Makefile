@@ -47,6 +47,11 @@ bench: needs build ## beside peers, in alternation: a table, and build/bench.jso
 	$(BUILD) -o build/wireguard-go golang.zx2c4.com/wireguard
 	build/ginnel-lab bench $(if $(SHORT),--short) all
 
+.PHONY: packages
+packages: ## .deb and .rpm, amd64 and arm64, into build/packages/
+	@rm -rf build/packages
+	@VERSION=$(VERSION) packaging/build.sh build/packages
+
 .PHONY: fmt
 fmt: ## format the code
 	gofmt -w $$(git ls-files '*.go')
