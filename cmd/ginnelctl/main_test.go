@@ -99,7 +99,7 @@ func county() []centre.SiteDetail {
 	return []centre.SiteDetail{
 		{
 			Site: centre.Site{ID: "avocet", Name: "Avocet Surgery", Networks: []string{"kestrel", "heron"}, State: checks.DegradedState, Since: at, Code: "GN-HUB-02",
-				Headline: "heron is down: hub-south does not answer", LastSeen: at, Gateways: []centre.Gateway{{Name: "avocet-1", Current: true}}},
+				Headline: "heron is down since 13:55: hub-south does not answer.", LastSeen: at, Gateways: []centre.Gateway{{Name: "avocet-1", Current: true}}},
 			Snapshots: []centre.Snapshot{{Snapshot: block.Snapshot{Gateway: "avocet-1", State: checks.DegradedState,
 				Tunnels: []block.TunnelSnapshot{
 					{Network: "kestrel", Role: "site", Hub: "hub-north", State: checks.Up, HandshakeAge: new(41.2), Figures: block.Figures{RTTp50: new(0.0112), Loss: new(0.0)}},
@@ -139,8 +139,7 @@ dunlin   heron    -          -        -          -      -      -       unknown
 curlew   kestrel  -          -        -          -      -      -       unknown
 
 Look at these
-  avocet     heron is down: hub-south does not answer, since Tue 13:55
-             (GN-HUB-02)
+  avocet     heron is down since 13:55: hub-south does not answer (GN-HUB-02)
   bittern    not heard of since Tue 13:55
   dunlin     enrolled, but not heard of yet: ginnel status, at the gateway
   curlew     waits for its gateway: sudo ginnel enrol PACK

@@ -101,7 +101,7 @@ func countChecks(s block.Snapshot, network string, first bool) string {
 func writeMatters(w io.Writer, all []centre.SiteDetail, now time.Time, zone *time.Location) error {
 	var lines []string
 	for _, s := range all {
-		text := s.Headline
+		text := strings.TrimSuffix(s.Headline, ".")
 		switch {
 		case s.LastSeen.IsZero() && enrolled(s):
 			text = "enrolled, but not heard of yet: ginnel status, at the gateway"
@@ -111,7 +111,7 @@ func writeMatters(w io.Writer, all []centre.SiteDetail, now time.Time, zone *tim
 			text = "not heard of since " + clock(s.LastSeen, now, zone)
 		case text == "":
 			continue
-		case !s.Since.IsZero():
+		case !s.Since.IsZero() && !strings.Contains(text, " since "): // a gateway's own says it
 			text += ", since " + clock(s.Since, now, zone)
 		}
 		if s.Code != "" {
