@@ -6,7 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
-	"text/tabwriter"
+	"strings"
 
 	"github.com/ginnel/ginnel/agent"
 	"github.com/ginnel/ginnel/agent/config"
@@ -59,13 +59,14 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	tw := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
+	const column = 12
+	margin := strings.Repeat(" ", column)
 	for _, k := range registry.Kinds() {
 		if k.Name != agent.TunnelKindName {
-			fmt.Fprintf(tw, "%s\t%s\n", k.Name, k.Doc)
+			fmt.Fprintf(std.Out, "%-*s%s\n", column, k.Name+" ", cli.Wrap(k.Doc, cli.Width-column, margin))
 		}
 	}
-	return tw.Flush()
+	return nil
 }
 
 func checkSchema(ctx context.Context, std cli.IO, args []string) error {
@@ -81,16 +82,15 @@ func checkSchema(ctx context.Context, std cli.IO, args []string) error {
 	if !ok {
 		return cli.WithHint(fmt.Errorf("%s: %w", words[0], checks.ErrNoKind), "ginnel check list")
 	}
-	tw := tabwriter.NewWriter(std.Out, 0, 0, 2, ' ', 0)
 	for _, name := range slices.Sorted(maps.Keys(kind.Schema)) {
 		o := kind.Schema[name]
-		standard := "-"
+		head := name + ", " + o.Type
 		if o.Default != nil {
-			standard = fmt.Sprint(o.Default)
+			head += fmt.Sprintf(", %v unless given", o.Default)
 		}
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", name, o.Type, standard, o.Doc)
+		fmt.Fprintf(std.Out, "%s\n    %s\n", head, cli.Wrap(o.Doc, cli.Width-4, "    "))
 	}
-	return tw.Flush()
+	return nil
 }
 
 // checkRun runs one check of the config in the same way as the agent does.

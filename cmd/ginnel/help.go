@@ -1,0 +1,96 @@
+package main
+
+// What `ginnel help COMMAND` prints below the first line.
+
+const statusHelp = `
+  --json       the same as JSON: the same names, times in RFC 3339, seconds
+  --watch      again each second, until Ctrl-C
+  --wait TIME  until all is up, at most so long: 60s, 5m
+
+What is worst stands first, with its cause. SINCE is when the state began, not
+when it was noticed. A check that waits for a tunnel is unknown, not down.
+
+Exit: 0 all up (maintenance counts as up), 1 degraded or unknown, 2 down, 3 the
+agent does not run or may not be asked. The last command at a site, and of a
+script: ginnel status --wait 60s`
+
+const planHelp = `
+Compares FILE (/etc/ginnel/desired.toml unless given) with this host, and prints
+the steps that the agent would take: + what is added, ~ changed, - removed.
+Writes nothing but a network's key where there is none yet.
+
+  --json  the steps as JSON
+
+Exit: 0 nothing to do, 2 there are steps, 1 refused: there is a mistake in the
+file, or it would take this host's own network away.`
+
+const runHelp = `
+Reads the config, brings the tunnels up, measures and reports, until SIGTERM or
+Ctrl-C. Tunnels go on when it ends: ginnel down takes them down, ginnel cleanup
+removes everything. SIGHUP reads the config again. As a service: systemctl start
+ginnel.
+
+  --config FILE  instead of /etc/ginnel/desired.toml
+
+Root is not needed: CAP_NET_ADMIN and CAP_NET_RAW are.`
+
+const reloadHelp = `
+A config with a mistake is refused as a whole, with every mistake and its place;
+nothing is changed then, and status shows it. Tunnels that the new config has as
+well lose no packet. Also brings up what ginnel down took down.`
+
+const keyHelp = `
+Makes the private key of NETWORK on first use, in a file that only the agent and
+root can read, and prints the public half: the public_key at the other end. The
+private half never leaves this machine.`
+
+const enrolHelp = `
+PACK is the file that central ops gave you. It is read aloud first: whose site,
+which place, which networks. The wrong pack would join one body's LAN to
+another's network, so look before you say yes. The device key is made here. Its
+token is good once, and is taken out of the file then.
+
+  --yes  ask nothing
+
+Ends with a list of what passed. Exit: 0 enrolled, 1 not. With an agent running
+it reports at once; else from when it starts.`
+
+const configInitHelp = `
+Prints 15 lines to change. Every key that there is: agent/config/reference.toml.
+
+  --role site|hub  which end; site unless given
+
+  ginnel config init avocet-1 kestrel | sudo tee /etc/ginnel/desired.toml`
+
+const configCheckHelp = `
+FILE is /etc/ginnel/desired.toml unless given. Prints every mistake at once,
+each with line, column and what to do. Looks at the file only; what it would do
+to this host: ginnel plan. Exit: 0 good, 1 not.`
+
+const configShowHelp = `
+FILE is /etc/ginnel/desired.toml unless given. Names of devices, table numbers
+and the like, which follow from a network's name, are in it. Keys are not.`
+
+const checkRunHelp = `
+As the agent does it, through the network that the check names; the record is
+not touched. Exit: 0 ok, 1 degraded or unknown, 2 failed.`
+
+const historyHelp = `
+From what this gateway measured itself, with the code that the centre uses; no
+connection is needed. Unknown is what nobody measured: neither up nor down.
+
+  --month MONTH    such as 2026-11, in Europe/London; this month unless given
+  --format FORMAT  text or json; text unless given`
+
+const downHelp = `
+Takes the tunnels down. What is for their networks is refused, and never sent
+another way. Up again: ginnel reload, or the next start of the agent.`
+
+const cleanupHelp = `
+Removes tunnels, routes, rules, filters and settings of ours, and puts settings
+back as they were. Refused while the agent runs. Config, keys and what was
+measured are kept, in /etc/ginnel and /var/lib/ginnel.`
+
+const guardHelp = `
+For ginnel-guard.service, at boot. Between the first link and the start of the
+agent nothing for a network of ours can leave this host around its tunnel.`
