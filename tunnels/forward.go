@@ -28,7 +28,7 @@ func (f Filter) Sum() string {
 }
 
 func (w *wanting) filter(n Network, ingress []Link) {
-	f := Filter{Network: n.Name, Table: FilterTable(n.Name), Uplinks: sortedSet(w.uplinks(ingress))}
+	f := Filter{Network: n.Name, Table: FilterTable(n.Name), Uplinks: sortedSet(w.uplinks())}
 	for _, t := range n.Devices {
 		f.Devices = append(f.Devices, t.Device)
 		port := t.ListenPort
@@ -54,15 +54,14 @@ func (w *wanting) filter(n Network, ingress []Link) {
 
 // uplinks are the links by which a peer may reach us. Where no route says which
 // lead outside, as at a hub on one wire, they are those that have an address and
-// are no ingress.
-func (w *wanting) uplinks(ingress []Link) []string {
+// are no network's ingress.
+func (w *wanting) uplinks() []string {
 	if len(w.facts.Uplinks) > 0 {
 		return w.facts.Uplinks
 	}
 	var out []string
 	for _, l := range w.facts.Links {
-		inside := slices.ContainsFunc(ingress, func(x Link) bool { return x.Name == l.Name })
-		if !inside && len(l.Addresses) > 0 {
+		if l.Name != "lo" && len(l.Addresses) > 0 && !w.inside[l.Name] {
 			out = append(out, l.Name)
 		}
 	}

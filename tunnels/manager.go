@@ -40,7 +40,8 @@ type Manager struct {
 	networks map[string]*condition
 	lookErr  string
 	sent     map[peerAt]sent
-	tells    bool // the host has told a preshared key: what it tells counts
+	dead     map[string]bool // devices that lead nowhere
+	tells    bool            // the host has told a preshared key: what it tells counts
 }
 
 // Extent is how much of a Spec is to be on the host.
@@ -65,7 +66,7 @@ func (m *Manager) init() {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
-		m.networks, m.sent = map[string]*condition{}, map[peerAt]sent{}
+		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]bool{}
 	})
 }
 
@@ -80,6 +81,24 @@ func (m *Manager) Set(spec Spec) {
 	}
 	m.mu.Unlock()
 	poke(m.asked)
+}
+
+// Dead says that a device leads nowhere just now, or that it does again. What
+// would go through it is refused meanwhile, but for its hub's own address. Of
+// devices that nobody spoke of it is not so.
+func (m *Manager) Dead(device string, dead bool) {
+	m.init()
+	m.mu.Lock()
+	changed := m.dead[device] != dead
+	if dead {
+		m.dead[device] = true
+	} else {
+		delete(m.dead, device)
+	}
+	m.mu.Unlock()
+	if changed {
+		poke(m.asked)
+	}
 }
 
 // Wake makes Run look: something on the host may have changed.
@@ -101,6 +120,11 @@ const (
 	pollSmall, pollLarge, largeFrom = 5 * time.Second, 30 * time.Second, 100
 	// gap is the least time between two looks that events ask for.
 	gap = 200 * time.Millisecond
+	// firstNames is how long the first pass waits for names that were never
+	// answered. A packet that enters a tunnel before its endpoint is known
+	// costs a handshake try, and the next is 5 s later (REKEY_TIMEOUT of the
+	// WireGuard paper, section 6.1).
+	firstNames = time.Second
 	// patience is how long one look or one step may take.
 	patience = 20 * time.Second
 )
@@ -113,6 +137,7 @@ func (m *Manager) Run(ctx context.Context, ready func()) error {
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
 	m.names.load()
+	m.names.askOnce(ctx, firstNames, m.dialled())
 	isReady := sync.OnceFunc(ready)
 	for ctx.Err() == nil {
 		m.names.refresh(ctx, &lookups, m.dialled())

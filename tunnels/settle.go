@@ -78,6 +78,9 @@ func (m *Manager) look(ctx context.Context) ([]Step, error) {
 	for _, d := range have.Devices {
 		facts.Ports[d.Name] = d.ListenPort
 	}
+	m.mu.Lock()
+	facts.Dead = maps.Clone(m.dead)
+	m.mu.Unlock()
 	want, problems := Want(spec, facts, m.names.endpoints)
 
 	m.mu.Lock()

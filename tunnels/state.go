@@ -100,6 +100,10 @@ type Facts struct {
 	Uplinks []string       // links that carry a default route, or the route to an endpoint
 	Ports   map[string]int // by device: the ports that the kernel chose; Manager fills it from what it observes
 
+	// Dead devices lead nowhere just now. Manager fills it from what it was
+	// told by Dead.
+	Dead map[string]bool
+
 	Forwarding6 bool // the host forwarded IPv6 before us
 	NoIPv6      bool // the kernel has none, as after a boot with ipv6.disable=1
 	Disabled6   bool // new links come without IPv6 (net.ipv6.conf.default.disable_ipv6 is 1)

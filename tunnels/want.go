@@ -30,7 +30,13 @@ func (p Problem) String() string { return p.Network + ": " + p.Text }
 // neither waits nor fails: what is not known yet is left out, and is there the
 // next time.
 func Want(spec Spec, facts Facts, endpoints func(hostport string) []netip.AddrPort) (State, []Problem) {
-	w := wanting{facts: facts, endpoints: endpoints, settings: map[string]bool{}}
+	w := wanting{facts: facts, endpoints: endpoints, settings: map[string]bool{}, inside: map[string]bool{}}
+	for _, n := range spec.Networks {
+		for _, l := range w.ingress(n) {
+			w.inside[l.Name] = true
+		}
+	}
+	w.problems = nil // the networks tell theirs themselves
 	for _, n := range spec.Networks {
 		w.network(n)
 	}
@@ -70,6 +76,7 @@ type wanting struct {
 	facts     Facts
 	endpoints func(string) []netip.AddrPort
 	settings  map[string]bool // paths that are wanted already
+	inside    map[string]bool // links that are an ingress of some network
 	problems  []Problem
 }
 
@@ -92,8 +99,10 @@ func (w *wanting) network(n Network) {
 	w.enable6(n)
 }
 
-// routes leads each accepted prefix to the first device that lists it, and
-// refuses it where that device is not there.
+// routes leads each accepted prefix to the device of the first hub that lists
+// it, and refuses it behind that. A device that is known to be dead keeps the
+// route to its hub's own address only, by which it is seen to come back: the rest
+// is refused at once, and not sent to where nobody answers.
 func (w *wanting) routes(n Network) {
 	taken := map[netip.Prefix]bool{}
 	for _, d := range w.Devices {
@@ -107,12 +116,25 @@ func (w *wanting) routes(n Network) {
 				}
 				taken[prefix] = true
 				w.Routes = append(w.Routes,
-					Route{Network: n.Name, Table: n.Table, Prefix: prefix, Unreachable: true, Metric: UnreachableMetric},
-					Route{Network: n.Name, Table: n.Table, Prefix: prefix, Device: d.Name, Metric: RouteMetric,
-						Source: source(n, prefix)})
+					Route{Network: n.Name, Table: n.Table, Prefix: prefix, Unreachable: true, Metric: UnreachableMetric})
+				if own, _ := OwnAddress(p.AllowedIPs); w.facts.Dead[d.Name] && prefix != own {
+					continue
+				}
+				w.Routes = append(w.Routes, Route{Network: n.Name, Table: n.Table, Prefix: prefix, Device: d.Name,
+					Metric: RouteMetric, Source: source(n, prefix)})
 			}
 		}
 	}
+}
+
+// OwnAddress is the address of a hub itself among what is accepted from it: the
+// first single one. False: there is none.
+func OwnAddress(accepted []netip.Prefix) (netip.Prefix, bool) {
+	i := slices.IndexFunc(accepted, netip.Prefix.IsSingleIP)
+	if i < 0 {
+		return netip.Prefix{}, false
+	}
+	return accepted[i], true
 }
 
 // source is our overlay address of the prefix's family; zero if we have none.

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/ginnel/ginnel/tunnels"
+	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // dump is a State as text that one can read aloud.
@@ -318,5 +319,33 @@ func TestWantOfPeersInEachOthersWay(t *testing.T) {
 		" kestrel: peer dunlin-1 has the public key of avocet-1" +
 		" kestrel: peer egret-1 has the public key of this gateway kestrel: peer fulmar-1 has no public key yet]"; fmt.Sprint(problems) != want {
 		t.Errorf("problems %v, should be %s", problems, want)
+	}
+}
+
+func TestDeadDeviceKeepsItsHubOnly(t *testing.T) {
+	spec := tunnels.Spec{Networks: []tunnels.Network{{
+		Name: "kestrel", Table: 7101, Priority: 5000,
+		Devices: []tunnels.Tunnel{{Device: "gn-kestrel-n", Hub: "hub-north", Peers: []tunnels.PeerSpec{{
+			Name: "hub-north", PublicKey: key.NewPrivate().Public(), AllowedIPs: []netip.Prefix{netip.MustParsePrefix("100.64.0.1/32"),
+				netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("198.51.100.9/32")},
+		}}}},
+	}}}
+	routes := func(dead bool) (through, refused []string) {
+		want, _ := tunnels.Want(spec, tunnels.Facts{Dead: map[string]bool{"gn-kestrel-n": dead}}, func(string) []netip.AddrPort { return nil })
+		for _, r := range want.Routes {
+			if r.Unreachable {
+				refused = append(refused, r.Prefix.String())
+			} else {
+				through = append(through, r.Prefix.String())
+			}
+		}
+		return through, refused
+	}
+	all := []string{"100.64.0.1/32", "198.51.100.0/24", "198.51.100.9/32"}
+	if through, refused := routes(false); !slices.Equal(through, all) || !slices.Equal(refused, all) {
+		t.Errorf("alive: through %v, refused behind it %v", through, refused)
+	}
+	if through, refused := routes(true); !slices.Equal(through, all[:1]) || !slices.Equal(refused, all) {
+		t.Errorf("dead: through %v, refused %v; want only the hub's own through", through, refused)
 	}
 }
