@@ -179,6 +179,16 @@ func (a *Agent) look() {
 	}
 }
 
+// steer has what would go through a dead tunnel refused at once, until it is
+// seen to live again.
+func (a *Agent) steer(network, hub string, now checks.State) {
+	for _, t := range a.o.Tunnels.Status() {
+		if t.Network == network && t.Hub == hub && hub != "" {
+			a.o.Tunnels.Dead(t.Device, now == checks.Down)
+		}
+	}
+}
+
 // kept notes what is wrong with the spool. What it could not write it keeps in
 // memory for a while; the log hears of it when it begins and when it ends.
 func (a *Agent) kept(err error) {

@@ -52,11 +52,8 @@ func tunnelSpec(n config.Network, hub string, accepted []netip.Prefix) checks.Sp
 	for _, p := range n.Address {
 		target.Source = append(target.Source, p.Addr())
 	}
-	for _, p := range accepted {
-		if p.IsSingleIP() {
-			target.Address = p.Addr().String()
-			break
-		}
+	if own, ok := tunnels.OwnAddress(accepted); ok {
+		target.Address = own.Addr().String()
 	}
 	return checks.Spec{
 		Name: target.Check, Kind: TunnelKindName, Target: target,
@@ -98,6 +95,7 @@ type tunnelCheck struct {
 	echo         checks.Check // nil: nothing to probe
 	network, hub string
 	before       tunnels.Status
+	answered     bool // the hub has answered an echo, so it is one that does
 }
 
 func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
@@ -118,10 +116,14 @@ func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
 		return hubItself(st, start)
 	case c.echo != nil:
 		r := c.echo.Run(ctx)
-		if r.Verdict == checks.Failed {
-			return c.explain(st, r)
+		if r.Verdict != checks.Failed {
+			c.answered = true
+			return r
 		}
-		return r
+		if h := c.byHandshake(st, before, start); !c.answered && h.Verdict == checks.OK {
+			return h // a hub that answers no echo is no dead hub
+		}
+		return c.explain(st, r)
 	}
 	return c.byHandshake(st, before, start)
 }

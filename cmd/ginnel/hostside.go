@@ -42,7 +42,7 @@ func openHost(paths agent.Paths, log *slog.Logger) (*hostSide, error) {
 		Remember: paths.Settings(), Uplinks: settings.Uplinks, Backend: wireguard.Backend(settings.Backend), Log: log,
 		Launcher: wireguard.Either(
 			wireguard.Socket{Path: paths.DataplaneSocket()},
-			wireguard.Setsid{Program: dataplaneProgram()}),
+			wireguard.Setsid{Program: dataplaneProgram(), Log: filepath.Join(paths.Run, "dataplane.log")}),
 	})
 	if err != nil {
 		return nil, err
