@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // IO is where a command reads and writes.
@@ -122,8 +123,8 @@ func listed(command, short string) string {
 	const column = 33
 	margin := strings.Repeat(" ", column)
 	left := fmt.Sprintf("  %-*s", column-2, command)
-	if len(left) > column {
-		left += "\n" + margin
+	if utf8.RuneCountInString(command) >= column-2 {
+		left = "  " + command + "\n" + margin
 	}
 	return left + Wrap(short, Width-column, margin)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
@@ -68,16 +69,17 @@ func TestProgram(t *testing.T) {
 func TestHelpFitsATerminal(t *testing.T) {
 	prog := cli.Program{Name: "prog", Short: "does things", Commands: []cli.Command{
 		{Name: "short", Short: "a word"},
+		{Name: "scenario", Args: "[--short] NAME…|all", Short: "not below, for … is one column"},
 		{Name: "config init", Args: "[--role site|hub] GATEWAY NETWORK", Short: strings.Repeat("many words ", 9)},
 	}}
 	var out bytes.Buffer
 	prog.Run(t.Context(), cli.IO{Out: &out}, []string{"help"})
 	for line := range strings.Lines(out.String()) {
-		if len(strings.TrimRight(line, "\n")) > cli.Width {
+		if utf8.RuneCountInString(strings.TrimRight(line, "\n")) > cli.Width {
 			t.Errorf("wider than %d columns: %q", cli.Width, line)
 		}
 	}
-	if want := "  short                          a word\n  config init [--role site|hub] GATEWAY NETWORK\n                                 many words many"; !strings.Contains(out.String(), want) {
+	if want := "  short                          a word\n  scenario [--short] NAME…|all   not below, for … is one column\n  config init [--role site|hub] GATEWAY NETWORK\n                                 many words many"; !strings.Contains(out.String(), want) {
 		t.Errorf("got:\n%s\nwant in it:\n%s", out.String(), want)
 	}
 }
