@@ -15,14 +15,21 @@ type Kind struct {
 	// New makes a check, or says what is wrong with the target or options:
 	// an *OptionError where one option is at fault. It opens nothing, for a
 	// check has no end of its own; it is also called to validate. It gets
-	// options as Schema.Resolve returns them: call Make, not New.
+	// options as Schema.Resolve returns them, unless Late: call Make, not New.
 	New func(Target) (Check, error)
+	// Late says that the kind is offered here, but by a program that is not
+	// there yet: the schema is not known, so options reach New as they were
+	// given, and a run says what is wrong with them.
+	Late bool
 	// Close ends what the kind keeps running for its checks; nil: nothing.
 	Close func() error
 }
 
 // Make validates the options, fills in defaults and makes a check.
 func (k Kind) Make(t Target) (Check, error) {
+	if k.Late {
+		return k.New(t)
+	}
 	options, err := k.Schema.Resolve(t.Options)
 	if err != nil {
 		return nil, err

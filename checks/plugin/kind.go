@@ -58,7 +58,13 @@ func describe(ctx context.Context, p *process, name string) (checks.Kind, error)
 	return checks.Kind{}, fmt.Errorf("the program has no kind %q; it has %q", name, has)
 }
 
-// make is checks.Kind.New. A plugin that is restarting cannot be asked whether
+// late is a kind whose program is not there yet.
+func late(p *process, name string) checks.Kind {
+	r := &remote{p, name}
+	return checks.Kind{Name: name, Doc: "its program is not there", Late: true, New: r.make, Close: p.Close}
+}
+
+// make is checks.Kind.New. A plugin that is not there cannot be asked whether
 // the target is good; then the first run tells.
 func (r *remote) make(t checks.Target) (checks.Check, error) {
 	target, err := toTarget(t)
@@ -69,6 +75,9 @@ func (r *remote) make(t checks.Target) (checks.Check, error) {
 		ctx, cancel := context.WithTimeout(context.Background(), validateMost)
 		defer cancel()
 		answer, err := s.checks.Validate(ctx, &pb.ValidateRequest{Kind: r.kind, Target: target})
+		if err == nil || ctx.Err() != nil {
+			s.answered(err == nil)
+		}
 		if err == nil && len(answer.GetFaults()) > 0 {
 			return nil, fromFaults(answer.GetFaults())
 		}
@@ -92,6 +101,9 @@ func (c *remoteCheck) Run(ctx context.Context) checks.Result {
 	sent := time.Now()
 	s := c.process.now()
 	if s == nil {
+		if err := c.process.why(); err != nil {
+			return checks.Result{Verdict: checks.Unknown, Reason: checks.NotRun, Detail: "the plugin is not there: " + err.Error(), Start: sent}
+		}
 		return selfFault(sent, restarting)
 	}
 	within := cmp.Or(time.Duration(c.target.GetTimeoutNs()), timeoutUsual)

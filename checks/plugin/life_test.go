@@ -220,7 +220,7 @@ func TestRestartChecksAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "the log tells of the checksum", func() bool { return strings.Contains(log.String(), "its sha256 is") })
-	if r := run(t, kinds[0], ""); r.Reason != checks.SelfFault {
+	if r := run(t, kinds[0], ""); r.Reason != checks.NotRun || !strings.Contains(r.Detail, "its sha256 is") {
 		t.Errorf("%+v", r)
 	}
 	if err := os.Rename(s.program+".old", s.program); err != nil {

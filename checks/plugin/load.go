@@ -32,9 +32,11 @@ type Options struct {
 }
 
 // Load reads the offers in dir, starts their programs, and returns their kinds.
-// Each kind's Close ends its program; a program that ends by itself is started
-// again. The error joins what is wrong with each offer that is left out; the
-// others are returned nevertheless. A dir that is not there has no offers.
+// Each kind's Close ends its program; a program that ends by itself, or could
+// not be started, is started again. Until it is there its kinds are Late, and
+// their checks say why they are not run. The error joins that with what is wrong
+// with offers that cannot be read, and so are left out. A dir that is not there
+// has no offers.
 func Load(ctx context.Context, dir string, o Options) ([]checks.Kind, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -49,31 +51,33 @@ func Load(ctx context.Context, dir string, o Options) ([]checks.Kind, error) {
 	for _, offer := range offers {
 		k, err := loadOne(ctx, offer, o, running)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: kind %q is not offered: %w", offer.File, offer.Kind, err))
-			continue
+			errs = append(errs, fmt.Errorf("%s: kind %q is not there: %w", offer.File, offer.Kind, err))
 		}
-		kinds = append(kinds, k)
+		if k.New != nil {
+			kinds = append(kinds, k)
+		}
 	}
 	return kinds, errors.Join(errs...)
 }
 
-// loadOne makes a kind, in a process that is running already or a new one.
-func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*process) (checks.Kind, error) {
+// loadOne makes a kind, in a process that is running already or a new one. With
+// an error the kind is late; its zero value if ctx ended.
+func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*process) (k checks.Kind, err error) {
 	p := running[offer.program()]
 	if p != nil {
 		p.share()
-	} else {
-		var err error
-		if p, err = begin(ctx, offer, o); err != nil {
-			return checks.Kind{}, err
-		}
-	}
-	k, err := describe(ctx, p, offer.Kind)
-	if err != nil {
-		return checks.Kind{}, errors.Join(err, p.Close())
+		err = p.why()
+	} else if p, err = begin(ctx, offer, o); p == nil {
+		return k, err
 	}
 	running[offer.program()] = p
-	return k, nil
+	if err == nil {
+		k, err = describe(ctx, p, offer.Kind)
+	}
+	if err != nil {
+		k = late(p, offer.Kind)
+	}
+	return k, err
 }
 
 // Verify reads one offer, starts its program as Load would, asks it for its
@@ -85,10 +89,13 @@ func Verify(ctx context.Context, file string, o Options) (Offer, checks.Kind, er
 		return offer, checks.Kind{}, err
 	}
 	k, err := loadOne(ctx, offer, o, map[string]*process{})
+	if k.Close != nil {
+		defer k.Close() // it has no error to give
+	}
 	if err != nil {
 		return offer, checks.Kind{}, fmt.Errorf("%s: kind %q: %w", file, offer.Kind, err)
 	}
-	return offer, k, k.Close()
+	return offer, k, nil
 }
 
 // sockets makes the folder for sockets and removes what is left in it.

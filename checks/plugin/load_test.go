@@ -28,11 +28,11 @@ func TestRefused(t *testing.T) {
 	}{
 		{name: "wrong checksum", change: func(t *testing.T, s stage) {
 			edit(t, s, "sha256 = \"", "sha256 = \"00000000", 8)
-		}, want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: its sha256 is SUM, and DIR/puppet.toml says SUM`},
+		}, want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: its sha256 is SUM, and DIR/puppet.toml says SUM`},
 		{name: "program that others may write", change: chmod("program", 0o775),
-			want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: mode 0775 lets others write to it`},
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: mode 0775 lets others write to it`},
 		{name: "program that nobody may run", change: chmod("program", 0o644),
-			want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: mode 0644 lets nobody run it`},
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: mode 0644 lets nobody run it`},
 		{name: "offer that others may write", change: chmod("offer", 0o666),
 			want: `DIR/puppet.toml: mode 0666 lets others write to it`},
 		{name: "folder that others may write", change: chmod("dir", 0o777),
@@ -41,9 +41,9 @@ func TestRefused(t *testing.T) {
 			if err := os.Remove(s.program); err != nil {
 				t.Fatal(err)
 			}
-		}, want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: no such file or directory`},
+		}, want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: no such file or directory`},
 		{name: "folder as program", change: func(t *testing.T, s stage) { edit(t, s, "/ginnel-check-puppet", "", 0) },
-			want: `DIR/puppet.toml: kind "puppet" is not offered: DIR: is not a regular file`},
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR: is not a regular file`},
 		{name: "relative path", change: func(t *testing.T, s stage) { edit(t, s, s.dir+"/ginnel", "ginnel", 0) },
 			want: `DIR/puppet.toml: path: "ginnel-check-puppet" is not an absolute path`},
 		{name: "unknown key", change: func(t *testing.T, s stage) { edit(t, s, "args =", "arguments =", 0) },
@@ -59,15 +59,15 @@ func TestRefused(t *testing.T) {
 		{name: "short checksum", change: func(t *testing.T, s stage) { edit(t, s, "sha256 = \"", "sha256 = \"abc\" #", 0) },
 			want: `DIR/puppet.toml: sha256: is not 64 hexadecimal digits`},
 		{name: "other kind", change: func(t *testing.T, s stage) { edit(t, s, "kind = \"puppet\"", "kind = \"dicom\"", 0) },
-			want: `DIR/puppet.toml: kind "dicom" is not offered: the program has no kind "dicom"; it has ["puppet" "second"]`},
+			want: `DIR/puppet.toml: kind "dicom" is not there: the program has no kind "dicom"; it has ["puppet" "second"]`},
 		{name: "other protocol", args: []string{"from-the-future"},
-			want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: speaks version 2 of the plugin protocol, this agent speaks 1`},
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: speaks version 2 of the plugin protocol, this agent speaks 1`},
 		{name: "dies at once", args: []string{"dies"},
-			want: `DIR/puppet.toml: kind "puppet" is not offered: DIR/ginnel-check-puppet: ended before it could be used (exit status 3)`},
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: ended before it could be used (exit status 3)`},
 		{name: "no plugin", change: func(t *testing.T, s stage) {
 			text := "kind = \"true\"\npath = \"" + s.dir + "/copy\"\nsha256 = \"" + copyFile(t, "/bin/true", s.dir+"/copy") + "\"\n"
 			s.write(t, text)
-		}, want: `DIR/puppet.toml: kind "true" is not offered: DIR/copy: ended before it could be used (exit status 0)`},
+		}, want: `DIR/puppet.toml: kind "true" is not there: DIR/copy: ended before it could be used (exit status 0)`},
 		{name: "twice", change: func(t *testing.T, s stage) {
 			text, err := os.ReadFile(s.offer)
 			if err != nil {
@@ -87,7 +87,9 @@ func TestRefused(t *testing.T) {
 			if err == nil {
 				t.Fatal("accepted")
 			}
-			if len(kinds) > 0 && c.name != "twice" {
+			if strings.Contains(c.want, "is not there") {
+				isLate(t, kinds)
+			} else if len(kinds) > 0 && c.name != "twice" {
 				t.Errorf("%d kinds", len(kinds))
 			}
 			got := strings.ReplaceAll(err.Error(), s.dir, "DIR")
@@ -100,6 +102,49 @@ func TestRefused(t *testing.T) {
 				t.Errorf("-want +got:\n%s", d)
 			}
 		})
+	}
+}
+
+// isLate holds that there is one kind, and that its checks say why they are not
+// run, when they are made or when they run.
+func isLate(t *testing.T, kinds []checks.Kind) {
+	t.Helper()
+	if len(kinds) != 1 || !kinds[0].Late {
+		t.Fatalf("kinds %+v, should be one that is late", kinds)
+	}
+	check, err := kinds[0].Make(checks.Target{Address: "pid", Timeout: long, Options: map[string]any{"count": int64(3)}})
+	if err != nil {
+		return
+	}
+	if r := check.Run(t.Context()); r.Verdict != checks.Unknown || r.Reason != checks.NotRun ||
+		!strings.HasPrefix(r.Detail, "the plugin is not there: ") {
+		t.Errorf("%+v", r)
+	}
+}
+
+// A program that is not there when the agent starts may come later: then the
+// checks of its kind run, and options that it does not like are told.
+func TestComesLater(t *testing.T) {
+	s := set(t, "puppet")
+	if err := os.Rename(s.program, s.program+".away"); err != nil {
+		t.Fatal(err)
+	}
+	kinds, err := s.load(t, options())
+	if err == nil {
+		t.Fatal("there is no program, and no error")
+	}
+	isLate(t, kinds)
+	good := mustMake(t, kinds[0], "pid", map[string]any{"count": int64(3)})
+	bad := mustMake(t, kinds[0], "pid", map[string]any{"count": int64(10)})
+	if err := os.Rename(s.program+".away", s.program); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the check runs", func() bool { return good.Run(t.Context()).Verdict == checks.OK })
+	if r := bad.Run(t.Context()); r.Reason != checks.NotRun || !strings.Contains(r.Detail, "10 is more than 9") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := kinds[0].Make(checks.Target{Address: "pid", Options: map[string]any{"count": int64(10)}}); err == nil {
+		t.Error("a program that is there was not asked about the options")
 	}
 }
 

@@ -31,9 +31,10 @@ type process struct {
 	cancel context.CancelFunc
 	gone   chan struct{} // closed when supervise has returned
 
-	mu    sync.Mutex
-	live  *session // nil: not running
-	users int
+	mu     sync.Mutex
+	live   *session // nil: not running
+	absent error    // why it could not be started the last time; nil: it could
+	users  int
 }
 
 // Pauses between a crash and the next start: short once, then growing. A
@@ -43,10 +44,15 @@ const (
 	pauseMost  = time.Minute
 	steady     = time.Minute
 	startMost  = 10 * time.Second // from start to handshake
+	firstMost  = 5 * time.Second  // that begin waits for the first
 )
 
-// begin starts the program and waits until it speaks. The process then goes on
-// by itself until Close.
+// errSlow is about a program that takes its time to start.
+var errSlow = fmt.Errorf("it does not answer yet, after %v", firstMost)
+
+// begin starts the program and waits until it speaks, or did not: then the error
+// says why, and it is tried again. In both cases the process goes on by itself
+// until Close. There is none if ctx ended.
 func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
 	p := &process{offer: o, options: opts, log: opts.Log.With("plugin", o.Kind), gone: make(chan struct{}), users: 1}
 	var life context.Context
@@ -55,11 +61,9 @@ func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
 	go p.supervise(life, first)
 	select {
 	case err := <-first:
-		if err != nil {
-			<-p.gone
-			return nil, err
-		}
-		return p, nil
+		return p, err
+	case <-time.After(firstMost):
+		return p, errSlow
 	case <-ctx.Done():
 		p.cancel()
 		<-p.gone
@@ -80,29 +84,29 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 	for {
 		began := time.Now()
 		s, err := p.start()
-		if err == nil {
-			p.publish(s)
-		}
+		news := p.publish(s, err)
 		if first != nil {
-			first <- err
-			if err != nil {
-				return
-			}
-			first = nil
+			first <- err                                     // there is room for it
+			first, news = nil, time.Since(began) > firstMost // else the caller tells
 		}
 		if err == nil {
+			if news {
+				p.log.Info("a check plugin is running")
+			}
 			select {
 			case <-s.program.ended:
 			case <-ctx.Done():
 			}
-			p.publish(nil)
+			news = p.publish(nil, nil)
 			err = s.end()
 		}
 		if ctx.Err() != nil {
 			return
 		}
 		pause := b.next(time.Since(began))
-		p.log.Warn("a check plugin ended; it is started again", "err", err, "in", pause)
+		if news {
+			p.log.Warn("a check plugin is not running; it is started again", "err", err, "in", pause)
+		}
 		select {
 		case <-time.After(pause):
 		case <-ctx.Done():
@@ -177,10 +181,20 @@ func (p *process) whyNot(prog *program, err error) error {
 	return fmt.Errorf("%s: %s", p.offer.Path, strings.Join(strings.Fields(err.Error()), " "))
 }
 
-func (p *process) publish(s *session) {
+// publish says what is running, or why nothing is; true if that is news.
+func (p *process) publish(s *session, absent error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.live = s
+	same := absent != nil && p.absent != nil && absent.Error() == p.absent.Error()
+	p.live, p.absent = s, absent
+	return !same
+}
+
+// why says why the program could not be started; nil: it could.
+func (p *process) why() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.absent
 }
 
 // now is the running session; nil while there is none.
