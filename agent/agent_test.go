@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -67,6 +68,7 @@ type rig struct {
 	host    *tunnelstest.Host
 	manager *tunnels.Manager
 	agent   *agent.Agent
+	silent  atomic.Bool // the hub answers no echo
 	stop    func()
 }
 
@@ -79,7 +81,12 @@ func start(t *testing.T, root, text string) *rig {
 	}
 	r.write(text)
 	r.manager = &tunnels.Manager{Host: r.host}
-	kind := answering(func() checks.Verdict { return checks.OK })
+	kind := answering(func() checks.Verdict {
+		if r.silent.Load() {
+			return checks.Failed
+		}
+		return checks.OK
+	})
 	registry, err := checks.NewRegistry(kind("answer"), agent.TunnelKind(agent.LookAt(r.manager), kind("icmp")))
 	if err != nil {
 		t.Fatal(err)
@@ -289,4 +296,27 @@ func TestKeysAreMadeOnceAndKept(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("key file: %v, %v", info, err)
 	}
+}
+
+func TestDeadHubIsRefusedAtOnce(t *testing.T) {
+	r := start(t, t.TempDir(), site)
+	r.untilUp()
+	through := func() (n int) {
+		for _, route := range r.host.State().Routes {
+			if !route.Unreachable {
+				n++
+			}
+		}
+		return n
+	}
+	if got := through(); got != 2 {
+		t.Fatalf("%d prefixes lead into the tunnel, want 2", got)
+	}
+	r.silent.Store(true)
+	r.until("refusals but for the hub's own address", func(local.Client) bool { return through() == 1 })
+	if s := r.agent.Snapshot(); s.State != checks.Down || !strings.Contains(s.Headline, "hub-north does not answer") {
+		t.Errorf("state %s: %s", s.State, s.Headline)
+	}
+	r.silent.Store(false)
+	r.until("the routes again", func(local.Client) bool { return through() == 2 })
 }

@@ -167,6 +167,9 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
 		Text: brokenStep(s, e), Owner: owner(s, e),
 	}))
+	if s.Kind == TunnelKindName {
+		r.agent.steer(s.Target.Network, s.Target.StringOption("hub"), e.To)
+	}
 	r.agent.look()
 	r.agent.wakeUplink()
 }
