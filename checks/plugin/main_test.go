@@ -23,6 +23,8 @@ const hostEnv = "GINNEL_TEST_HOST"
 
 // TestMain makes the test's own program the plugin, or the agent, of its tests.
 func TestMain(m *testing.M) {
+	// Under -race a process waits for a second before it ends, if not told otherwise.
+	environment = append(environment, "GORACE=atexit_sleep_ms=0")
 	switch {
 	case os.Getenv(handshake.MagicCookieKey) != "":
 		servePuppet()

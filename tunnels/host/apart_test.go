@@ -1,6 +1,7 @@
 package host
 
 import (
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,7 +18,7 @@ import (
 // apart runs the rest of a test in a process with network, mount and process
 // namespaces of its own, where it returns true; the sockets of WireGuard are
 // files, and files are common to all network namespaces. What the test leaves
-// running ends with that process.
+// running ends with that process, and so such tests run side by side.
 //
 //	if !apart(t) { return }
 func apart(t *testing.T) bool {
@@ -38,8 +39,10 @@ func apart(t *testing.T) bool {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=3m")
-	cmd.Env = append(os.Environ(), "GINNEL_TEST_APART="+t.Name(), "GINNEL_TEST_DATAPLANE="+program(t))
+	// Under -race a process waits for a second before it ends, if not told otherwise.
+	cmd.Env = append(os.Environ(), "GINNEL_TEST_APART="+t.Name(), "GINNEL_TEST_DATAPLANE="+program(t), "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	out, err := cmd.CombinedOutput()
 	if err != nil || testing.Verbose() {
@@ -82,6 +85,11 @@ var build = sync.OnceValues(func() (string, error) {
 })
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	// They wait more than they work.
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
 	code := m.Run()
 	os.RemoveAll(built)
 	os.Exit(code)
