@@ -67,8 +67,11 @@ type Agent struct {
 	spoolErr error
 	spool    *spool.Spool
 	uplink   *uplink.Uplink
+	before   memory // what a former agent showed
 	last     condition
 	since    time.Time // of last.State
+
+	remembered []byte // of States, as it is on disk; of watchCondition alone
 }
 
 // New reads the identity and opens nothing else.

@@ -32,6 +32,9 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 		return err
 	}
 	defer kept.Close()
+	if err := a.recall(kept); err != nil {
+		a.o.Log.WarnContext(ctx, "what was shown before is forgotten", "err", err)
+	}
 	runner := checks.NewRunner(checks.RunnerOptions{
 		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log,
 		Sink: recorder{kept, a}, Blocker: a.blocked,
@@ -44,6 +47,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	if c != nil {
 		a.sync(c)
 	}
+	a.look()
 	return run.Run(ctx, []run.Task{
 		{Name: "spool", Run: kept.Run},
 		{Name: "site state", Run: a.watchCondition},
@@ -91,6 +95,7 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	ready()
 	tick := time.NewTicker(5 * time.Second) // for what is no edge: a step on the host that fails
 	defer tick.Stop()
+	failing := false
 	for {
 		select {
 		case <-ctx.Done():
@@ -99,6 +104,12 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 		case <-tick.C:
 		}
 		a.updateCondition()
+		if err := a.remember(); err != nil && !failing {
+			a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
+			failing = true
+		} else if err == nil {
+			failing = false
+		}
 	}
 }
 
@@ -111,10 +122,14 @@ func (a *Agent) updateCondition() {
 	before, name, kept := a.last, a.name, a.spool
 	changed := c.State != before.State
 	a.last = c
+	since := latestChange(s, a.started)
 	if changed {
-		a.since = latestChange(s, a.started)
+		a.since = since
+		if was := a.before.Site; was.State == c.State {
+			a.since = was.Since
+		}
+		a.before.Site = shown{}
 	}
-	since := a.since
 	a.mu.Unlock()
 	if !changed {
 		return

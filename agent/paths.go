@@ -46,6 +46,9 @@ func (p Paths) Spool() string { return filepath.Join(p.Var, "spool") }
 // Settings remembers sysctls as they were before us.
 func (p Paths) Settings() string { return filepath.Join(p.Var, "sysctls.json") }
 
+// States remembers what the status showed last.
+func (p Paths) States() string { return filepath.Join(p.Var, "states.json") }
+
 // Names remembers the addresses of endpoint names.
 func (p Paths) Names() string { return filepath.Join(p.Var, "names.json") }
 

@@ -68,7 +68,7 @@ func (a *Agent) parts() block.Snapshot {
 	var s block.Snapshot
 	byName := map[string]checks.Status{}
 	if runner != nil {
-		for _, c := range runner.Status() {
+		for _, c := range a.carried(runner.Status()) {
 			if c.Spec.Kind == TunnelKindName {
 				byName[c.Spec.Name] = c
 				continue
