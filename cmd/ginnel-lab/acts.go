@@ -63,10 +63,11 @@ func restartUnderPing(ctx context.Context, s *county.Site, target netip.Addr, st
 type cutOff struct {
 	after    time.Duration // until the site said so
 	said     string
-	notices  int           // sites that named a cause
-	heron    county.Pinged // to the network behind the hub, from the LAN
-	wan      county.Seen   // of it on the site's WAN
-	internet county.Pinged // beside, in the same time
+	notices  int            // sites that named a cause
+	heron    county.Pinged  // to the network behind the hub, from the LAN
+	passage  county.Passage // of it at the gateway
+	wan      county.Seen    // of it on the site's WAN
+	internet county.Pinged  // beside, in the same time
 	kestrel  county.Pinged
 	healed   time.Duration // from the healing until all was up again
 }
@@ -89,9 +90,7 @@ func cutHubSouth(ctx context.Context, c *county.County, packets int, capture fun
 		return o, errors.Join(err, c.Heal("hub-south"))
 	}
 	o.after, o.said = took, strings.TrimSpace(s.Headline+" "+s.Code)
-	watch := c.WatchNetwork(avocet, "heron", "hub-south", capture)
-	err = o.pingAll(ctx, c, packets)
-	o.wan = watch.Stop()
+	err = o.watchAll(ctx, c, packets, capture)
 	if err := errors.Join(err, c.Heal("hub-south")); err != nil {
 		return o, err
 	}
@@ -99,12 +98,27 @@ func cutHubSouth(ctx context.Context, c *county.County, packets int, capture fun
 	return o, err
 }
 
+// watchAll pings, and watches what becomes of it at the gateway and on the WAN.
+func (o *cutOff) watchAll(ctx context.Context, c *county.County, packets int, capture func(wan.Frame)) error {
+	avocet := c.Site("avocet")
+	stop, err := avocet.WatchLAN(netip.PrefixFrom(results, 32))
+	if err != nil {
+		return err
+	}
+	watch := c.WatchNetwork(avocet, "heron", "hub-south", capture)
+	err = o.pingAll(ctx, c, packets)
+	o.wan = watch.Stop()
+	var perr error
+	o.passage, perr = stop()
+	return errors.Join(err, perr)
+}
+
 // pingAll pings behind the hub, beside it, and the other network at once.
 func (o *cutOff) pingAll(ctx context.Context, c *county.County, packets int) error {
 	lan := c.Site("avocet").LAN
 	every := 5 * time.Millisecond
 	errs := make(chan error, 3)
-	go func() { var err error; o.heron, err = county.Ping(ctx, lan, results, every, packets); errs <- err }()
+	go func() { var err error; o.heron, err = county.PingLong(ctx, lan, results, every, packets); errs <- err }()
 	go func() {
 		var err error
 		o.internet, err = county.Ping(ctx, lan, county.InternetAddress, every, packets)

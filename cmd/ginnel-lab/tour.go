@@ -89,7 +89,7 @@ func (l *live) tourCut(folder string) func(context.Context, *county.County, int)
 		}
 		return fmt.Sprintf("after %.1f s: %q\n%d packets for heron refused at avocet, %d seen on its WAN\n"+
 			"(%s); kestrel answered %d of %d,\nthe internet %d of %d; all up again %.1f s after it was joined",
-			o.after.Seconds(), o.said, o.heron.Refused, o.wan.Clear+o.wan.Encrypted, l.shown(path),
+			o.after.Seconds(), o.said, o.passage.Refused(), o.wan.Clear+o.wan.Encrypted, l.shown(path),
 			o.kestrel.Answered, o.kestrel.Sent, o.internet.Answered, o.internet.Sent, o.healed.Seconds()), nil
 	}
 }

@@ -41,15 +41,31 @@ func (p Pinged) Median() time.Duration {
 // patience is how long late answers are waited for after the last question.
 const patience = 2 * time.Second
 
+// Payloads of a ping, in bytes. A long one is known by its length even when it
+// is encrypted: nothing else that the lab or an agent asks is as long.
+const (
+	shortPing = 16
+	longPing  = 700
+)
+
 // Ping asks target from a node every so often until ctx ends or, if count is
 // not 0, count times. Each question is counted once it was handed to the
 // kernel, and each answer once.
 func Ping(ctx context.Context, from *netns.Node, target netip.Addr, every time.Duration, count int) (Pinged, error) {
+	return ping(ctx, from, target, every, count, shortPing)
+}
+
+// PingLong is Ping with packets that WatchNetwork knows again.
+func PingLong(ctx context.Context, from *netns.Node, target netip.Addr, every time.Duration, count int) (Pinged, error) {
+	return ping(ctx, from, target, every, count, longPing)
+}
+
+func ping(ctx context.Context, from *netns.Node, target netip.Addr, every time.Duration, count, size int) (Pinged, error) {
 	conn, err := from.ListenPacket("ip4:icmp", "0.0.0.0")
 	if err != nil {
 		return Pinged{}, fmt.Errorf("ping from %s: %w", from.Name, err)
 	}
-	p := &pinger{conn: conn, id: uint16(time.Now().UnixNano()), sentAt: map[uint32]time.Time{}}
+	p := &pinger{conn: conn, id: uint16(time.Now().UnixNano()), fill: make([]byte, size-shortPing), sentAt: map[uint32]time.Time{}}
 	var wg sync.WaitGroup
 	wg.Go(p.receive)
 	_ = conn.(*net.IPConn).SetReadBuffer(8 << 20) // as much as the host allows
@@ -84,6 +100,7 @@ func drops(conn *net.IPConn) int {
 type pinger struct {
 	conn net.PacketConn
 	id   uint16
+	fill []byte // behind the question's number
 
 	mu     sync.Mutex // guards what follows
 	seen   Pinged
@@ -115,7 +132,7 @@ func (p *pinger) send(ctx context.Context, target netip.Addr, every time.Duratio
 // ask sends one question. A refusal by this host counts as sent and refused.
 func (p *pinger) ask(n uint32, dst *net.IPAddr) error {
 	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{
-		ID: int(p.id), Seq: int(n & 0xffff), Data: binary.BigEndian.AppendUint32([]byte("ginnel-lab  "), n)}}
+		ID: int(p.id), Seq: int(n & 0xffff), Data: append(binary.BigEndian.AppendUint32([]byte("ginnel-lab  "), n), p.fill...)}}
 	raw, err := m.Marshal(nil)
 	if err != nil {
 		return err
@@ -147,12 +164,12 @@ func (p *pinger) receive() {
 		}
 		switch body := m.Body.(type) {
 		case *icmp.Echo:
-			if m.Type == ipv4.ICMPTypeEchoReply && uint16(body.ID) == p.id && len(body.Data) == 16 {
+			if m.Type == ipv4.ICMPTypeEchoReply && uint16(body.ID) == p.id && len(body.Data) == shortPing+len(p.fill) {
 				p.answer(binary.BigEndian.Uint32(body.Data[12:]), now, true)
 			}
 		case *icmp.DstUnreach:
 			// The question comes back behind its IP header.
-			if len(body.Data) >= 28+16 && binary.BigEndian.Uint16(body.Data[24:]) == p.id {
+			if len(body.Data) >= 28+shortPing && binary.BigEndian.Uint16(body.Data[24:]) == p.id {
 				p.answer(binary.BigEndian.Uint32(body.Data[40:]), now, false)
 			}
 		}

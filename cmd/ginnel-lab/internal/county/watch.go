@@ -10,9 +10,14 @@ import (
 // Seen counts what left a site for one network.
 type Seen struct {
 	Clear     int // frames for the network's prefixes that anyone could read
-	Encrypted int // WireGuard data to the hub
+	Encrypted int // WireGuard data to the hub with a long ping in it, by its length
+	Other     int // WireGuard data to the hub beside that: the agent's own probes, keepalives
 	Offers    int // handshakes to the hub
 }
+
+// longFrame is the least length of a frame with an encrypted long ping: Ethernet,
+// IPv4, UDP, WireGuard's header and tag, and inside IPv4 and ICMP.
+const longFrame = 14 + 20 + 8 + 16 + 16 + 20 + 8 + longPing
 
 // Watching counts frames until Stop.
 type Watching struct {
@@ -52,7 +57,11 @@ func (w *Watching) count(p wan.Packet, inside []netip.Prefix, endpoint netip.Add
 	}
 	switch p.Note {
 	case wan.Data, wan.Keepalive:
-		w.seen.Encrypted++
+		if p.Length >= longFrame {
+			w.seen.Encrypted++
+		} else {
+			w.seen.Other++
+		}
 	case wan.Offer:
 		w.seen.Offers++
 	}

@@ -83,6 +83,10 @@ func (n *Node) Do(f func() error) error {
 	})
 }
 
+// NetFD is a descriptor of the node's network namespace, for libraries that
+// enter it by themselves. It stays the node's.
+func (n *Node) NetFD() int { return n.net }
+
 // onThread runs f on a locked thread, which ends with its goroutine: a thread
 // that has been elsewhere is never given back to the runtime.
 func onThread(f func() error) error {
