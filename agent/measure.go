@@ -125,7 +125,7 @@ func (a *Agent) updateCondition() {
 	since := latestChange(s, a.started)
 	if changed {
 		a.since = since
-		if was := a.before.Site; was.State == c.State {
+		if was := a.before.Site; was.State == c.State && a.config != nil && a.config.Hash == a.before.Config {
 			a.since = was.Since
 		}
 		a.before.Site = shown{}

@@ -26,6 +26,7 @@ const forgetAfter = 2 * time.Minute
 // memory is what was shown last.
 type memory struct {
 	Gateway string           `json:"gateway"`
+	Config  string           `json:"config"` // its hash: another config says nothing of this one's checks
 	Site    shown            `json:"site"`
 	Tunnels map[string]shown `json:"tunnels"`
 	Checks  map[string]shown `json:"checks"`
@@ -89,7 +90,7 @@ func (a *Agent) recall(kept *spool.Spool) error {
 // remember writes down what is shown, where that is not what was written last.
 func (a *Agent) remember() error {
 	s := a.Snapshot()
-	m := memory{Gateway: s.Gateway, Site: shown{State: s.State, Since: s.Since}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
+	m := memory{Gateway: s.Gateway, Config: s.Config.Hash, Site: shown{State: s.State, Since: s.Since}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
 	for _, t := range s.Tunnels {
 		keep(m.Tunnels, tunnelName(t.Network, t.Hub), shown{State: t.State, Since: t.Since, Detail: t.Reason})
 	}
@@ -121,6 +122,9 @@ func (a *Agent) isDown() bool {
 func (a *Agent) carried(list []checks.Status) []checks.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.config == nil || a.config.Hash != a.before.Config {
+		return list
+	}
 	for i := range list {
 		c := &list[i]
 		before := a.before.of(subjectOf(c.Spec).Class)

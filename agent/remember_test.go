@@ -14,19 +14,33 @@ import (
 // An upgrade is no change of a tunnel: what was up since Tuesday is so, at once.
 func TestRestartShowsWhatWasShown(t *testing.T) {
 	root := t.TempDir()
-	slow := strings.NewReplacer(`"500ms"`, `"5m"`, `"1s"`, `"1h"`)
+	slow := strings.NewReplacer(`"500ms"`, `"1s"`, `"1s"`, `"1h"`).Replace(site)
 	r := start(t, root, site)
 	r.untilUp()
 	before := r.agent.Snapshot()
 	r.stop()
 
-	// The next one has hours to go to its second result.
-	again := start(t, root, slow.Replace(site))
-	again.untilUp()
+	again := start(t, root, "")
+	again.until("the state of before", func(local.Client) bool {
+		s := again.agent.Snapshot()
+		return len(s.Checks) == 1 && s.Since.Equal(before.Since)
+	})
 	s := again.agent.Snapshot()
 	if !s.Since.Equal(before.Since) || !s.Tunnels[0].Since.Equal(before.Tunnels[0].Since) || !s.Checks[0].Since.Equal(before.Checks[0].Since) {
 		t.Errorf("since %v, %v, %v; before the restart %v, %v, %v",
 			s.Since, s.Tunnels[0].Since, s.Checks[0].Since, before.Since, before.Tunnels[0].Since, before.Checks[0].Since)
+	}
+	if s.State != checks.Up {
+		t.Errorf("state %s before the second result", s.State)
+	}
+
+	// Another config says nothing of the checks of the one before.
+	again.write(slow)
+	if err := again.agent.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if s := again.agent.Snapshot(); s.Checks[0].State != checks.UnknownState {
+		t.Errorf("records is %s under a config that has not measured it", s.Checks[0].State)
 	}
 	again.stop()
 
