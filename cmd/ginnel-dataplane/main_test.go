@@ -92,7 +92,7 @@ func must(t *testing.T, err error) {
 
 func eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+	for end := time.Now().Add(60 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if true() {
 			return
 		}

@@ -70,7 +70,7 @@ func start(name string, opts options) (*plane, error) {
 func (p *plane) run(ctx context.Context) (why error) {
 	defer p.close()
 	lost := p.serve()
-	idle := newTrimmer()
+	idle := newTrimmer(func() int64 { return carried(p.dev.IpcGet) })
 	defer idle.stop()
 	for {
 		select {
