@@ -30,7 +30,7 @@ func (s *series) top() time.Duration {
 // The picture's size and its plot within, in the units of its view box.
 const (
 	width, height = 340.0, 130.0
-	left, right   = 44.0, 334.0
+	left, right   = 60.0, 334.0
 	above, below  = 8.0, 106.0
 )
 
