@@ -9,11 +9,9 @@ import (
 	"slices"
 	"sync"
 	"time"
-	"unsafe"
 
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
-	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
@@ -22,7 +20,7 @@ import (
 type Pinged struct {
 	Sent, Answered int
 	Refused        int // answered with "unreachable" by a router or this host
-	Overrun        int // packets that our own socket had no room for: no loss, but not seen
+	Overrun        int // answers to this ping that our own socket had no room for: no loss, but not seen
 	RTT            []time.Duration
 }
 
@@ -61,50 +59,55 @@ func PingLong(ctx context.Context, from *netns.Node, target netip.Addr, every ti
 }
 
 func ping(ctx context.Context, from *netns.Node, target netip.Addr, every time.Duration, count, size int) (Pinged, error) {
-	conn, err := from.ListenPacket("ip4:icmp", "0.0.0.0")
+	p, err := newPinger(from, size)
 	if err != nil {
 		return Pinged{}, fmt.Errorf("ping from %s: %w", from.Name, err)
 	}
-	p := &pinger{conn: conn, id: uint16(time.Now().UnixNano()), fill: make([]byte, size-shortPing), sentAt: map[uint32]time.Time{}}
-	var wg sync.WaitGroup
-	wg.Go(p.receive)
-	_ = conn.(*net.IPConn).SetReadBuffer(8 << 20) // as much as the host allows
+	p.listen()
 	err = p.send(ctx, target, every, count)
 	p.settle()
-	overrun := drops(conn.(*net.IPConn))
-	_ = conn.Close()
-	wg.Wait()
-	p.seen.Overrun = overrun
-	return p.seen, err
-}
-
-// drops is how many packets the kernel dropped because the socket was full:
-// SK_MEMINFO_DROPS of SO_MEMINFO; see sock_diag(7).
-func drops(conn *net.IPConn) int {
-	raw, err := conn.SyscallConn()
-	if err != nil {
-		return 0
-	}
-	var info [9]uint32
-	size := uint32(unsafe.Sizeof(info))
-	_ = raw.Control(func(fd uintptr) {
-		_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, fd, unix.SOL_SOCKET, unix.SO_MEMINFO,
-			uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-		if errno != 0 {
-			info[8] = 0
-		}
-	})
-	return int(info[8])
+	return p.end(), err
 }
 
 type pinger struct {
-	conn net.PacketConn
-	id   uint16
-	fill []byte // behind the question's number
+	conn     *net.UDPConn // is given the answers to this ping, and nothing else
+	refusals *net.IPConn  // likewise
+	id       uint16
+	fill     []byte // behind the question's number
+	readers  sync.WaitGroup
 
 	mu     sync.Mutex // guards what follows
 	seen   Pinged
 	sentAt map[uint32]time.Time // of questions without an answer yet
+}
+
+func newPinger(from *netns.Node, size int) (*pinger, error) {
+	p := &pinger{fill: make([]byte, size-shortPing), sentAt: map[uint32]time.Time{}}
+	var err error
+	if p.conn, p.id, err = openPing(from); err != nil {
+		return nil, err
+	}
+	if p.refusals, err = openRefusals(from, p.id); err != nil {
+		p.conn.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+// listen begins to read.
+func (p *pinger) listen() {
+	p.readers.Go(func() { p.receive(p.conn) })
+	p.readers.Go(func() { p.receive(p.refusals) })
+}
+
+// end closes the sockets and returns what was seen.
+func (p *pinger) end() Pinged {
+	overrun := drops(p.conn)
+	_ = p.conn.Close()
+	_ = p.refusals.Close()
+	p.readers.Wait()
+	p.seen.Overrun = overrun
+	return p.seen
 }
 
 // send keeps the pace of every: a late tick is made up for, not left out.
@@ -112,7 +115,7 @@ func (p *pinger) send(ctx context.Context, target netip.Addr, every time.Duratio
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	began := time.Now()
-	dst := &net.IPAddr{IP: target.AsSlice()}
+	dst := &net.UDPAddr{IP: target.AsSlice()}
 	for n := 0; count == 0 || n < count; {
 		due := int(time.Since(began)/every) + 1
 		for ; n < due && (count == 0 || n < count); n++ {
@@ -130,7 +133,7 @@ func (p *pinger) send(ctx context.Context, target netip.Addr, every time.Duratio
 }
 
 // ask sends one question. A refusal by this host counts as sent and refused.
-func (p *pinger) ask(n uint32, dst *net.IPAddr) error {
+func (p *pinger) ask(n uint32, dst *net.UDPAddr) error {
 	m := icmp.Message{Type: ipv4.ICMPTypeEcho, Body: &icmp.Echo{
 		ID: int(p.id), Seq: int(n & 0xffff), Data: append(binary.BigEndian.AppendUint32([]byte("ginnel-lab  "), n), p.fill...)}}
 	raw, err := m.Marshal(nil)
@@ -150,10 +153,10 @@ func (p *pinger) ask(n uint32, dst *net.IPAddr) error {
 	return nil
 }
 
-func (p *pinger) receive() {
+func (p *pinger) receive(conn net.PacketConn) {
 	buf := make([]byte, 1500)
 	for {
-		n, _, err := p.conn.ReadFrom(buf)
+		n, _, err := conn.ReadFrom(buf)
 		if err != nil {
 			return
 		}
