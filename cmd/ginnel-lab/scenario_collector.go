@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -28,5 +29,11 @@ func playCollector(ctx context.Context, s *stage) error {
 	s.zero("lost", d.missing+max(0, d.kept-d.arrived), "minutes", detail)
 	s.zero("there twice", d.twice, "minutes", detail)
 	s.zero("between the store and the gateways' own count", d.own-d.stored, "minutes", detail)
+	differ, blocks, err := sameNumbers(ctx, c)
+	if err != nil {
+		return err
+	}
+	s.zero("sites whose history and report differ", len(differ), "sites",
+		fmt.Sprintf("ginnel history and ginnelctl report, every number, over %d minutes %s", blocks, strings.Join(differ, " ")))
 	return nil
 }
