@@ -40,7 +40,7 @@ type Manager struct {
 	networks map[string]*condition
 	lookErr  string
 	sent     map[peerAt]sent
-	dead     map[string]bool // devices that lead nowhere
+	dead     map[string]sign // devices that lead nowhere, as we were told
 	tells    bool            // the host has told a preshared key: what it tells counts
 }
 
@@ -66,7 +66,7 @@ func (m *Manager) init() {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
-		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]bool{}
+		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]sign{}
 	})
 }
 
@@ -76,29 +76,12 @@ func (m *Manager) Set(spec Spec) {
 	m.init()
 	m.mu.Lock()
 	m.spec, m.extent = spec, All
+	m.forgetDead()
 	for _, c := range m.networks {
 		c.tries, c.notBefore = 0, time.Time{}
 	}
 	m.mu.Unlock()
 	poke(m.asked)
-}
-
-// Dead says that a device leads nowhere just now, or that it does again. What
-// would go through it is refused meanwhile, but for its hub's own address. Of
-// devices that nobody spoke of it is not so.
-func (m *Manager) Dead(device string, dead bool) {
-	m.init()
-	m.mu.Lock()
-	changed := m.dead[device] != dead
-	if dead {
-		m.dead[device] = true
-	} else {
-		delete(m.dead, device)
-	}
-	m.mu.Unlock()
-	if changed {
-		poke(m.asked)
-	}
 }
 
 // Wake makes Run look: something on the host may have changed.

@@ -79,7 +79,7 @@ func (m *Manager) look(ctx context.Context) ([]Step, error) {
 		facts.Ports[d.Name] = d.ListenPort
 	}
 	m.mu.Lock()
-	facts.Dead = maps.Clone(m.dead)
+	facts.Dead = m.deadOf(have)
 	m.mu.Unlock()
 	want, problems := Want(spec, facts, m.names.endpoints)
 
