@@ -105,10 +105,15 @@ func TestMemory(t *testing.T) {
 	if testing.Short() {
 		return // it takes some ticks of the trimmer to see memory given back
 	}
-	transfer(t, 256<<20)
-	peak := anonymous(t, here)
+	peak := 0
+	for range 8 { // how much a transfer takes depends on how busy the machine is
+		transfer(t, 256<<20)
+		if peak = anonymous(t, here); peak >= 30<<10 {
+			break
+		}
+	}
 	if peak < 30<<10 {
-		t.Skipf("the transfer took only %d KiB: there is nothing to give back", peak)
+		t.Fatalf("traffic took only %d KiB: there is nothing to give back", peak)
 	}
 	eventually(t, fmt.Sprintf("of %d KiB half is given back", peak), func() bool {
 		return anonymous(t, here) < peak/2 || waiting(time.Second)
