@@ -20,7 +20,7 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 	}
 	if err := a.sameName("site pack", pack.Site.Gateway); err != nil {
 		progress(local.Progress{Step: uplink.StepPack, Text: err.Error()})
-		return err
+		return &local.Error{Text: err.Error(), Advice: "the wrong pack, or the wrong place? ginnel status says which gateway this is"}
 	}
 	id, err := Enrolment(ctx, a.o.Paths, a.o.Host.Proxy, a.o.Host.ExtraCA, a.o.Version, pack, progress)
 	if err != nil {

@@ -66,7 +66,7 @@ func (f statusText) split(left, right string) {
 const edge = cli.Width - 2
 
 // wrapped prints a line, or as many as it takes.
-func (f statusText) wrapped(text string) { fmt.Fprintln(f.w, cli.Wrap(text, edge, "    ")) }
+func (f statusText) wrapped(text string) { fmt.Fprintln(f.w, cli.Wrap(text, edge-4, "    ")) }
 
 func (f statusText) tunnels(list []block.TunnelSnapshot) {
 	if len(list) == 0 {
@@ -103,7 +103,7 @@ func (f statusText) checks(list []block.CheckSnapshot) {
 		case c.WaitsFor != "":
 			figures = "waits: " + c.WaitsFor
 		case c.State != checks.Up && c.Reason != "":
-			figures = c.Reason
+			figures = strings.ReplaceAll(c.Reason, "_", " ")
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\n", c.Name, network, c.State, f.since(c.Since), figures, c.Target)
 	}

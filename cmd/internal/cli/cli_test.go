@@ -89,6 +89,7 @@ func TestWrap(t *testing.T) {
 		"":                   "",
 		"one":                "one",
 		"one two three four": "one two\n  three\n  four",
+		"a b one two a b":    "a b one\n  two a b",
 		"immeasurable word":  "immeasurable\n  word",
 	} {
 		if got := cli.Wrap(text, 8, "  "); got != want {

@@ -11,8 +11,9 @@ import (
 // Width is how wide our terminal output may be, in columns.
 const Width = 80
 
-// Wrap breaks text between words so that lines have at most width columns; those
-// after the first begin with indent. A longer word has a line of its own.
+// Wrap breaks text between words so that a line has at most width columns of it.
+// Lines after the first begin with indent, which does not count. A longer word
+// has a line of its own.
 func Wrap(text string, width int, indent string) string {
 	var out strings.Builder
 	used := 0 // of the line; the first stands wherever the caller puts it
@@ -22,7 +23,7 @@ func Wrap(text string, width int, indent string) string {
 		case i == 0:
 		case used+1+n > width:
 			out.WriteString("\n" + indent)
-			used = len(indent)
+			used = 0
 		default:
 			out.WriteByte(' ')
 			used++
@@ -36,7 +37,7 @@ func Wrap(text string, width int, indent string) string {
 // forTerminal wraps text where people read it; a file or a pipe gets a line.
 func forTerminal(w io.Writer, text string) string {
 	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		return Wrap(text, Width-1, "    ")
+		return Wrap(text, Width-5, "    ")
 	}
 	return text
 }
