@@ -27,6 +27,9 @@ type Setup struct {
 	Files []File
 	// Units are enabled besides the agent's, and started before it.
 	Units []string
+	// Folders go with the service: Ours with all that is in them, Shared when
+	// they are empty.
+	Ours, Shared []string
 	// Cleanup withdraws all that the agent put on the host.
 	Cleanup func(context.Context) error
 }
@@ -153,6 +156,12 @@ func (s Setup) Uninstall(ctx context.Context) error {
 	err = svc.Uninstall()
 	if systemd() {
 		err = errors.Join(err, s.removeFiles(ctx))
+	}
+	for _, folder := range s.Ours {
+		err = errors.Join(err, os.RemoveAll(folder))
+	}
+	for _, folder := range s.Shared {
+		_ = os.Remove(folder) // it may be in use by others
 	}
 	return err
 }

@@ -79,6 +79,8 @@ func setupHere(std cli.IO) (service.Setup, error) {
 			{Path: "/etc/tmpfiles.d/ginnel.conf", Text: unit("ginnel.tmpfiles")},
 		},
 		Units:   []string{"ginnel-dataplane.socket", "ginnel-guard.service"},
+		Ours:    []string{"/run/ginnel"},
+		Shared:  []string{"/run/wireguard"},
 		Cleanup: func(ctx context.Context) error { return cleanup(ctx, std, nil) },
 	}
 	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane@.service"} {

@@ -1,0 +1,333 @@
+package vm_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ginnel/ginnel/packaging/vm"
+)
+
+const (
+	first  = "0.1.0"
+	second = "0.1.1"
+)
+
+// TestPackages installs our packages on a Debian of its own with systemd and
+// the kernel's WireGuard, and does with them what a technician does, from
+// installation to purge. Each step stands on those before it.
+func TestPackages(t *testing.T) {
+	if testing.Short() {
+		t.Skip("boots a machine in software emulation: make test runs it")
+	}
+	s := boot(t)
+	defer func() { keep(t, "packages: ", s.rows) }()
+	s.step("a hub and a LAN are there", s.surroundings)
+	s.step("install offline: dpkg -i of three packages", s.install)
+	s.step("service install is refused while packaged", s.refusedWhilePackaged)
+	s.step("enrol with a site pack", s.enrol)
+	s.step("tunnel up, kernel WireGuard, checks up", s.up("kernel WireGuard"))
+	s.step("a LAN computer reaches the service; its replies come back", s.reach)
+	s.step("the collector's API shows the site up", s.seen)
+	s.step("applying again writes nothing", s.again)
+	s.step("packets lost over systemctl restart, kernel", s.lossless("systemctl restart ginnel"))
+	s.step("packets lost over kill -9, kernel", s.lossless(killed))
+	s.step("packets lost over systemctl stop and start, kernel", s.lossless("systemctl stop ginnel && sleep 1 && systemctl start ginnel"))
+	s.step("packets lost over an upgrade, kernel", s.lossless(upgradeTo(second)))
+	s.step("a refused config leaves the old one running", s.badConfig)
+	s.step("reboot: refusals are there before the network", s.reboot)
+	s.step("tunnel up after the reboot, by itself", s.up("kernel WireGuard"))
+	s.step("userspace back end, a unit of its own", s.userspace)
+	s.step("packets lost over systemctl restart, userspace", s.lossless("systemctl restart ginnel"))
+	s.step("packets lost over kill -9, userspace", s.lossless(killed))
+	s.step("packets lost over an upgrade, userspace", s.lossless(upgradeTo(second)))
+	s.step("remove: nothing of ours works any more", s.remove)
+	s.step("install again: as it was, and up", s.installAgain)
+	s.step("purge: the host is as before", s.purge)
+	s.step("service install without a package, and uninstall", s.serviceInstall)
+}
+
+const killed = `old=$(systemctl show -P MainPID ginnel); kill -9 "$old"
+for i in $(seq 300); do
+	new=$(systemctl show -P MainPID ginnel)
+	[ "$new" != 0 ] && [ "$new" != "$old" ] && systemctl is-active -q ginnel && exit 0
+	sleep 0.2
+done; echo "the agent is not back"; exit 1`
+
+func upgradeTo(version string) string {
+	return "dpkg -i /lab/" + version + "/ginnel_*.deb && systemctl is-active ginnel"
+}
+
+func (s *site) surroundings(ctx context.Context) (string, error) {
+	_, err := s.run(ctx, `set -e
+cp -r /lab/site/. /
+systemctl daemon-reload
+networkctl reload
+systemctl enable -q --now around records
+ip netns exec pc ping -c 1 -W 5 192.168.10.1`)
+	if err != nil {
+		return "", err
+	}
+	s.before, err = s.run(ctx, "traces")
+	return "", err
+}
+
+func (s *site) install(ctx context.Context) (string, error) {
+	_, err := s.run(ctx, `set -e
+dpkg -i /lab/`+first+`/*.deb
+sed -i 's|^# url .*|url = "https://127.0.0.1:8443"|; s|^# listen-gateways .*|listen-gateways = "127.0.0.1:8443"|' /etc/ginnel-collector/collector.toml
+systemctl start ginnel-collector
+systemctl is-active ginnel ginnel-guard ginnel-dataplane.socket ginnel-collector
+ginnel version; ginnelctl version; ginnel-collector version
+ginnel status && exit 1
+ginnel status | grep 'not enrolled: ginnel enrol PACK'`)
+	return "", err
+}
+
+func (s *site) refusedWhilePackaged(ctx context.Context) (string, error) {
+	out, err := s.run(ctx, "ginnel service install")
+	var failed *vm.Failed
+	if !errors.As(err, &failed) {
+		return "", fmt.Errorf("it was not refused: %v\n%s", err, out)
+	}
+	if !strings.Contains(out, "a package has installed") {
+		return "", fmt.Errorf("it did not say why: %s", out)
+	}
+	return "", nil
+}
+
+func (s *site) enrol(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, `set -e
+cd /root
+ginnelctl site add avocet --name 'Avocet Surgery' --network kestrel
+ginnel enrol --yes avocet.toml
+ginnel key kestrel >site.pub
+ip netns exec hub wg set wg0 peer "$(cat site.pub)" allowed-ips 100.64.0.7/32,192.168.10.0/24
+cat >/etc/ginnel/desired.toml <<CONFIG
+gateway = "avocet-1"
+
+[[network]]
+name    = "kestrel"
+address = ["100.64.0.7/32"]
+lan     = ["192.168.10.0/24"]
+
+[[network.hub]]
+name        = "hub-north"
+public_key  = "$(wg pubkey <hub.key)"
+endpoints   = ["192.0.2.1:51820"]
+allowed_ips = ["100.64.0.1/32", "198.51.100.0/24"]
+
+[[check]]
+name     = "records"
+kind     = "tcp"
+network  = "kestrel"
+target   = "198.51.100.20:443"
+interval = "5s"
+
+[[check]]
+name     = "line"
+kind     = "icmp"
+target   = "192.0.2.1"
+interval = "5s"
+CONFIG
+ginnel config check
+systemctl reload ginnel`)
+}
+
+func (s *site) up(backend string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		out, err := s.run(ctx, "ginnel status --wait 60s")
+		if err == nil && !strings.Contains(out, backend) {
+			err = fmt.Errorf("it is not %s:\n%s", backend, out)
+		}
+		return "", err
+	}
+}
+
+func (s *site) reach(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, "ip netns exec pc ping -c 3 -i 0.2 -W 5 198.51.100.20")
+}
+
+func (s *site) seen(ctx context.Context) (string, error) {
+	const script = `for i in $(seq 90); do
+	ginnelctl sites --json >/root/sites.json && grep -q '"state": "up"' /root/sites.json && break
+	sleep 0.5
+done; cat /root/sites.json`
+	out, err := s.run(ctx, script)
+	if err != nil {
+		return "", err
+	}
+	var sites []struct {
+		ID, State string
+		Gateways  []struct {
+			Name, State     string
+			Tunnels, Checks struct{ Up, All int }
+		}
+	}
+	if err := json.Unmarshal([]byte(out), &sites); err != nil {
+		return "", fmt.Errorf("%w:\n%s", err, out)
+	}
+	if len(sites) != 1 || sites[0].ID != "avocet" || sites[0].State != "up" || len(sites[0].Gateways) != 1 ||
+		sites[0].Gateways[0].Tunnels.Up != 1 || sites[0].Gateways[0].Checks.Up != 2 {
+		return "", fmt.Errorf("it shows:\n%s", out)
+	}
+	return "", nil
+}
+
+func (s *site) again(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, `systemctl reload ginnel; sleep 2; ginnel plan`)
+}
+
+// lossless pings through the tunnel every 10 ms while a script runs.
+func (s *site) lossless(script string) func(context.Context) (string, error) {
+	return func(ctx context.Context) (string, error) {
+		out, err := s.run(ctx, "lose sh -c '"+strings.ReplaceAll(script, "'", `'\''`)+"'")
+		if err != nil {
+			return "", err
+		}
+		found := regexp.MustCompile(`PING (\d+) (\d+)`).FindStringSubmatch(out)
+		if found == nil {
+			return "", fmt.Errorf("the ping did not count:\n%s", out)
+		}
+		if found[2] != "0" {
+			return "", fmt.Errorf("%s sent, %s lost", found[1], found[2])
+		}
+		return "0 of " + found[1], nil
+	}
+}
+
+func (s *site) badConfig(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, `cd /etc/ginnel; cp desired.toml /root/good.toml
+sed -i 's|"198.51.100.0/24"|"192.168.0.0/16"|' desired.toml
+if systemctl reload ginnel; then echo "a prefix over the own LAN was taken"; exit 1; fi
+journalctl -b -u ginnel | grep '"192.168.0.0/16" overlaps' || { journalctl -b -u ginnel | tail; echo "the journal does not say why"; exit 1; }
+ip netns exec pc ping -c 1 -W 5 198.51.100.20 || exit 1
+cp /root/good.toml desired.toml; systemctl reload ginnel`)
+}
+
+func (s *site) reboot(ctx context.Context) (string, error) {
+	if err := s.m.Reboot(ctx); err != nil {
+		return "", err
+	}
+	out, err := s.run(ctx, `systemctl is-system-running --wait
+cat /run/before-network
+echo GUARD $(systemctl show -P ActiveEnterTimestampMonotonic ginnel-guard)
+echo NETWORK $(systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd)`)
+	if err != nil {
+		return "", err
+	}
+	for _, want := range []string{`lookup \d+ proto 103`, `unreachable 198\.51\.100\.0/24 .*proto 103`, `table inet ginnel_kestrel`} {
+		if !regexp.MustCompile(want).MatchString(out) {
+			return "", fmt.Errorf("before the network there was no %q:\n%s", want, out)
+		}
+	}
+	if strings.Contains(out, "wan0") && regexp.MustCompile(`(?m)^wan0`).MatchString(out) {
+		return "", fmt.Errorf("the WAN was there already:\n%s", out)
+	}
+	var guard, network int64
+	if _, err := fmt.Sscanf(out[strings.Index(out, "GUARD"):], "GUARD %d\nNETWORK %d", &guard, &network); err != nil {
+		return "", err
+	}
+	if guard == 0 || guard >= network {
+		return "", fmt.Errorf("guard at %d µs, network at %d µs", guard, network)
+	}
+	return fmt.Sprintf("%.1f s before", float64(network-guard)/1e6), nil
+}
+
+func (s *site) userspace(ctx context.Context) (string, error) {
+	out, err := s.run(ctx, `set -e
+systemctl stop ginnel
+ginnel cleanup
+echo 'backend = "userspace"' >>/etc/ginnel/ginnel.toml
+systemctl start ginnel
+ginnel status --wait 60s
+systemctl list-units --no-legend --plain 'ginnel-dataplane@*.service'
+systemctl show -P User $(systemctl list-units --no-legend --plain 'ginnel-dataplane@*.service' | awk '{ print $1 }')
+wg show`)
+	if err != nil {
+		return "", err
+	}
+	for _, want := range []string{"userspace WireGuard", "loaded active running", "interface: gn-"} {
+		if !strings.Contains(out, want) {
+			return "", fmt.Errorf("%q is not in:\n%s", want, out)
+		}
+	}
+	return "", nil
+}
+
+// sameTraces compares the host with what it was before anything of ours, less
+// the lines that match except.
+func (s *site) sameTraces(ctx context.Context, except string) error {
+	now, err := s.run(ctx, "traces")
+	if err != nil {
+		return err
+	}
+	if except != "" {
+		now = regexp.MustCompile(`(?m)^(`+except+`)\n`).ReplaceAllString(now, "")
+	}
+	if diff := cmp.Diff(strings.Split(s.before, "\n"), strings.Split(now, "\n")); diff != "" {
+		return fmt.Errorf("not as before (-before +now):\n%s", diff)
+	}
+	return nil
+}
+
+func (s *site) remove(ctx context.Context) (string, error) {
+	if err := s.quiet(ctx, "dpkg -r ginnel; dpkg -P ginnelctl ginnel-collector"); err != nil {
+		return "", err
+	}
+	const kept = `/(etc|var/lib)/ginnel.*|ginnel(-admin)?:.*`
+	if err := s.sameTraces(ctx, kept); err != nil {
+		return "", err
+	}
+	return "", s.quiet(ctx, `test -s /etc/ginnel/desired.toml && test -d /var/lib/ginnel/identity && ! pgrep -a ginnel`)
+}
+
+func (s *site) installAgain(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, `dpkg -i /lab/`+second+`/ginnel_*.deb && systemctl is-enabled ginnel ginnel-guard ginnel-dataplane.socket
+for i in $(seq 120); do ip netns exec pc ping -c 1 -W 1 198.51.100.20 && exit 0; sleep 0.5; done; exit 1`)
+}
+
+func (s *site) purge(ctx context.Context) (string, error) {
+	if err := s.quiet(ctx, "cp /usr/bin/ginnel /usr/lib/ginnel/ginnel-dataplane /root; dpkg -P ginnel"); err != nil {
+		return "", err
+	}
+	return "", s.sameTraces(ctx, "")
+}
+
+// serviceInstall does without a package what the package does.
+func (s *site) serviceInstall(ctx context.Context) (string, error) {
+	err := s.quiet(ctx, `set -e
+/root/ginnel service install && { echo "installed from /root, where a service cannot look"; exit 1; }
+mkdir -p /opt/ginnel /etc/ginnel
+mv /root/ginnel /root/ginnel-dataplane /opt/ginnel
+cd /opt/ginnel
+./ginnel service status && { echo "not installed, but it says so"; exit 1; }
+./ginnel service install
+./ginnel service install && { echo "installed twice"; exit 1; }
+./ginnel key kestrel >/root/site.pub
+ip netns exec hub wg set wg0 peer "$(cat /root/site.pub)" allowed-ips 100.64.0.7/32,192.168.10.0/24
+cp /root/good.toml /etc/ginnel/desired.toml
+echo 'backend = "userspace"' >/etc/ginnel/ginnel.toml
+./ginnel service start
+./ginnel service status
+ginnel=/opt/ginnel/ginnel
+for i in $(seq 120); do ip netns exec pc ping -c 1 -W 1 198.51.100.20 && break; sleep 0.5; done
+systemctl is-active ginnel ginnel-guard ginnel-dataplane.socket 'ginnel-dataplane@*'
+./ginnel service restart
+./ginnel service stop
+ip netns exec pc ping -c 1 -W 5 198.51.100.20
+./ginnel service start
+./ginnel service uninstall
+rm -rf /opt/ginnel /etc/ginnel /var/lib/ginnel
+userdel ginnel; groupdel ginnel-admin`)
+	if err != nil {
+		return "", err
+	}
+	return "", s.sameTraces(ctx, "")
+}
