@@ -162,10 +162,11 @@ func concernsRoute(m netlink.Message) bool {
 }
 
 // concernsFilter passes over the elements of sets, which others add and remove
-// all the time.
+// all the time, and over the note that ends each transaction: what is in it is
+// told besides.
 func concernsFilter(m netlink.Message) bool {
 	switch uint16(m.Header.Type) & 0xff {
-	case unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_DELSETELEM:
+	case unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_DELSETELEM, unix.NFT_MSG_NEWGEN:
 		return false
 	}
 	return true

@@ -43,7 +43,13 @@ func TestWatch(t *testing.T) {
 		eventually(t, change, func() bool { return woken.Load() > before })
 	}
 
-	// Many events are one, and others' routes are none.
+	// Many events are one; others' routes and the elements of their sets are none.
+	sh(t, "nft 'add table inet other; add set inet other s { type ipv4_addr; }'")
+	elements := quiet()
+	sh(t, "nft add element inet other s '{ 203.0.113.9 }'; nft delete element inet other s '{ 203.0.113.9 }'")
+	if after := quiet(); after != elements {
+		t.Errorf("an element in a set of somebody else woke %d times", after-elements)
+	}
 	sh(t, `ip link add lan type veth peer name far; ip link set lan addrgenmode none; ip link set far addrgenmode none
 		ip link set lan up; ip link set far up`)
 	before := quiet()

@@ -27,6 +27,7 @@ type Devices struct {
 
 	mu    sync.Mutex
 	asked map[string]*question // by device
+	mute  map[string]bool      // devices that could not be read at the last look
 }
 
 // New opens the calling thread's namespace.
@@ -39,7 +40,7 @@ func New(opts Options) (*Devices, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}}, nil
+	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}}, nil
 }
 
 // Close lets go of the namespace. Devices live on.

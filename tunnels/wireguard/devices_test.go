@@ -2,6 +2,7 @@ package wireguard
 
 import (
 	"errors"
+	"log/slog"
 	"net/netip"
 	"os"
 	"slices"
@@ -248,6 +249,7 @@ func TestCreateOverDeadSocket(t *testing.T) {
 	must(t, d.Create(ctx, "gn-a"))
 	p, _ := Running("gn-a")
 	must(t, syscall.Kill(p.PID, syscall.SIGKILL))
+	eventually(t, "it is dead", func() bool { state, err := lookAt("gn-a"); return err == nil && state == deadSocket })
 	must(t, d.Create(ctx, "gn-a"))
 	if _, ok := one(t, d, "gn-a"); !ok {
 		t.Error("the device is not there")
@@ -260,6 +262,8 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 	}
 	needsDataPlane(t)
 	d, ctx := open(t), t.Context()
+	var said strings.Builder
+	d.log = slog.New(slog.NewTextHandler(&said, nil))
 	private := key.NewPrivate()
 	for _, name := range []string{"gn-a", "gn-b"} {
 		must(t, d.Create(ctx, name))
@@ -267,6 +271,7 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 	}
 	p, _ := Running("gn-a")
 	must(t, syscall.Kill(p.PID, syscall.SIGSTOP))
+	patience = 2 * time.Second
 	for range 2 { // the second look does not wait for it again
 		a, there := one(t, d, "gn-a")
 		if !there || !a.PublicKey.IsZero() {
@@ -275,6 +280,9 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 		if b, _ := one(t, d, "gn-b"); b.PublicKey != private.Public() {
 			t.Errorf("gn-b has %v", b.PublicKey)
 		}
+	}
+	if n := strings.Count(said.String(), "could not read a device"); n != 1 {
+		t.Errorf("the log tells %d times of one change:\n%s", n, said.String())
 	}
 	err := d.SetKey(ctx, "gn-a", key.NewPrivate())
 	if !errors.Is(err, ErrSilent) || hintOf(err) == "" {
@@ -285,6 +293,7 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 
 	must(t, syscall.Kill(p.PID, syscall.SIGSTOP))
 	must(t, d.Delete(ctx, "gn-a"))
+	patience = 5 * time.Second
 	must(t, d.Create(ctx, "gn-a"))
 	if q, ok := Running("gn-a"); !ok || q.PID == p.PID {
 		t.Errorf("a new data plane was to be made, got %+v, %v", q, ok)

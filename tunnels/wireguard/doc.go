@@ -29,8 +29,9 @@ const (
 // runDir is where wg(8), wgctrl and wireguard-go have their sockets.
 const runDir = "/var/run/wireguard"
 
-// patience is how long a data plane may take to start, to end, or to answer.
-const patience = 5 * time.Second
+// patience is how long a data plane may take to start, to end, or to answer. It
+// is a variable for the tests.
+var patience = 5 * time.Second
 
 // Ours tells whether a link with this name is ours.
 func Ours(link string) bool { return strings.HasPrefix(link, tunnels.DevicePrefix) }

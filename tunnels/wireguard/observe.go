@@ -38,14 +38,27 @@ func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 			continue
 		case errors.Is(err, ErrNoCapability), ctx.Err() != nil:
 			return nil, err
-		case err != nil:
-			d.log.Warn("could not read a device", "device", name, "err", err)
-		default:
+		case err == nil:
 			fill(&dev, read)
 		}
+		d.tell(name, err)
 		found = append(found, dev)
 	}
 	return found, nil
+}
+
+// tell logs when a device ceases to answer, and when it does again.
+func (d *Devices) tell(name string, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch was := d.mute[name]; {
+	case err != nil && !was:
+		d.log.Warn("could not read a device; it is tried again", "device", name, "err", err)
+		d.mute[name] = true
+	case err == nil && was:
+		d.log.Info("device can be read again", "device", name)
+		delete(d.mute, name)
+	}
 }
 
 // linkList asks again when links changed while the kernel told of them.
