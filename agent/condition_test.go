@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"errors"
+	"fmt"
+	"syscall"
 	"testing"
 	"time"
 
@@ -69,5 +72,15 @@ func TestBrokenStepSaysTheTargetOnce(t *testing.T) {
 		if got := brokenStep(s, checks.Edge{To: checks.Down, Reason: checks.Refused, Detail: detail}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+func TestTroubleOfAFullDiskIsToldOnce(t *testing.T) {
+	full := fmt.Errorf("write /x/1.open: %w", syscall.ENOSPC)
+	if got, want := trouble(errors.Join(full, fmt.Errorf("edge: %w", full)), "/x"), "no room on the disk for what is measured (/x); kept in memory for now"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := trouble(errors.Join(errors.New("a"), errors.New("b")), "/x"); got != "a; b" {
+		t.Errorf("%q", got)
 	}
 }

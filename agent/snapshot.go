@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -41,10 +42,19 @@ func (a *Agent) Snapshot() block.Snapshot {
 		s.Agent.SpoolUsed = stats.UsedRatio
 		s.Collector.Waiting = stats.Waiting
 		if err := errors.Join(a.spoolErr, stats.Error); err != nil {
-			s.Agent.Trouble = firstLine(err)
+			s.Agent.Trouble = trouble(err, a.o.Paths.Spool())
 		}
 	}
 	return s
+}
+
+// trouble says what is wrong with the spool in dir; a full disk has many errors,
+// and all say the same.
+func trouble(err error, dir string) string {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return "no room on the disk for what is measured (" + dir + "); kept in memory for now"
+	}
+	return firstLine(err)
 }
 
 // firstLine is an error in one line; of several problems the first.
