@@ -167,6 +167,9 @@ func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *f
 	if phase == checks.PhaseTLS {
 		err = tlsError(err)
 	}
+	if strings.Contains(err.Error(), "readLoopPeekFailLocked") { // net/http has no other name for it
+		return fail(checks.Protocol, checks.PhaseResponse, "asking %s: it speaks before it is asked", c.url.Host)
+	}
 	return faultOf(ctx, phase, "asking "+c.url.Host, err)
 }
 
