@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -68,6 +69,10 @@ func TestPluginHangs(t *testing.T) {
 	if err := syscall.Kill(old, syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	until(t, "it has stopped", func() bool {
+		stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", old))
+		return err == nil && strings.Contains(string(stat), ") T ")
+	})
 	for range stuckMost {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		if r := check.Run(ctx); r.Verdict != checks.Unknown || r.Reason != checks.SelfFault {
