@@ -40,6 +40,8 @@ test: needs build ## everything, on the real thing: namespaces, scenarios, packa
 
 .PHONY: scenarios
 scenarios: needs build ## every scenario in its full form: a table, and build/scenarios.json
+	@mkdir -p build/upgrade
+	$(subst version=$(VERSION),version=$(VERSION)-second,$(BUILD)) -o build/upgrade/ ./cmd/ginnel
 	build/ginnel-lab scenario $(if $(SHORT),--short) all
 
 .PHONY: bench

@@ -25,6 +25,15 @@ func TestScenarios(t *testing.T) {
 			t.Fatalf("go build %s: %v\n%s", program, err, out)
 		}
 	}
+	for to, build := range map[string][]string{
+		"ginnel-check-banner": {"../../checks/plugin/example"},
+		"upgrade/ginnel":      {"-ldflags", "-X main.version=second", "../ginnel"},
+	} {
+		args := append([]string{"build", "-o", filepath.Join(l.out, to)}, build...)
+		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {
+			t.Fatalf("go build %s: %v\n%s", to, err, out)
+		}
+	}
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

@@ -4,10 +4,13 @@ package main
 var scenarios = []scenario{
 	{"lab", "the lab's own lines do what they are told", playLab},
 	{"restart", "the agent is restarted and killed under a 1 ms ping", playRestart},
+	{"upgrade", "the agent is replaced by another build under a 1 ms ping", playUpgrade},
+	{"plugin", "a check by a plugin, which is killed, ends with its agent, is changed", playPlugin},
 	{"apart", "networks do not mix", playApart},
 	{"hub", "a hub cannot be reached", playHub},
 	{"collector", "the collector cannot be reached for ten minutes", playCollector},
 	{"disk", "the disk under the spool is full", playDisk},
 	{"leave", "the agent is stopped, and everything of ours removed", playLeave},
+	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"token", "a used and an unknown token are refused", playToken},
 }

@@ -21,6 +21,10 @@ type Agent struct {
 	Node *netns.Node
 }
 
+// AgentAt is the agent of a node that belongs to no county; its log and its
+// process are the caller's business.
+func AgentAt(n *netns.Node) *Agent { return &Agent{program: &program{node: n}, Name: n.Name, Node: n} }
+
 func (c *County) agent(name string, n *netns.Node) *Agent {
 	return &Agent{program: c.program(n), Name: name, Node: n}
 }

@@ -26,14 +26,20 @@ func (s *serviceSet) close() {
 	}
 }
 
-// start opens port 443 (accepts and waits), 80 (a page) and 53 (names below
-// example.net are the host itself) at a host.
+// start opens port 443 (accepts and waits), 25 (greets), 80 (a page) and 53
+// (names below example.net are the host itself) at a host.
 func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 	talk, err := s.listen(n, at, 443)
 	if err != nil {
 		return err
 	}
-	go acceptAndWait(talk)
+	go greetAndWait(talk, "")
+
+	greet, err := s.listen(n, at, 25)
+	if err != nil {
+		return err
+	}
+	go greetAndWait(greet, "220 "+n.Name+" is here\r\n")
 
 	page, err := s.listen(n, at, 80)
 	if err != nil {
@@ -67,8 +73,9 @@ func (s *serviceSet) listen(n *netns.Node, at netip.Addr, port uint16) (net.List
 	return l, nil
 }
 
-// acceptAndWait keeps each connection until the other side closes it.
-func acceptAndWait(l net.Listener) {
+// greetAndWait says a line to who connects, which may be empty, and keeps the
+// connection until the other side closes it.
+func greetAndWait(l net.Listener, line string) {
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -80,6 +87,7 @@ func acceptAndWait(l net.Listener) {
 		}
 		go func() {
 			defer conn.Close()
+			_, _ = io.WriteString(conn, line)
 			_, _ = io.Copy(io.Discard, conn)
 		}()
 	}
