@@ -95,7 +95,8 @@ type tunnelCheck struct {
 	echo         checks.Check // nil: nothing to probe
 	network, hub string
 	before       tunnels.Status
-	answered     bool // the hub has answered an echo, so it is one that does
+	answered     bool      // the hub has answered an echo, so it is one that does
+	heard        time.Time // when more had come from the hub than at the run before
 }
 
 func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
@@ -121,11 +122,31 @@ func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
 			return r
 		}
 		if h := c.byHandshake(st, before, start); !c.answered && h.Verdict == checks.OK {
-			return h // a hub that answers no echo is no dead hub
+			return c.mute(st, before, h)
 		}
 		return c.explain(st, r)
 	}
 	return c.byHandshake(st, before, start)
+}
+
+// quiet is how long nothing may come from a hub that lives: it answers what it
+// gets within ten seconds, be it by an empty packet (KEEPALIVE_TIMEOUT, section
+// 6.1 of WireGuard's paper).
+const quiet = 30 * time.Second
+
+// mute judges a hub that has never answered an echo, though its session is young.
+// It may be one that answers none, and is no dead hub for that; or it has died
+// since, before this agent began: so something else must come from it.
+func (c *tunnelCheck) mute(st, before tunnels.Status, ok checks.Result) checks.Result {
+	now, _ := PeerOf(st, c.hub)
+	if was, known := PeerOf(before, c.hub); known && now.Received > was.Received {
+		c.heard = ok.Start
+	}
+	if ok.Start.Sub(c.heard) < quiet {
+		return ok
+	}
+	return checks.Result{Verdict: checks.Unknown, Reason: checks.Timeout, Phase: checks.PhaseResponse, Start: ok.Start,
+		Detail: c.hub + " answers no echo, and nothing else has come from it"}
 }
 
 // hubItself judges the tunnel of a hub: there is nothing to probe, but a device

@@ -1,6 +1,8 @@
 package agent_test
 
 import (
+	"context"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -36,6 +38,38 @@ func TestHubThatCouldNotBeMadeIsNotUp(t *testing.T) {
 			}
 			if r.Verdict != checks.OK && r.Detail != taken {
 				t.Errorf("detail %q, want %q", r.Detail, taken)
+			}
+		})
+	}
+}
+
+// A session stays young for three minutes after its hub has died: that is no
+// reason to call the tunnel up. A hub that drops echoes and sends else is well.
+func TestMuteHub(t *testing.T) {
+	for name, tt := range map[string]struct {
+		grows int64 // bytes received from run to run
+		want  checks.Verdict
+	}{"died before we began": {0, checks.Unknown}, "drops echoes only": {32, checks.OK}} {
+		t.Run(name, func(t *testing.T) {
+			received := int64(1000)
+			look := func(string, string) (tunnels.Status, error) {
+				received += tt.grows
+				return tunnels.Status{Present: true, Peers: []tunnels.PeerStatus{{Name: "hub-north", Present: true,
+					Endpoint: netip.MustParseAddrPort("192.0.2.10:51820"),
+					Seen:     tunnels.Seen{LastHandshake: time.Now().Add(-time.Minute), Received: received}}}}, nil
+			}
+			silent := checks.Kind{Name: "icmp", New: func(checks.Target) (checks.Check, error) {
+				return checks.Func(func(context.Context) checks.Result {
+					return checks.Result{Verdict: checks.Failed, Reason: checks.Timeout, Start: time.Now(), Sent: 1}
+				}), nil
+			}}
+			check, err := agent.TunnelKind(look, silent).New(checks.Target{Network: "kestrel", Address: "100.64.0.1", Options: map[string]any{"hub": "hub-north"}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			check.Run(t.Context())
+			if r := check.Run(t.Context()); r.Verdict != tt.want || r.Valid() != nil {
+				t.Errorf("%+v (%v), want %s", r, r.Valid(), tt.want)
 			}
 		})
 	}
