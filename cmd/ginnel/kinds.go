@@ -26,9 +26,22 @@ func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunn
 	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, builtin.ICMP()))
 	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Log: log})
 	if err != nil {
-		log.Warn("some programs are not offered as checks", "err", err)
+		log.Warn("some programs in checks.d are not there", "err", err)
 	}
-	return checks.NewRegistry(append(all, offered...)...)
+	registry, err := checks.NewRegistry(all...)
+	if err != nil {
+		return registry, err
+	}
+	for _, kind := range offered {
+		more, err := registry.With(kind)
+		if err != nil { // a name that is taken
+			log.Warn("a program in checks.d is left out", "kind", kind.Name, "err", err)
+			_ = kind.Close() // it was started to learn its name
+			continue
+		}
+		registry = more
+	}
+	return registry, nil
 }
 
 // handshakes lets the handshake kind, which knows no tunnels, look at them.
@@ -59,6 +72,7 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer registry.Close()
 	const column = 12
 	margin := strings.Repeat(" ", column)
 	for _, k := range registry.Kinds() {
@@ -78,9 +92,13 @@ func checkSchema(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer registry.Close()
 	kind, ok := registry.Lookup(words[0])
 	if !ok {
 		return cli.WithHint(fmt.Errorf("%s: %w", words[0], checks.ErrNoKind), "ginnel check list")
+	}
+	if kind.Late {
+		return cli.WithHint(fmt.Errorf("%s: its program in checks.d is not there now, so its options are not known", kind.Name), "journalctl -u ginnel")
 	}
 	for _, name := range slices.Sorted(maps.Keys(kind.Schema)) {
 		o := kind.Schema[name]
@@ -107,6 +125,7 @@ func checkRun(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
+	defer registry.Close()
 	for _, spec := range c.CheckSpecs() {
 		if spec.Name != words[0] {
 			continue
