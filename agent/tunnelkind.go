@@ -118,7 +118,7 @@ func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
 	case c.echo != nil:
 		r := c.echo.Run(ctx)
 		if r.Verdict != checks.Failed {
-			c.answered = true
+			c.answered = c.answered || r.Received > 0
 			return r
 		}
 		if h := c.byHandshake(st, before, start); !c.answered && h.Verdict == checks.OK {
