@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -33,7 +34,7 @@ target = "198.51.100.20:443"
 		return fmt.Errorf("kind %q: %w", s.Kind, checks.ErrNoKind)
 	}
 	_, err := config.ParseWith("desired.toml", []byte(text), validate)
-	problems, ok := err.(config.Problems)
+	problems, ok := errors.AsType[config.Problems](err)
 	if !ok || len(problems) != 3 {
 		t.Fatalf("%v", err)
 	}

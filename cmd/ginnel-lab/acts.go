@@ -63,7 +63,6 @@ func restartUnderPing(ctx context.Context, s *county.Site, target netip.Addr, st
 type cutOff struct {
 	after    time.Duration // until the site said so
 	said     string
-	notices  int            // sites that named a cause
 	heron    county.Pinged  // to the network behind the hub, from the LAN
 	passage  county.Passage // of it at the gateway
 	wan      county.Seen    // of it on the site's WAN
@@ -232,8 +231,11 @@ func swallow(ctx context.Context, s *county.Site) (refusal string, err error) {
 	}
 	_, err = s.Node.Run(ctx, "ginnel", "plan", file)
 	f, ok := errors.AsType[*netns.Failure](err)
+	if err == nil {
+		return "", errors.New("ginnel plan accepted a config that takes the default gateway")
+	}
 	if !ok || f.Code != 1 {
-		return "", fmt.Errorf("ginnel plan of a config that takes the default gateway: %v, want exit 1", err)
+		return "", fmt.Errorf("ginnel plan of a config that takes the default gateway, want exit 1: %w", err)
 	}
 	if _, err := s.Node.Run(ctx, "ginnel", "plan"); err != nil {
 		return "", fmt.Errorf("after the refusal the host is not as planned: %w", err)
