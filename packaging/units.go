@@ -17,7 +17,7 @@ const (
 )
 
 // Unit gives a unit of systemd, such as "ginnel.service", or the other settings
-// "ginnel.sysusers" and "ginnel.tmpfiles", with the programs at these paths in
+// "ginnel.sysusers", "ginnel.tmpfiles" and "ginnel.networkd", with the programs at these paths in
 // place of those of the packages. It panics for a name that is not there.
 func Unit(name, agent, dataplane string) string {
 	text, err := files.ReadFile("systemd/" + name)

@@ -77,10 +77,11 @@ func setupHere(std cli.IO) (service.Setup, error) {
 		Files: []service.File{
 			{Path: "/etc/sysusers.d/ginnel.conf", Text: unit("ginnel.sysusers")},
 			{Path: "/etc/tmpfiles.d/ginnel.conf", Text: unit("ginnel.tmpfiles")},
+			{Path: "/etc/systemd/networkd.conf.d/50-ginnel.conf", Text: unit("ginnel.networkd")},
 		},
 		Units:   []string{"ginnel-dataplane.socket", "ginnel-guard.service"},
 		Ours:    []string{"/run/ginnel"},
-		Shared:  []string{"/run/wireguard"},
+		Shared:  []string{"/run/wireguard", "/etc/systemd/networkd.conf.d"},
 		Cleanup: func(ctx context.Context) error { return cleanup(ctx, std, nil) },
 	}
 	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane@.service"} {

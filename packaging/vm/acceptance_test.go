@@ -41,6 +41,7 @@ func TestPackages(t *testing.T) {
 	s.step("packets lost over systemctl stop and start, kernel", s.lossless("systemctl stop ginnel && sleep 1 && systemctl start ginnel"))
 	s.step("packets lost over an upgrade, kernel", s.lossless(upgradeTo(second)))
 	s.step("a refused config leaves the old one running", s.badConfig)
+	s.step("a restart of the host's network leaves ours alone", s.networkRestarts)
 	s.step("reboot: refusals are there before the network", s.reboot)
 	s.step("tunnel up after the reboot, by itself", s.up("kernel WireGuard"))
 	s.step("userspace back end, a unit of its own", s.userspace)
@@ -93,8 +94,11 @@ ginnel status | grep 'not enrolled: ginnel enrol PACK'`)
 func (s *site) refusedWhilePackaged(ctx context.Context) (string, error) {
 	out, err := s.run(ctx, "ginnel service install")
 	var failed *vm.Failed
-	if !errors.As(err, &failed) {
-		return "", fmt.Errorf("it was not refused: %v\n%s", err, out)
+	switch {
+	case err == nil:
+		return "", fmt.Errorf("it was not refused: %s", out)
+	case !errors.As(err, &failed):
+		return "", err
 	}
 	if !strings.Contains(out, "a package has installed") {
 		return "", fmt.Errorf("it did not say why: %s", out)
@@ -209,6 +213,17 @@ if systemctl reload ginnel; then echo "a prefix over the own LAN was taken"; exi
 journalctl -b -u ginnel | grep '"192.168.0.0/16" overlaps' || { journalctl -b -u ginnel | tail; echo "the journal does not say why"; exit 1; }
 ip netns exec pc ping -c 1 -W 5 198.51.100.20 || exit 1
 cp /root/good.toml desired.toml; systemctl reload ginnel`)
+}
+
+// networkRestarts while no agent is there that would put things back.
+func (s *site) networkRestarts(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, `systemctl stop ginnel
+ours() { ip rule; ip route show table all | grep 'proto 103'; }
+ours >/root/ours
+systemctl restart systemd-networkd
+networkctl status >/dev/null; sleep 3
+ours | diff /root/ours - || exit 1
+systemctl start ginnel`)
 }
 
 func (s *site) reboot(ctx context.Context) (string, error) {
