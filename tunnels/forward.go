@@ -95,6 +95,9 @@ func (w *wanting) ingress(n Network) []Link {
 				continue
 			}
 			found = true
+			if l.Name == "lo" {
+				continue // an address of the host's own, and nobody's way in
+			}
 			if !slices.ContainsFunc(in, func(x Link) bool { return x.Name == l.Name }) {
 				in = append(in, l)
 			}

@@ -349,3 +349,17 @@ func TestDeadDeviceKeepsItsHubOnly(t *testing.T) {
 		t.Errorf("dead: through %v, refused %v; want only the hub's own through", through, refused)
 	}
 }
+
+func TestWantForwardsNothingOnLoopback(t *testing.T) {
+	lan := netip.MustParsePrefix("198.51.100.0/24")
+	facts := tunnels.Facts{Links: []tunnels.Link{{Name: "lo", Addresses: []netip.Prefix{netip.MustParsePrefix("198.51.100.20/32")}}}}
+	spec := tunnels.Spec{Networks: []tunnels.Network{{
+		Name: "kestrel", Role: tunnels.Hub, LAN: []netip.Prefix{lan}, Table: 7101, Priority: 5000, Devices: []tunnels.Tunnel{{Device: "gn-kestrel"}},
+	}}}
+	want, _ := tunnels.Want(spec, facts, func(string) []netip.AddrPort { return nil })
+	for _, s := range want.Settings {
+		if strings.Contains(s.Path, "/lo/") {
+			t.Errorf("wants %s = %s", s.Path, s.Value)
+		}
+	}
+}
