@@ -77,8 +77,8 @@ type ConfigSnapshot struct {
 
 // CollectorSnapshot is the way to the centre.
 type CollectorSnapshot struct {
-	URL         string    `json:"url,omitempty"` // empty: not enrolled
-	LastReceipt time.Time `json:"last_receipt"`  // zero: never
+	URL         string    `json:"url,omitempty"`         // empty: not enrolled
+	LastReceipt time.Time `json:"last_receipt,omitzero"` // zero: never
 	Waiting     int       `json:"waiting_blocks"`
 	Error       string    `json:"error,omitempty"`
 }
