@@ -66,8 +66,16 @@ func tourKill(ctx context.Context, c *county.County, _ int) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%s sent, %s answered; the agent was back after %.2f s",
-		thousands(r.Sent), thousands(r.Answered), r.back.Seconds()), nil
+	return judged(r.Lost() == 0, fmt.Sprintf("%s sent, %s answered%s; the agent was back after %.2f s",
+		thousands(r.Sent), thousands(r.Answered), overrun(r.Pinged), r.back.Seconds()))
+}
+
+// judged makes what was measured an error where it is not as it should be.
+func judged(good bool, text string) (string, error) {
+	if !good {
+		return "", errors.New(text)
+	}
+	return text, nil
 }
 
 // tourCut keeps what avocet sent meanwhile in a capture.
@@ -87,10 +95,11 @@ func (l *live) tourCut(folder string) func(context.Context, *county.County, int)
 		if err != nil {
 			return "", err
 		}
-		return fmt.Sprintf("after %.1f s: %q\n%d packets for heron refused at avocet, %d seen on its WAN\n"+
+		good := o.passage.Refused() == o.heron.Sent && o.wan.Clear+o.wan.Encrypted == 0 && o.kestrel.Lost()+o.internet.Lost() == 0
+		return judged(good, fmt.Sprintf("after %.1f s: %q\n%d packets for heron refused at avocet, %d seen on its WAN\n"+
 			"(%s); kestrel answered %d of %d,\nthe internet %d of %d; all up again %.1f s after it was joined",
 			o.after.Seconds(), o.said, o.passage.Refused(), o.wan.Clear+o.wan.Encrypted, l.shown(path),
-			o.kestrel.Answered, o.kestrel.Sent, o.internet.Answered, o.internet.Sent, o.healed.Seconds()), nil
+			o.kestrel.Answered, o.kestrel.Sent, o.internet.Answered, o.internet.Sent, o.healed.Seconds()))
 	}
 }
 
@@ -101,8 +110,9 @@ func tourCollector(ctx context.Context, c *county.County, _ int) (string, error)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("%d gateways kept %d minutes; %d arrived, %d lost, %d twice",
-		d.gateways, d.kept, d.arrived, d.missing, d.twice), nil
+	return judged(d.kept >= d.gateways && d.missing+d.twice == 0 && d.arrived >= d.kept,
+		fmt.Sprintf("%d gateways kept %d minutes; %d arrived, %d lost, %d twice",
+			d.gateways, d.kept, d.arrived, d.missing, d.twice))
 }
 
 // place finds "desired.toml:12:33" in a refusal.
