@@ -7,7 +7,6 @@
 package vm
 
 import (
-	"bytes"
 	"context"
 	"crypto/sha256"
 	_ "embed"
@@ -74,8 +73,11 @@ func build(ctx context.Context, folder string) error {
 		return err
 	}
 	defer os.RemoveAll(fresh)
-	cmd := exec.CommandContext(ctx, "sh", "-s", fresh, mirror(ctx))
-	cmd.Stdin = bytes.NewReader(imageScript)
+	script := filepath.Join(fresh, "image.sh") // not on stdin, which its programs would read
+	if err := os.WriteFile(script, imageScript, 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "sh", script, fresh, mirror(ctx))
 	cmd.Env = os.Environ()
 	if proxy := aptProxy(ctx); proxy != "" {
 		cmd.Env = append(cmd.Env, "http_proxy="+proxy)
