@@ -17,6 +17,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/internal/durable"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/agent/spool"
@@ -194,7 +195,7 @@ func (a *Agent) take(ctx context.Context, file string, text []byte) error {
 			return problems
 		}
 	}
-	if err := WriteFile(a.o.Paths.LastGood(), text); err != nil {
+	if err := durable.WriteFile(a.o.Paths.LastGood(), text, 0o640); err != nil {
 		return fmt.Errorf("keep the config for the next start: %w", err)
 	}
 	a.o.Tunnels.Set(spec)

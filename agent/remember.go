@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/internal/durable"
 	"github.com/ginnel/ginnel/agent/spool"
 	"github.com/ginnel/ginnel/checks"
 )
@@ -104,7 +105,7 @@ func (a *Agent) remember() error {
 	if err != nil || bytes.Equal(text, a.remembered) {
 		return err
 	}
-	if err := WriteFile(a.o.Paths.States(), text); err != nil {
+	if err := durable.WriteFile(a.o.Paths.States(), text, 0o640); err != nil {
 		return err
 	}
 	a.remembered = text

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/ginnel/ginnel/agent/internal/durable"
 )
 
 // record is what enrolment leaves beside the key and the certificate.
@@ -96,7 +98,7 @@ func (i *Identity) SaveCertificate(text []byte) error {
 			return fmt.Errorf("save the certificate: %w", err)
 		}
 	}
-	if err := writeFile(i.path(certificateFile), clean.Bytes(), 0o600); err != nil {
+	if err := durable.WriteFile(i.path(certificateFile), clean.Bytes(), 0o600); err != nil {
 		return fmt.Errorf("save the certificate: %w", err)
 	}
 	i.chain = chain

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+
+	"github.com/ginnel/ginnel/agent/internal/durable"
 )
 
 // DefaultDir is where a gateway keeps its identity.
@@ -106,7 +108,7 @@ func (i *Identity) Prepare() error {
 			return fmt.Errorf("make the instance uid: %w", err)
 		}
 	}
-	return syncDir(filepath.Dir(i.dir))
+	return durable.SyncDir(filepath.Dir(i.dir))
 }
 
 // Adopt records the site and collector of a pack, as the last but one step of
@@ -123,7 +125,7 @@ func (i *Identity) Adopt(p Pack, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(i.path(recordFile), text, 0o600); err != nil {
+	if err := durable.WriteFile(i.path(recordFile), text, 0o600); err != nil {
 		return fmt.Errorf("record the enrolment: %w", err)
 	}
 	i.record = r

@@ -15,6 +15,8 @@ import (
 	"strings"
 
 	"github.com/google/uuid"
+
+	"github.com/ginnel/ginnel/agent/internal/durable"
 )
 
 // URNs that the certificates carry as URI SANs.
@@ -60,7 +62,7 @@ func (i *Identity) makeKey() error {
 		return err
 	}
 	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	if err := writeFile(i.path(keyFile), text, 0o600); err != nil {
+	if err := durable.WriteFile(i.path(keyFile), text, 0o600); err != nil {
 		return err
 	}
 	i.key = key
@@ -86,7 +88,7 @@ func (i *Identity) makeUID() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(i.path(uidFile), []byte(uid.String()+"\n"), 0o600); err != nil {
+	if err := durable.WriteFile(i.path(uidFile), []byte(uid.String()+"\n"), 0o600); err != nil {
 		return err
 	}
 	i.uid = uid

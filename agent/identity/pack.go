@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
+
+	"github.com/ginnel/ginnel/agent/internal/durable"
 )
 
 // packVersion is the format that this program writes and reads.
@@ -259,7 +261,7 @@ func WritePack(path string, p Pack) error {
 	if err != nil {
 		return fmt.Errorf("write the site pack %s: %w", path, err)
 	}
-	if err := writeFile(path, text, 0o600); err != nil {
+	if err := durable.WriteFile(path, text, 0o600); err != nil {
 		return fmt.Errorf("write the site pack: %w", err)
 	}
 	return nil

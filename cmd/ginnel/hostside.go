@@ -2,10 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net"
 	"net/netip"
@@ -49,7 +46,7 @@ func openHost(paths agent.Paths, log *slog.Logger) (*hostSide, error) {
 	}
 	return &hostSide{
 		Host: h, Settings: settings, paths: paths,
-		Manager: &tunnels.Manager{Host: h, Resolver: net.DefaultResolver, Cache: names{paths.Names()}, Log: log},
+		Manager: &tunnels.Manager{Host: h, Resolver: net.DefaultResolver, Cache: agent.Names{File: paths.Names()}, Log: log},
 	}, nil
 }
 
@@ -109,30 +106,4 @@ func addresses(ctx context.Context, name string) []netip.Addr {
 		list[i] = list[i].Unmap()
 	}
 	return list
-}
-
-// names keeps the addresses of endpoint names in a file.
-type names struct{ path string }
-
-func (n names) Load() (map[string][]netip.Addr, error) {
-	text, err := os.ReadFile(n.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	var known map[string][]netip.Addr
-	if err := json.Unmarshal(text, &known); err != nil {
-		return nil, fmt.Errorf("read %s: %w", n.path, err)
-	}
-	return known, nil
-}
-
-func (n names) Save(known map[string][]netip.Addr) error {
-	text, err := json.Marshal(known)
-	if err != nil {
-		return err
-	}
-	return agent.WriteFile(n.path, text)
 }

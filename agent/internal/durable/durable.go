@@ -1,4 +1,6 @@
-package identity
+// Package durable writes small files so that a power cut leaves the old one or
+// the new one, never a part of either.
+package durable
 
 import (
 	"fmt"
@@ -6,10 +8,13 @@ import (
 	"path/filepath"
 )
 
-// writeFile puts text at path so that a power cut leaves the old file or the
-// new one, never a part of it.
-func writeFile(path string, text []byte, mode os.FileMode) (err error) {
+// WriteFile replaces the file at path, or makes it, with the mode. A
+// folder that is missing is made for the owner and the group.
+func WriteFile(path string, text []byte, mode os.FileMode) (err error) {
 	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return err
+	}
 	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
 	if err != nil {
 		return err
@@ -35,11 +40,11 @@ func writeFile(path string, text []byte, mode os.FileMode) (err error) {
 	if err := os.Rename(f.Name(), path); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return SyncDir(dir)
 }
 
-// syncDir makes renames and removals in dir durable.
-func syncDir(dir string) error {
+// SyncDir makes renames and removals in dir durable.
+func SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
 		return err
