@@ -30,12 +30,24 @@ func playToken(ctx context.Context, s *stage) error {
 	if err := avocet.EnrolWith(ctx, used); err != nil {
 		return err
 	}
-	// Another machine, on which no agent runs yet, with a copy of that pack.
+	// Another machine, on which no agent runs yet and no config says whose it
+	// is, with a copy of that pack.
 	if err := bittern.StopAgent(ctx); err != nil {
+		return err
+	}
+	const desired = "/etc/ginnel/desired.toml"
+	config, err := bittern.Node.ReadFile(desired)
+	if err != nil {
+		return err
+	}
+	if _, err := bittern.Node.Run(ctx, "rm", desired); err != nil {
 		return err
 	}
 	refused, text := refusedBy(bittern.EnrolWith(ctx, used))
 	s.holds("a used token is refused", refused, text)
+	if err := bittern.Node.WriteFile(desired, config, 0o644); err != nil {
+		return err
+	}
 	if err := bittern.StartAgent(); err != nil {
 		return err
 	}
