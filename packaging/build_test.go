@@ -98,7 +98,7 @@ func TestCommandsAreDocumented(t *testing.T) {
 			if !strings.Contains(string(page), "\n.It Ic "+name+" ") && !strings.Contains(string(page), "\n.It Ic "+name+"\n") {
 				t.Errorf("%s %s is not in man/%s.1", program, name, program)
 			}
-			for _, word := range strings.Fields(name) {
+			for word := range strings.FieldsSeq(name) {
 				if program == "ginnel" && !strings.Contains(string(completion), word) {
 					t.Errorf("%s is not completed", word)
 				}

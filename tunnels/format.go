@@ -163,7 +163,7 @@ func changes(steps []Step) string {
 func wrap(text string) string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(text) {
+	for word := range strings.FieldsSeq(text) {
 		if line != "" && len(line)+1+len(word) > 80 {
 			lines = append(lines, line)
 			line = "    " + word

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -73,17 +74,18 @@ func (h *blocksHandler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		h.t.Error(err)
 	}
-	line := r.Header.Get(oldestHeader) + ":"
+	var line strings.Builder
+	line.WriteString(r.Header.Get(oldestHeader) + ":")
 	for len(raw) > 0 {
 		n, used := binary.Uvarint(raw)
 		if used <= 0 || int(n) > len(raw)-used {
 			h.t.Fatalf("framing: %q", raw)
 		}
-		line += " " + string(raw[used : used+int(n)])[len("block "):]
+		line.WriteString(" " + string(raw[used : used+int(n)])[len("block "):])
 		raw = raw[used+int(n):]
 	}
 	h.mu.Lock()
-	h.seen = append(h.seen, line)
+	h.seen = append(h.seen, line.String())
 	n := len(h.seen)
 	h.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")

@@ -9,6 +9,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
+	"maps"
 	"math/big"
 	"net"
 	"os"
@@ -138,9 +139,7 @@ func TestTLS(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			options := map[string]any{"roots": a.file}
-			for k, v := range test.options {
-				options[k] = v
-			}
+			maps.Copy(options, test.options)
 			r := check(t, TLS(), checks.Target{Address: test.address, Options: options})
 			expect(t, r, test.verdict, test.reason, test.phase)
 			if !strings.Contains(r.Detail, test.detail) {

@@ -93,7 +93,7 @@ func TestRefused(t *testing.T) {
 				t.Errorf("%d kinds", len(kinds))
 			}
 			got := strings.ReplaceAll(err.Error(), s.dir, "DIR")
-			for _, word := range strings.Fields(got) {
+			for word := range strings.FieldsSeq(got) {
 				if word = strings.Trim(word, ","); len(word) == 64 {
 					got = strings.ReplaceAll(got, word, "SUM")
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -142,11 +143,8 @@ func (s subscription) receive(c *netlink.Conn, notify func()) error {
 			}
 			return fmt.Errorf("read the kernel's events: %w", err)
 		}
-		for _, m := range messages {
-			if s.concerns(m) {
-				notify()
-				break
-			}
+		if slices.ContainsFunc(messages, s.concerns) {
+			notify()
 		}
 	}
 }

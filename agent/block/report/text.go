@@ -247,7 +247,7 @@ func wrap(s string) string { return strings.Join(fold(s, columns), "\n") }
 func fold(s string, width int) []string {
 	var lines []string
 	line := ""
-	for _, word := range strings.Fields(s) {
+	for word := range strings.FieldsSeq(s) {
 		switch {
 		case line == "":
 			line = word

@@ -25,12 +25,12 @@ func TestWorstFirst(t *testing.T) {
 		{ID: "g", State: checks.Down, Since: now},
 	}
 	WorstFirst(sites)
-	var order string
+	var order strings.Builder
 	for _, s := range sites {
-		order += s.ID
+		order.WriteString(s.ID)
 	}
-	if order != "gfedcba" {
-		t.Errorf("order %s, want gfedcba", order)
+	if order.String() != "gfedcba" {
+		t.Errorf("order %s, want gfedcba", order.String())
 	}
 	var c Count
 	for _, s := range sites {

@@ -232,7 +232,7 @@ func TestChartLeavesHolesOpen(t *testing.T) {
 		t.Error(svg)
 	}
 	for _, points := range regexp.MustCompile(`points="([^"]*)"`).FindAllStringSubmatch(svg, -1) {
-		for _, pair := range strings.Fields(points[1]) {
+		for pair := range strings.FieldsSeq(points[1]) {
 			x, y, _ := strings.Cut(pair, ",")
 			fx, err1 := strconv.ParseFloat(x, 64)
 			fy, err2 := strconv.ParseFloat(y, 64)
