@@ -1,11 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
@@ -19,28 +17,7 @@ var benches = []scenario{
 }
 
 func benchCommand() cli.Command {
-	var names []string
-	for _, b := range benches {
-		names = append(names, fmt.Sprintf("  %-12s %s", b.name, b.about))
-	}
-	return cli.Command{
-		Name: "bench", Args: "[--short] NAME…|all",
-		Short: "measure beside peers, in the same namespaces",
-		Long:  strings.Join(names, "\n"),
-		Run: func(ctx context.Context, std cli.IO, args []string) error {
-			fs := cli.Flags()
-			short := fs.Bool("short", false, "")
-			words, err := cli.Parse(fs, args, 1, 100)
-			if err != nil {
-				return err
-			}
-			out, err := outFolder()
-			if err != nil {
-				return err
-			}
-			return playAll(ctx, std, setup{Do: "bench", Short: *short, Out: out}, words)
-		},
-	}
+	return storyCommand("bench", "measure beside peers, in the same namespaces")
 }
 
 // spread is a figure of which there are several: the median, and the interval

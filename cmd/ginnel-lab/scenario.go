@@ -90,15 +90,21 @@ func (s *stage) holds(name string, ok bool, detail string) {
 }
 
 func scenarioCommand() cli.Command {
+	return storyCommand("scenario", "play scenarios, each in a county of its own")
+}
+
+// storyCommand plays what do names, "scenario" or "bench"; without a name it
+// lists them.
+func storyCommand(do, short string) cli.Command {
 	var names []string
-	for _, s := range scenarios {
-		names = append(names, fmt.Sprintf("  %-12s %s", s.name, s.about))
+	for _, sc := range (setup{Do: do}).stories() {
+		names = append(names, fmt.Sprintf("  %-12s %s", sc.name, sc.about))
 	}
 	return cli.Command{
-		Name: "scenario", Args: "[--short] NAME…|all",
-		Short: "play scenarios, each in a county of its own",
+		Name: do, Args: "[--short] NAME…|all",
+		Short: short,
 		Long:  strings.Join(names, "\n"),
-		Run: func(ctx context.Context, io cli.IO, args []string) error {
+		Run: func(ctx context.Context, std cli.IO, args []string) error {
 			fs := cli.Flags()
 			short := fs.Bool("short", false, "")
 			words, err := cli.Parse(fs, args, 0, 100)
@@ -106,14 +112,14 @@ func scenarioCommand() cli.Command {
 				return err
 			}
 			if len(words) == 0 {
-				fmt.Fprintln(io.Out, strings.Join(names, "\n"))
+				fmt.Fprintln(std.Out, strings.Join(names, "\n"))
 				return nil
 			}
 			out, err := outFolder()
 			if err != nil {
 				return err
 			}
-			return playAll(ctx, io, setup{Do: "scenario", Short: *short, Out: out}, words)
+			return playAll(ctx, std, setup{Do: do, Short: *short, Out: out}, words)
 		},
 	}
 }
