@@ -14,3 +14,31 @@ type Host interface {
 	// step wants it.
 	Apply(ctx context.Context, step Step) error
 }
+
+// Detective is a Host that can guess who else changes its objects.
+type Detective interface {
+	// Culprit names the program that most likely undid what s put there,
+	// in words: "NetworkManager", "ip (pid 312), started by fight.sh".
+	// Empty: there is nobody to name.
+	Culprit(s Step) string
+}
+
+// Taken is something that the Spec needs and that somebody else has on this
+// host: its config must be refused before a write.
+type Taken struct {
+	Network string
+	Kind    TakenKind
+	Device  string // of TakenDevice and TakenPort: which of the network's
+	By      string // the host's object, in words: "link gn-kestrel-nc5e is a bridge"
+	Hint    string // what to do about it
+}
+
+// TakenKind is what is taken.
+type TakenKind string
+
+const (
+	TakenDevice   TakenKind = "device"      // a link of that name is not ours
+	TakenTable    TakenKind = "table"       // the routing table has routes of somebody else
+	TakenPriority TakenKind = "priority"    // a rule of somebody else stands among ours
+	TakenPort     TakenKind = "listen_port" // the UDP port is bound by somebody else
+)

@@ -38,6 +38,7 @@ type Network struct {
 	Role      Role           // zero means Site
 	Addresses []netip.Prefix // ours inside the tunnel, one /32 or /128 each
 	LAN       []netip.Prefix // what we bring to the network
+	Map       []Map          // prefixes of LAN that the network knows by others
 	Ingress   []string       // links whose traffic may enter; none: traffic from LAN prefixes
 	Table     int            // routing table number
 	Priority  int            // of its first rule; the others follow
@@ -64,6 +65,10 @@ type PeerSpec struct {
 	AllowedIPs   []netip.Prefix // accepted from and routed to it
 	Keepalive    time.Duration  // 0: none
 }
+
+// Map says that the network knows a prefix of a site's LAN by another one of
+// the same length, 1:1: address for address, both ways.
+type Map struct{ LAN, As netip.Prefix }
 
 // Allow lets connections of one direction be opened inside a network. From and
 // To are prefixes, or the word "sites" for every site's LAN.

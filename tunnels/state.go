@@ -21,6 +21,7 @@ type State struct {
 type Device struct {
 	Network    string // empty in what was observed
 	Name       string
+	Found      string // observed only: what somebody has renamed it to; empty: it has its name
 	Backend    string // "kernel" or "userspace"; empty in what is wanted: any
 	Up         bool
 	MTU        int
@@ -83,6 +84,14 @@ type Filter struct {
 	Only    []string // links that forward IPv4 because of us: between them and gn- links only
 	Only6   bool     // the host forwards IPv6 because of us: to or from gn- links only
 	Digest  string   // of the fields above; see Filter.Sum
+
+	Refused []Refusal // observed only; never compared
+}
+
+// Refusal counts what one rule of a Filter has dropped or rejected.
+type Refusal struct {
+	Rule           string // what is refused, in a word or two, as in "into-lan"
+	Packets, Bytes uint64
 }
 
 // Setting is a sysctl, as a path below /proc/sys with slashes. An observed one

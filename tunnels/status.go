@@ -29,6 +29,19 @@ type Status struct {
 	Hint  string    // what to do about Err; may be empty
 	Since time.Time // of Err
 	Steps int       // written since the start
+
+	Refused   []Refusal // since the start, by rule; never less than before
+	Contested []Contest // what somebody else keeps changing
+}
+
+// Contest is an object of ours that somebody else keeps changing or removing.
+// It is put back ever more slowly until they cease.
+type Contest struct {
+	Kind    Kind
+	Text    string    // the object, as a Step has it
+	Since   time.Time // of the first time
+	Times   int
+	Culprit string // who it is likely to be, in words; empty: nobody to name
 }
 
 // PeerStatus is one peer of a tunnel.

@@ -27,6 +27,10 @@ type Step struct {
 	Filter  *Filter
 	Setting *Setting
 	Address string // Kind is AddressKind: the prefix
+
+	// Before and After are writes that belong to this one, and are taken
+	// with it: the routes of a peer that comes, changes or goes.
+	Before, After []Step
 }
 
 // Kind is the kind of object that a Step writes.

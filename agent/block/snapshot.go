@@ -23,6 +23,9 @@ type Snapshot struct {
 	Tunnels []TunnelSnapshot `json:"tunnels"`
 	Checks  []CheckSnapshot  `json:"checks"`
 
+	Refused   []RefusedSnapshot   `json:"refused,omitempty"`   // since the agent's start; only what is not 0
+	Contested []ContestedSnapshot `json:"contested,omitempty"` // what another program keeps changing
+
 	Config    ConfigSnapshot    `json:"config"`
 	Collector CollectorSnapshot `json:"collector"`
 	Agent     AgentSnapshot     `json:"agent"`
@@ -55,9 +58,26 @@ type CheckSnapshot struct {
 	State     checks.State `json:"state"`
 	Since     time.Time    `json:"since"`
 	Reason    string       `json:"reason,omitempty"`
+	Code      string       `json:"code,omitempty"`
 	Detail    string       `json:"detail,omitempty"`
 	WaitsFor  string       `json:"waits_for,omitempty"` // what blocks it
 	Figures
+}
+
+// RefusedSnapshot counts what one rule of a network's filter has refused.
+type RefusedSnapshot struct {
+	Network string `json:"network"`
+	Rule    string `json:"rule"` // as in "into-lan"
+	Packets uint64 `json:"packets"`
+}
+
+// ContestedSnapshot is an object of ours that another program keeps changing.
+type ContestedSnapshot struct {
+	Network string    `json:"network"`
+	Object  string    `json:"object"` // kind and text, as in a plan
+	Since   time.Time `json:"since"`
+	Times   int       `json:"times"`
+	Culprit string    `json:"culprit,omitempty"`
 }
 
 // Figures are measured over the last five minutes. Null: nothing was measured.
