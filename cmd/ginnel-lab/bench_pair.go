@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
 
@@ -107,7 +108,7 @@ func (p *pair) configure(ctx context.Context, networks int, more string) error {
 			name, overlayOf(i, true), 51819+i, strings.TrimSpace(siteKey), overlayOf(i, false), lan)
 	}
 	for n, text := range map[*netns.Node]string{p.site: site + more, p.hub: hub} {
-		if err := n.WriteFile("/etc/ginnel/ginnel.toml", "backend = \"userspace\"\n", 0o644); err != nil {
+		if err := n.WriteFile("/etc/ginnel/ginnel.toml", county.HostConfig(), 0o644); err != nil {
 			return err
 		}
 		if err := n.WriteFile("/etc/ginnel/desired.toml", text, 0o644); err != nil {

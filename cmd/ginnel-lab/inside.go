@@ -8,7 +8,9 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
 
 // Names under which this program starts itself again.
@@ -41,8 +43,13 @@ func runCounty(text string) int {
 	syscall.CloseOnExec(controlFD)
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	if s.Backend != "" {
+		county.Backend = s.Backend
+	}
 	var err error
 	switch s.Do {
+	case "kernel":
+		err = kernelThere()
 	case "up":
 		err = runUp(ctx, s)
 	case "scenario", "bench":
@@ -53,4 +60,17 @@ func runCounty(text string) int {
 		return 1
 	}
 	return 0
+}
+
+// kernelThere asks the kernel for its own WireGuard. Inside the box anybody may
+// ask.
+func kernelThere() error {
+	support, err := wireguard.Probe()
+	if err != nil {
+		return err
+	}
+	if support.Kernel != nil {
+		return fmt.Errorf("--backend kernel cannot be played here: %w", support.Kernel)
+	}
+	return nil
 }

@@ -20,11 +20,12 @@ import (
 
 // setup is what the outside tells the inside.
 type setup struct {
-	Do      string   // "up", "scenario" or "bench"
+	Do      string   // "up", "scenario", "bench", or "kernel": look whether it has WireGuard
 	Args    []string // names of scenarios
 	Once    bool
 	Bare    bool // no programs
 	Short   bool
+	Backend string // of every gateway; empty: userspace
 	Page    string // address of the page listener; empty: there is none
 	Control bool   // there is a control listener
 	Out     string // the folder of netns.Out as it is called outside

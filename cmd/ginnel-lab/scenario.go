@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
@@ -23,11 +24,13 @@ type scenario struct {
 	run   func(ctx context.Context, s *stage) error
 }
 
-// stage is where a scenario plays: which form, and where its rows go.
+// stage is where a scenario plays: which form, on which back end, and where its
+// rows go.
 type stage struct {
-	name  string
-	short bool
-	rows  []result
+	name   string
+	short  bool
+	kernel bool
+	rows   []result
 }
 
 // result is a row of the table that `make scenarios` prints, and of
@@ -40,16 +43,17 @@ type result struct {
 	Ratio  *float64 `json:"ratio"`
 	Aim    string   `json:"aim"`
 	Met    bool     `json:"met"`
-	Form   string   `json:"form"` // "full" or "short"
+	Form   string   `json:"form"` // "full" or "short"; with ", kernel" behind it on the kernel's WireGuard
 	Detail string   `json:"detail"`
 }
 
 // form is the word for it in a row.
 func (s *stage) form() string {
-	if s.short {
-		return "short"
+	form := pick(s, "full", "short")
+	if s.kernel {
+		form += ", kernel"
 	}
-	return "full"
+	return form
 }
 
 // pick chooses a figure by form.
@@ -101,12 +105,13 @@ func storyCommand(do, short string) cli.Command {
 		names = append(names, fmt.Sprintf("  %-12s %s", sc.name, sc.about))
 	}
 	return cli.Command{
-		Name: do, Args: "[--short] NAME…|all",
+		Name: do, Args: "[--short] [--backend userspace|kernel] NAME…|all",
 		Short: short,
-		Long:  strings.Join(names, "\n"),
+		Long:  strings.Join(names, "\n") + "\n\n--backend kernel has all gateways use the kernel's WireGuard, where there is one.",
 		Run: func(ctx context.Context, std cli.IO, args []string) error {
 			fs := cli.Flags()
 			short := fs.Bool("short", false, "")
+			backend := fs.String("backend", county.Backend, "")
 			words, err := cli.Parse(fs, args, 0, 100)
 			if err != nil {
 				return err
@@ -115,17 +120,25 @@ func storyCommand(do, short string) cli.Command {
 				fmt.Fprintln(std.Out, strings.Join(names, "\n"))
 				return nil
 			}
+			if *backend != "userspace" && *backend != "kernel" {
+				return cli.Usagef("--backend %s: there are userspace and kernel", *backend)
+			}
 			out, err := outFolder()
 			if err != nil {
 				return err
 			}
-			return playAll(ctx, std, setup{Do: do, Short: *short, Out: out}, words)
+			if *backend == "kernel" {
+				if err := enter(ctx, setup{Do: "kernel", Out: out}, nil, nil); err != nil {
+					return err
+				}
+			}
+			return playAll(ctx, setup{Do: do, Short: *short, Backend: *backend, Out: out}, words)
 		},
 	}
 }
 
 // playAll plays each scenario in a box of its own, and goes on after a failure.
-func playAll(ctx context.Context, io cli.IO, s setup, names []string) error {
+func playAll(ctx context.Context, s setup, names []string) error {
 	if slices.Equal(names, []string{"all"}) {
 		names = nil
 		for _, sc := range s.stories() {
@@ -175,7 +188,7 @@ func (set setup) file() string {
 func runScenarios(ctx context.Context, set setup) error {
 	stories := set.stories()
 	i := slices.IndexFunc(stories, func(sc scenario) bool { return sc.name == set.Args[0] })
-	s := &stage{name: set.Args[0], short: set.Short}
+	s := &stage{name: set.Args[0], short: set.Short, kernel: set.Backend == "kernel"}
 	fmt.Printf("%s, %s form: %s\n", s.name, s.form(), stories[i].about)
 	err := stories[i].run(ctx, s)
 	if err == nil && len(s.rows) == 0 {

@@ -42,8 +42,8 @@ func playRestart(ctx context.Context, s *stage) error {
 		}
 		slices.Sort(back)
 		s.zero(fmt.Sprintf("lost over %d times %s at a 1 ms ping", times, way.name), all.Lost(), "packets",
-			fmt.Sprintf("%s sent%s, userspace back end; the agent was back after %.2f s (median), %.2f s at most",
-				thousands(all.Sent), overrun(all), back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
+			fmt.Sprintf("%s sent%s, %s back end; the agent was back after %.2f s (median), %.2f s at most",
+				thousands(all.Sent), overrun(all), county.Backend, back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
 	}
 	if _, _, err := bittern.Await(within(ctx, 30*time.Second), county.AllUp); err != nil {
 		return err

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
 
 // TestScenarios plays every scenario in its short form with programs built
@@ -83,7 +85,8 @@ func (l lab) showLogs(t *testing.T, folder string) {
 func TestRowsReplaceOlderOnesOfTheirScenarioAndForm(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "scenarios.json")
 	for _, s := range []*stage{
-		{name: "hub", short: true}, {name: "hub"}, {name: "lab", short: true}, {name: "hub", short: true},
+		{name: "hub", short: true}, {name: "hub"}, {name: "lab", short: true}, {name: "hub", short: true, kernel: true},
+		{name: "hub", short: true},
 	} {
 		s.zero("one", 0, "packets", "")
 		s.zero("two", 1, "packets", "")
@@ -104,9 +107,32 @@ func TestRowsReplaceOlderOnesOfTheirScenarioAndForm(t *testing.T) {
 		got = append(got, r.Name+" "+r.Form)
 	}
 	want := []string{
-		"hub: one full", "hub: two full", "lab: one short", "lab: two short", "hub: one short", "hub: two short",
+		"hub: one full", "hub: two full", "lab: one short", "lab: two short",
+		"hub: one short, kernel", "hub: two short, kernel", "hub: one short", "hub: two short",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("kept %q, want %q", got, want)
+	}
+}
+
+func TestKernelBackEndOnlyWhereTheKernelHasIt(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays where the kernel has WireGuard")
+	}
+	support, err := wireguard.Probe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	l := buildLab(t)
+	_, stderr, code := l.run(t, "", "scenario", "--short", "--backend", "kernel", "lab")
+	if support.Kernel == nil {
+		if code != 0 {
+			t.Errorf("the kernel has WireGuard, but: %d %s", code, stderr)
+		}
+		return
+	}
+	const want = "ginnel-lab: error: --backend kernel cannot be played here: the kernel has no WireGuard module\n"
+	if code != 1 || stderr != want {
+		t.Errorf("got %d %q, want 1 %q", code, stderr, want)
 	}
 }

@@ -51,8 +51,8 @@ func playUpgrade(ctx context.Context, s *stage) error {
 	}
 	slices.Sort(back)
 	s.zero(fmt.Sprintf("lost over %d upgrades at a 1 ms ping", times), all.Lost(), "packets",
-		fmt.Sprintf("%s sent%s, userspace back end; the agent was back after %.2f s (median), %.2f s at most",
-			thousands(all.Sent), overrun(all), back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
+		fmt.Sprintf("%s sent%s, %s back end; the agent was back after %.2f s (median), %.2f s at most",
+			thousands(all.Sent), overrun(all), county.Backend, back[len(back)/2].Seconds(), back[len(back)-1].Seconds()))
 	s.holds("status shows the version that runs, each time", eachIsNew(ran), strings.Join(ran[:min(4, len(ran))], ", then "))
 	if _, _, err := bittern.Await(within(ctx, 30*time.Second), county.AllUp); err != nil {
 		return err

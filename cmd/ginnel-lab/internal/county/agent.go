@@ -29,9 +29,12 @@ func (c *County) agent(name string, n *netns.Node) *Agent {
 	return &Agent{program: c.program(n), Name: name, Node: n}
 }
 
-// hostConfig is every lab node's ginnel.toml: the same back end on every
-// machine that the lab runs on.
-const hostConfig = "backend = \"userspace\"\n"
+// Backend is every lab node's back end, the same on every machine that the lab
+// runs on unless it is told otherwise. It is set before anything is built.
+var Backend = "userspace"
+
+// HostConfig is every lab node's ginnel.toml.
+func HostConfig() string { return fmt.Sprintf("backend = %q\n", Backend) }
 
 // Key makes the private key of a network on first use and returns the public
 // half.
@@ -49,7 +52,7 @@ func (a *Agent) Key(ctx context.Context, network string) (string, error) {
 
 // Configure writes its files.
 func (a *Agent) Configure(desired string) error {
-	if err := a.Node.WriteFile("/etc/ginnel/ginnel.toml", hostConfig, 0o644); err != nil {
+	if err := a.Node.WriteFile("/etc/ginnel/ginnel.toml", HostConfig(), 0o644); err != nil {
 		return err
 	}
 	return a.Node.WriteFile("/etc/ginnel/desired.toml", desired, 0o644)
