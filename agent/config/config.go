@@ -82,6 +82,10 @@ type Host struct {
 	Uplinks  []string // links that lead outside; none: found out
 	Offload  *bool    // false switches GSO/GRO of the userspace back end off
 
+	// DataplaneMemory is the most that one data plane may use, in bytes; 0: it
+	// chooses by itself.
+	DataplaneMemory int64
+
 	// Protected are prefixes that no network may cover, besides those that
 	// are always protected.
 	Protected []netip.Prefix

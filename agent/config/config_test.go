@@ -225,11 +225,12 @@ proxy = "http://proxy.example.net:3128"
 extra_ca = "/etc/ginnel/proxy-ca.pem"
 uplinks = ["eth0"]
 offload = false
+dataplane_memory = "96M"
 protected = ["203.0.113.0/24"]
 `))
 	want := Host{Backend: "userspace", LogLevel: "debug", Proxy: "http://proxy.example.net:3128",
 		ExtraCA: "/etc/ginnel/proxy-ca.pem", Uplinks: []string{"eth0"}, Offload: new(false),
-		Protected: prefixes("203.0.113.0/24")}
+		DataplaneMemory: 96 << 20, Protected: prefixes("203.0.113.0/24")}
 	if d := cmp.Diff(want, got, plain...); d != "" || err != nil {
 		t.Errorf("%v\n%s", err, d)
 	}

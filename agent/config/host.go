@@ -6,10 +6,11 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 )
 
-var hostKeys = []string{"backend", "log_level", "proxy", "extra_ca", "uplinks", "offload", "protected"}
+var hostKeys = []string{"backend", "log_level", "proxy", "extra_ca", "uplinks", "offload", "dataplane_memory", "protected"}
 
 // LoadHost reads ginnel.toml at path; a file that is not there is the zero
 // Host.
@@ -41,6 +42,8 @@ func ParseHost(name string, text []byte) (Host, error) {
 		Uplinks:   t.links("uplinks"),
 		Offload:   t.boolean("offload"),
 		Protected: t.prefixes("protected"),
+
+		DataplaneMemory: t.memory("dataplane_memory"),
 	}
 	if err := r.problems.asError(); err != nil {
 		return Host{}, err
@@ -57,6 +60,26 @@ func (t table) choice(key string, words ...string) string {
 		return ""
 	}
 	return s
+}
+
+// memory reads a size of memory as systemd writes one, in bytes; 0 where there
+// is none.
+func (t table) memory(key string) int64 {
+	const form = "\"32M\" at the least, and \"2G\" at the most"
+	s, ok := t.text(key, form)
+	if !ok {
+		return 0
+	}
+	digits, shift := strings.TrimSuffix(s, "M"), 20
+	if g, ok := strings.CutSuffix(s, "G"); ok {
+		digits, shift = g, 30
+	}
+	n, err := strconv.ParseUint(digits, 10, 16)
+	if err != nil || digits == s || n<<shift < 32<<20 || n<<shift > 2<<30 {
+		t.problem(key, form, "%s is not a size that a data plane can have", show(s))
+		return 0
+	}
+	return int64(n) << shift
 }
 
 // proxy reads the URL of an HTTP CONNECT proxy. Messages never repeat it: a

@@ -14,10 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// request is who wants a device, and how they are told what became of it.
+// request is who wants a device, how it is to run, and how they are told what
+// became of it.
 type request struct {
-	name string
-	conn net.Conn // nil: the name came with the command line
+	name  string
+	words []string // options that came with the name
+	conn  net.Conn // nil: the name came with the command line
 }
 
 // whoAsks takes the device name from the command line or from the connection
@@ -55,6 +57,32 @@ func whoAsks(args []string, stdin bool) (request, error) {
 	return r, nil
 }
 
+// options are those that the line asks for, over those of the command line. One
+// that we do not know is refused: whoever asks must not believe in vain.
+func (r *request) options(o options) (options, error) {
+	for _, word := range r.words {
+		name, value, _ := strings.Cut(word, "=")
+		var err error
+		switch name {
+		case "no-offload":
+			o.plain = true
+			if word != name {
+				err = errors.New("it takes no value")
+			}
+		case "memory":
+			if o.memory, err = strconv.ParseInt(value, 10, 64); err == nil && o.memory < leastMemory {
+				err = fmt.Errorf("at least %d bytes are needed", int64(leastMemory))
+			}
+		default:
+			err = errors.New("this version does not know it")
+		}
+		if err != nil {
+			return o, fmt.Errorf("refused the option %q: %w", word, err)
+		}
+	}
+	return o, nil
+}
+
 // read takes one line from the connection at fd, and the descriptor with it:
 // nothing of the connection is left open elsewhere after answer.
 func (r *request) read(fd int) error {
@@ -73,14 +101,20 @@ func (r *request) read(fd int) error {
 		return fmt.Errorf("let go of descriptor %d: %w", fd, err)
 	}
 	conn.SetDeadline(time.Now().Add(10 * time.Second))
-	line, err := bufio.NewReader(io.LimitReader(conn, 64)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(conn, maxLine)).ReadString('\n')
 	if err != nil {
 		conn.Close()
 		return fmt.Errorf("no line with a device name came: %w", err)
 	}
-	r.conn, r.name = conn, strings.TrimSpace(line)
+	r.conn = conn
+	if words := strings.Fields(line); len(words) > 0 {
+		r.name, r.words = words[0], words[1:]
+	}
 	return nil
 }
+
+// maxLine bounds the line, in bytes.
+const maxLine = 256
 
 // letGo closes the descriptor that the connection came by. Standard ones are
 // put on /dev/null instead, stdout too where it is the same socket: a later

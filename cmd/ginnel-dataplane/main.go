@@ -9,8 +9,16 @@
 //	                                    it may stand behind it too, for ps(1)
 //	ginnel-dataplane [flags]            the same on a socket from systemd (LISTEN_FDS)
 //
-// In the last two forms it answers "ok" once the device can be configured, or
-// "error …" and ends. The connection may then close.
+// In the last two forms the line is the device name and, behind spaces, options:
+//
+//	gn-kestrel-nc5e no-offload memory=100663296
+//
+//	no-offload    send and receive packets one by one, without GSO and GRO
+//	memory=BYTES  the most to use, in place of what we choose
+//
+// It answers "ok" once the device can be configured, or "error …" and ends, also
+// over an option that it does not know. The connection may then close. A bare
+// name asks for nothing special and is what every version understands.
 package main
 
 import (
@@ -76,8 +84,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Print(err)
 		return 2
 	}
-	limitMemory()
-	p, err := start(ask.name, options{mtu: *mtu, plain: *plain})
+	opts, err := ask.options(options{mtu: *mtu, plain: *plain})
+	if err != nil {
+		ask.answer(err)
+		log.Print(err)
+		return 2
+	}
+	limitMemory(opts.memory)
+	p, err := start(ask.name, opts)
 	ask.answer(err)
 	if err != nil {
 		log.Print(err)

@@ -14,6 +14,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 )
 
 // TestMain runs the tests in a process with network, mount and process
@@ -310,8 +313,13 @@ func TestAskedByASocket(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			for line, want := range map[string]string{
-				"gn-a\n":   "ok\n",
-				"docker\n": "error refused the device name \"docker\": it must be gn- and 1 to 12 of a-z, 0-9, -\n",
+				"gn-a\n":                             "ok\n",
+				"gn-a no-offload memory=100663296\n": "ok\n",
+				"gn-a turbo\n":                       "error refused the option \"turbo\": this version does not know it\n",
+				"gn-a no-offload=1\n":                "error refused the option \"no-offload=1\": it takes no value\n",
+				"gn-a memory=96M\n":                  "error refused the option \"memory=96M\": strconv.ParseInt: parsing \"96M\": invalid syntax\n",
+				"gn-a memory=4096\n":                 "error refused the option \"memory=4096\": at least 33554432 bytes are needed\n",
+				"docker\n":                           "error refused the device name \"docker\": it must be gn- and 1 to 12 of a-z, 0-9, -\n",
 			} {
 				ours, theirs := connection(t)
 				cmd := start(theirs)
@@ -327,6 +335,9 @@ func TestAskedByASocket(t *testing.T) {
 					if !answers("gn-a") {
 						t.Error("it said ok too early")
 					}
+					if plain := strings.Contains(line, "no-offload"); segments(t, "gn-a") == plain {
+						t.Errorf("%q: the kernel hands over merged segments: %v", line, !plain)
+					}
 					ours.Close() // it lives on
 					sockets := sh(t, fmt.Sprintf("readlink /proc/%d/fd/0 /proc/%d/fd/1", cmd.Process.Pid, cmd.Process.Pid))
 					if strings.Contains(sockets, "socket:") {
@@ -338,6 +349,27 @@ func TestAskedByASocket(t *testing.T) {
 			}
 		})
 	}
+}
+
+// segments tells whether the kernel may hand a link more than it has MTU for, to
+// be cut by the other side (ETHTOOL_GTSO of linux/ethtool.h).
+func segments(t *testing.T, link string) bool {
+	t.Helper()
+	value := struct{ cmd, on uint32 }{cmd: 0x1e}
+	var request struct {
+		name [unix.IFNAMSIZ]byte
+		data unsafe.Pointer
+		_    [16]byte
+	}
+	copy(request.name[:], link)
+	request.data = unsafe.Pointer(&value)
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	must(t, err)
+	defer unix.Close(fd)
+	if _, _, errno := unix.Syscall(unix.SYS_IOCTL, uintptr(fd), unix.SIOCETHTOOL, uintptr(unsafe.Pointer(&request))); errno != 0 {
+		t.Fatal(errno)
+	}
+	return value.on != 0
 }
 
 func TestGroupLimit(t *testing.T) {

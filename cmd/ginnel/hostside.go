@@ -32,14 +32,12 @@ func openHost(paths agent.Paths, log *slog.Logger) (*hostSide, error) {
 	if err != nil {
 		return nil, err
 	}
-	if off := settings.Offload; off != nil && !*off {
-		os.Setenv("GINNEL_NO_OFFLOAD", "1") // for data planes that we start
-	}
+	plane := wireguard.Plane{NoOffload: settings.Offload != nil && !*settings.Offload, Memory: settings.DataplaneMemory}
 	h, err := host.New(host.Options{
 		Remember: paths.Settings(), Uplinks: settings.Uplinks, Backend: wireguard.Backend(settings.Backend), Log: log,
 		Launcher: wireguard.Either(
-			wireguard.Socket{Path: paths.DataplaneSocket()},
-			wireguard.Setsid{Program: dataplaneProgram(), Log: filepath.Join(paths.Run, "dataplane.log")}),
+			wireguard.Socket{Path: paths.DataplaneSocket(), Plane: plane},
+			wireguard.Setsid{Program: dataplaneProgram(), Log: filepath.Join(paths.Run, "dataplane.log"), Plane: plane}),
 	})
 	if err != nil {
 		return nil, err

@@ -22,13 +22,33 @@ type Launcher interface {
 	Launch(ctx context.Context, device string) error
 }
 
+// Plane says how data planes are to run. What is zero is left to them, and not
+// said: a data plane of any version understands a bare name.
+type Plane struct {
+	NoOffload bool  // packets one by one, without GSO and GRO
+	Memory    int64 // the most that one may use, in bytes
+}
+
+// line is what a data plane is asked with; cmd/ginnel-dataplane describes it.
+func (p Plane) line(device string) string {
+	line := device
+	if p.NoOffload {
+		line += " no-offload"
+	}
+	if p.Memory > 0 {
+		line += fmt.Sprintf(" memory=%d", p.Memory)
+	}
+	return line + "\n"
+}
+
 // DefaultSocket is where systemd listens on behalf of data planes.
 const DefaultSocket = "/run/ginnel/dataplane.sock"
 
 // Socket asks systemd for a data plane, by a line on a socket with Accept=yes.
 // The instance is a unit of its own: nothing that happens to ours ends it.
 type Socket struct {
-	Path string // empty: DefaultSocket
+	Path  string // empty: DefaultSocket
+	Plane Plane
 }
 
 func (s Socket) path() string {
@@ -46,7 +66,7 @@ func (s Socket) Launch(ctx context.Context, device string) error {
 		return hinted("systemctl status ginnel-dataplane.socket",
 			"ask for a data plane for %s: %w", device, err)
 	}
-	return ask(ctx, conn, device)
+	return ask(ctx, conn, device, s.Plane)
 }
 
 // Setsid starts the program itself, in a session of its own, where there is no
@@ -54,6 +74,7 @@ func (s Socket) Launch(ctx context.Context, device string) error {
 type Setsid struct {
 	Program string // path of ginnel-dataplane
 	Log     string // file that its messages are added to; empty: they are lost
+	Plane   Plane
 }
 
 // Launch implements Launcher. The child answers on its stdin, which is one end
@@ -75,7 +96,7 @@ func (s Setsid) Launch(ctx context.Context, device string) error {
 		return fmt.Errorf("start a data plane for %s: %w", device, err)
 	}
 	far.Close()
-	return ask(ctx, conn, device)
+	return ask(ctx, conn, device, s.Plane)
 }
 
 func (s Setsid) start(device string, stdin *os.File) error {
@@ -130,18 +151,22 @@ func (e either) Launch(ctx context.Context, device string) error {
 	return e.setsid.Launch(ctx, device)
 }
 
-// ask writes the device's name and waits for the answer.
-func ask(ctx context.Context, conn net.Conn, device string) error {
+// ask writes what is wanted and waits for the answer.
+func ask(ctx context.Context, conn net.Conn, device string, p Plane) error {
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.SetDeadline(time.Now()) })()
 	conn.SetDeadline(time.Now().Add(2 * patience))
-	_, unheard := io.WriteString(conn, device+"\n")
+	_, unheard := io.WriteString(conn, p.line(device))
 	answer, err := io.ReadAll(io.LimitReader(conn, 4096)) // it may have said why
 	err = cmp.Or(err, unheard)
 	text := strings.TrimSpace(string(answer))
 	switch {
 	case text == "ok":
 		return nil
+	case strings.Contains(text, "refused the option"),
+		p != (Plane{}) && strings.Contains(text, "refused the device name"): // a version that knows no options
+		return hinted("install the ginnel-dataplane of this version, or leave offload and dataplane_memory out of ginnel.toml",
+			"the data plane for %s did not start: %s", device, strings.TrimPrefix(text, "error "))
 	case text != "":
 		return fmt.Errorf("the data plane for %s did not start: %s", device, strings.TrimPrefix(text, "error "))
 	case err != nil && ctx.Err() != nil:

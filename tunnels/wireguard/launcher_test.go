@@ -38,16 +38,32 @@ func systemd(t *testing.T, program string) Socket {
 	return Socket{Path: path}
 }
 
+func TestPlaneLine(t *testing.T) {
+	for want, p := range map[string]Plane{
+		"gn-curlew\n":                             {}, // what every version understands
+		"gn-curlew no-offload\n":                  {NoOffload: true},
+		"gn-curlew no-offload memory=100663296\n": {NoOffload: true, Memory: 96 << 20},
+	} {
+		if got := p.line("gn-curlew"); got != want {
+			t.Errorf("%+v: %q", p, got)
+		}
+	}
+}
+
 func TestLaunchers(t *testing.T) {
 	if !apart(t) {
 		return
 	}
 	needsDataPlane(t)
+	special, options := systemd(t, program(t)), Plane{NoOffload: true, Memory: 96 << 20}
+	special.Plane = options
 	launchers := map[string]Launcher{
-		"setsid":        Setsid{Program: program(t)},
-		"socket":        systemd(t, program(t)),
-		"either socket": Either(systemd(t, program(t)), Setsid{Program: "/nonexistent"}),
-		"either setsid": Either(Socket{Path: "/nonexistent"}, Setsid{Program: program(t)}),
+		"setsid, options": Setsid{Program: program(t), Plane: options},
+		"socket, options": special,
+		"setsid":          Setsid{Program: program(t)},
+		"socket":          systemd(t, program(t)),
+		"either socket":   Either(systemd(t, program(t)), Setsid{Program: "/nonexistent"}),
+		"either setsid":   Either(Socket{Path: "/nonexistent"}, Setsid{Program: program(t)}),
 	}
 	for name, l := range launchers {
 		t.Run(name, func(t *testing.T) { launcherSuite(t, l) })
@@ -95,6 +111,12 @@ func TestLauncherFailures(t *testing.T) {
 	}
 	if err := (Setsid{Program: "/bin/true"}).Launch(t.Context(), "gn-a"); err == nil || !strings.Contains(err.Error(), "ended before it answered") {
 		t.Errorf("a program that ends: %v", err)
+	}
+	old := filepath.Join(t.TempDir(), "old") // as version 0.1.0 says it
+	must(t, os.WriteFile(old, []byte("#!/bin/sh\nread line <&0; echo \"error refused the device name $line\" >&0\n"), 0o700))
+	err = Setsid{Program: old, Plane: Plane{NoOffload: true}}.Launch(t.Context(), "gn-a")
+	if err == nil || !strings.Contains(hintOf(err), "of this version") {
+		t.Errorf("a program that knows no options: %v, hint %q", err, hintOf(err))
 	}
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, errors.New("enough"))
 	defer cancel()
