@@ -28,12 +28,12 @@ type County struct {
 	services serviceSet
 }
 
-// Site is a site: its gateway, and a host on its LAN.
+// Site is a site: its gateway, and a host on each of its LANs.
 type Site struct {
 	SitePlan
 	*Agent
-	LAN  *netns.Node
-	Line *wan.Link
+	LAN, LAN2 *netns.Node // the second: nil unless the plan has it
+	Line      *wan.Link   // nil while it is not plugged in
 }
 
 // Hub is a hub, with a host of each network behind it.
@@ -51,7 +51,7 @@ func Build(ctx context.Context, p Plan, logs string) (*County, error) {
 	if c.provider, err = c.node("provider"); err != nil {
 		return nil, err
 	}
-	if err := c.provider.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
+	if err := c.forwards(c.provider); err != nil {
 		return nil, err
 	}
 	steps := []func() error{c.buildInternet, c.buildCollector}
@@ -101,11 +101,50 @@ func (c *County) node(name string) (*netns.Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The lab speaks IPv4. Without this the captures are full of neighbour
-	// discovery. Where the kernel has no IPv6 at all there is nothing to do.
-	_ = n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	if !c.Plan.IPv6 {
+		// Without this the captures are full of neighbour discovery. Where the
+		// kernel has no IPv6 at all there is nothing to do.
+		_ = n.Sysctl("net.ipv6.conf.default.disable_ipv6", "1")
+	}
 	c.nodes[name] = n
 	return n, nil
+}
+
+// forwards makes a node a router.
+func (c *County) forwards(n *netns.Node) error {
+	if err := n.Sysctl("net.ipv4.ip_forward", "1"); err != nil || !c.Plan.IPv6 {
+		return err
+	}
+	return n.Sysctl("net.ipv6.conf.all.forwarding", "1")
+}
+
+// end is one end of a cable, with an address of each family that the plan has.
+func (c *County) end(n *netns.Node, link string, a netip.Prefix) netns.End {
+	e := netns.End{Node: n, Link: link, Addr: a}
+	if c.Plan.IPv6 {
+		e.Addr6 = SixPrefix(a)
+	}
+	return e
+}
+
+// route sends dst, or everything where dst is zero, via a neighbour, in each
+// family that the plan has.
+func (c *County) route(n *netns.Node, dst netip.Prefix, via netip.Addr) error {
+	if err := n.Route(dst, via); err != nil || !c.Plan.IPv6 {
+		return err
+	}
+	if dst.IsValid() {
+		dst = SixPrefix(dst)
+	}
+	return n.Route(dst, Six(via))
+}
+
+// serve starts the lab's servers at a host.
+func (c *County) serve(n *netns.Node, at netip.Addr) error {
+	if err := c.services.start(n, at); err != nil || !c.Plan.IPv6 {
+		return err
+	}
+	return c.services.start(n, Six(at))
 }
 
 // hosts is a node's /etc/hosts.
@@ -123,8 +162,8 @@ func (c *County) hosts(self string) string {
 // line joins a node to the provider by a line of its own, a /31 (RFC 3021),
 // with the default route through it.
 func (c *County) line(n *netns.Node, name string, at netip.Addr, what wan.Line) (*wan.Link, error) {
-	near := netns.End{Node: n, Link: "eth0", Addr: netip.PrefixFrom(at, 31)}
-	far := netns.End{Node: c.provider, Link: "isp-" + name, Addr: netip.PrefixFrom(partner(at), 31)}
+	near := c.end(n, "eth0", netip.PrefixFrom(at, 31))
+	far := c.end(c.provider, "isp-"+name, netip.PrefixFrom(partner(at), 31))
 	nearPort, err := near.Tap()
 	if err != nil {
 		return nil, err
@@ -142,7 +181,7 @@ func (c *County) line(n *netns.Node, name string, at netip.Addr, what wan.Line) 
 	if err := far.Neighbour(near); err != nil {
 		return nil, err
 	}
-	return l, n.Route(netip.Prefix{}, far.Addr.Addr())
+	return l, c.route(n, netip.Prefix{}, far.Addr.Addr())
 }
 
 // partner is the other address of a /31.
@@ -159,7 +198,7 @@ func (c *County) buildInternet() (err error) {
 	if _, err = c.line(c.Internet, "internet", InternetAddress, wan.Line{}); err != nil {
 		return err
 	}
-	return c.services.start(c.Internet, InternetAddress)
+	return c.serve(c.Internet, InternetAddress)
 }
 
 func (c *County) buildCollector() error {
@@ -182,7 +221,7 @@ func (c *County) buildHub(p HubPlan) error {
 		return err
 	}
 	c.Hubs = append(c.Hubs, h)
-	for i, network := range c.Plan.Networks {
+	for i, network := range c.Plan.NetworksOf(p) {
 		if err := c.buildService(h, network, i+1); err != nil {
 			return err
 		}
@@ -200,46 +239,66 @@ func (c *County) buildService(h *Hub, network NetworkPlan, number int) error {
 	bits := network.Services.Bits()
 	router := network.Services.Addr().Next()
 	err = netns.Cable(
-		netns.End{Node: h.Node, Link: fmt.Sprintf("eth%d", number), Addr: netip.PrefixFrom(router, bits)},
-		netns.End{Node: host, Link: "eth0", Addr: netip.PrefixFrom(network.Service, bits)})
+		c.end(h.Node, fmt.Sprintf("eth%d", number), netip.PrefixFrom(router, bits)),
+		c.end(host, "eth0", netip.PrefixFrom(network.Service, bits)))
 	if err != nil {
 		return err
 	}
-	if err := host.Route(netip.Prefix{}, router); err != nil {
+	if err := c.route(host, netip.Prefix{}, router); err != nil {
 		return err
 	}
-	return c.services.start(host, network.Service)
+	return c.serve(host, network.Service)
 }
 
 // buildSite puts the gateway in line: it is the LAN's router, and forwarded
-// before Ginnel came. The provider routes the LAN back, so no NAT is needed.
+// before Ginnel came.
 func (c *County) buildSite(p SitePlan) error {
 	gateway, err := c.node(p.Name)
 	if err != nil {
 		return err
 	}
-	if err := gateway.Sysctl("net.ipv4.ip_forward", "1"); err != nil {
+	if err := c.forwards(gateway); err != nil {
 		return err
 	}
-	host, err := c.node(p.Name + "-lan")
-	if err != nil {
+	s := &Site{SitePlan: p, Agent: c.agent(p.Gateway(), gateway)}
+	if s.LAN, err = c.node(p.Name + "-lan"); err != nil {
 		return err
 	}
-	s := &Site{SitePlan: p, Agent: c.agent(p.Gateway(), gateway), LAN: host}
-	if s.Line, err = c.line(gateway, p.Name, p.WAN(), wan.Line{Delay: p.Delay}); err != nil {
-		return err
-	}
-	if err := c.provider.Route(p.LAN, p.WAN()); err != nil {
-		return err
-	}
-	err = netns.Cable(
-		netns.End{Node: gateway, Link: "eth1", Addr: netip.PrefixFrom(p.Router(), p.LAN.Bits())},
-		netns.End{Node: host, Link: "eth0", Addr: netip.PrefixFrom(p.Host(), p.LAN.Bits())})
-	if err != nil {
-		return err
+	if p.LAN2.IsValid() {
+		if s.LAN2, err = c.node(p.Name + "-lan2"); err != nil {
+			return err
+		}
 	}
 	c.Sites = append(c.Sites, s)
-	return host.Route(netip.Prefix{}, p.Router())
+	if p.Unplugged {
+		return nil
+	}
+	return c.Plug(s)
+}
+
+// Plug puts a site's cables in. The provider routes its LANs back, so no NAT is
+// needed.
+func (c *County) Plug(s *Site) (err error) {
+	if s.Line, err = c.line(s.Node, s.Name(), s.WAN(), wan.Line{Delay: s.Delay}); err != nil {
+		return err
+	}
+	if err := c.plugLAN(s, "eth1", s.LAN, s.SitePlan.LAN); err != nil || s.LAN2 == nil {
+		return err
+	}
+	return c.plugLAN(s, "eth2", s.LAN2, s.SitePlan.LAN2)
+}
+
+func (c *County) plugLAN(s *Site, link string, host *netns.Node, lan netip.Prefix) error {
+	if err := c.route(c.provider, lan, s.WAN()); err != nil {
+		return err
+	}
+	err := netns.Cable(
+		c.end(s.Node, link, netip.PrefixFrom(routerOf(lan), lan.Bits())),
+		c.end(host, "eth0", netip.PrefixFrom(hostOf(lan), lan.Bits())))
+	if err != nil {
+		return err
+	}
+	return c.route(host, netip.Prefix{}, routerOf(lan))
 }
 
 // Node finds a node by its name; "avocet-1" is "avocet".

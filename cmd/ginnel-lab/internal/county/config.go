@@ -2,6 +2,8 @@ package county
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"strings"
 	"text/template"
 )
@@ -15,16 +17,17 @@ var siteConfig = template.Must(template.New("site").Parse(`gateway = "{{.Site.Ga
 {{range .Networks}}
 [[network]]
 name    = "{{.Name}}"
-address = ["{{.Overlay}}/32"]
-lan     = ["{{$.Site.LAN}}"]
-probe_interval = "{{$.Interval}}"
-
+address = [{{.Overlay}}]
+lan     = [{{.LAN}}]
+{{if .Ingress}}ingress = ["{{.Ingress}}"]
+{{end}}probe_interval = "{{$.Interval}}"
+{{range .Hubs}}
 [[network.hub]]
-name        = "{{.Hub.Name}}"
+name        = "{{.Name}}"
 public_key  = "{{.Key}}"
-endpoints   = ["{{.Hub.Name}}.example.net:{{.Port}}"]
-allowed_ips = ["{{.HubOverlay}}/32", "{{.Services}}"]
-{{end}}{{range .Checks}}
+endpoints   = ["{{.Endpoint}}"]
+allowed_ips = [{{.Accepted}}]
+{{end}}{{template "allow" .}}{{end}}{{range .Checks}}
 [[check]]
 name       = "{{.Name}}"
 kind       = "{{.Kind}}"
@@ -35,7 +38,7 @@ timeout    = "{{$.Timeout}}"
 stands_for = "{{.StandsFor}}"
 {{if .Options}}[check.options]
 {{range $k, $v := .Options}}{{$k}} = "{{$v}}"
-{{end}}{{end}}{{end}}`))
+{{end}}{{end}}{{end}}` + allows))
 
 // hubConfig is a hub's.
 var hubConfig = template.Must(template.New("hub").Parse(`gateway = "{{.Hub.Name}}"
@@ -43,34 +46,48 @@ var hubConfig = template.Must(template.New("hub").Parse(`gateway = "{{.Hub.Name}
 [[network]]
 name        = "{{.Name}}"
 role        = "hub"
-address     = ["{{.Overlay}}/32"]
-lan         = ["{{.Services}}"]
+address     = [{{.Overlay}}]
+lan         = [{{.Services}}]
 listen_port = {{.Port}}
 {{range .Sites}}
 [[network.site]]
 name        = "{{.Gateway}}"
 public_key  = "{{.Key}}"
-allowed_ips = ["{{.Overlay}}/32", "{{.LAN}}"]
-{{end}}{{end}}`))
+allowed_ips = [{{.Accepted}}]
+{{end}}{{template "allow" .}}{{end}}` + allows))
+
+const allows = `{{define "allow"}}{{range .Allow}}
+[[network.allow]]
+from  = "{{.From}}"
+to    = "{{.To}}"
+ports = [{{.Ports}}]
+{{end}}{{end}}`
 
 // keyOf names a gateway's public key in a network: "avocet-1 kestrel".
 func keyOf(gateway, network string) string { return gateway + " " + network }
 
 // siteText writes a site's config, with the hubs' public keys.
 func (p Plan) siteText(s SitePlan, keys map[string]string) (string, error) {
+	type peer struct{ Name, Key, Endpoint, Accepted string }
 	type network struct {
-		Name, Key, Overlay, HubOverlay, Services string
-		Hub                                      HubPlan
-		Port                                     int
+		Name, Overlay, LAN, Ingress string
+		Hubs                        []peer
+		Allow                       []allowText
 	}
 	var networks []network
 	for _, j := range s.Joins {
-		h := p.hub(j.Hub)
-		networks = append(networks, network{
-			Name: j.Network, Key: keys[keyOf(h.Name, j.Network)],
-			Overlay: s.Overlay(j.Network).String(), HubOverlay: h.Overlay[j.Network].String(),
-			Services: p.network(j.Network).Services.String(), Hub: h, Port: h.Ports[j.Network],
-		})
+		one := network{Name: j.Network, Overlay: p.list(single(s.Overlay(j.Network))),
+			LAN: p.list(s.lanOf(j)), Ingress: j.Ingress}
+		if !j.Lax {
+			one.Allow = p.allowed(j.Network)
+		}
+		for _, name := range j.Hubs {
+			h := p.hub(name)
+			accepted := append([]netip.Prefix{single(h.Overlay[j.Network]), p.network(j.Network).Services}, j.Accepts...)
+			one.Hubs = append(one.Hubs, peer{Name: name, Key: keys[keyOf(name, j.Network)],
+				Endpoint: h.endpoint(j.Network), Accepted: p.list(accepted...)})
+		}
+		networks = append(networks, one)
 	}
 	return fill(siteConfig, map[string]any{
 		"Site": s, "Networks": networks, "Checks": p.checksOf(s), "Interval": interval, "Timeout": timeout})
@@ -78,20 +95,22 @@ func (p Plan) siteText(s SitePlan, keys map[string]string) (string, error) {
 
 // hubText writes a hub's config, with the public keys of its sites.
 func (p Plan) hubText(h HubPlan, keys map[string]string) (string, error) {
-	type peer struct{ Gateway, Key, Overlay, LAN string }
+	type peer struct{ Gateway, Key, Accepted string }
 	type network struct {
 		Name, Overlay, Services string
 		Port                    int
 		Sites                   []peer
+		Allow                   []allowText
 	}
 	var networks []network
-	for _, n := range p.Networks {
-		one := network{Name: n.Name, Overlay: h.Overlay[n.Name].String(), Services: n.Services.String(), Port: h.Ports[n.Name]}
+	for _, n := range p.NetworksOf(h) {
+		one := network{Name: n.Name, Overlay: p.list(single(h.Overlay[n.Name])), Services: p.list(n.Services),
+			Port: h.Ports[n.Name], Allow: p.allowed(n.Name)}
 		for _, s := range p.Sites {
 			for _, j := range s.Joins {
-				if j == (Join{Network: n.Name, Hub: h.Name}) {
+				if j.Network == n.Name && slices.Contains(j.Hubs, h.Name) {
 					one.Sites = append(one.Sites, peer{Gateway: s.Gateway(), Key: keys[keyOf(s.Gateway(), n.Name)],
-						Overlay: s.Overlay(n.Name).String(), LAN: s.LAN.String()})
+						Accepted: p.list(single(s.Overlay(n.Name)), s.lanOf(j))})
 				}
 			}
 		}
@@ -100,6 +119,58 @@ func (p Plan) hubText(h HubPlan, keys map[string]string) (string, error) {
 		}
 	}
 	return fill(hubConfig, map[string]any{"Hub": h, "Networks": networks})
+}
+
+// endpoint is where sites call a hub.
+func (h HubPlan) endpoint(network string) string {
+	if h.Over6 {
+		return netip.AddrPortFrom(Six(h.Address), uint16(h.Ports[network])).String()
+	}
+	return fmt.Sprintf("%s.example.net:%d", h.Name, h.Ports[network])
+}
+
+// list is prefixes as the elements of a TOML list, IPv6 behind IPv4.
+func (p Plan) list(prefixes ...netip.Prefix) string {
+	var four, six []string
+	for _, x := range prefixes {
+		four = append(four, fmt.Sprintf("%q", x))
+		six = append(six, fmt.Sprintf("%q", SixPrefix(x)))
+	}
+	if !p.IPv6 {
+		six = nil
+	}
+	return strings.Join(append(four, six...), ", ")
+}
+
+func single(a netip.Addr) netip.Prefix { return netip.PrefixFrom(a, a.BitLen()) }
+
+// allowText is an [[network.allow]] as it is written.
+type allowText struct{ From, To, Ports string }
+
+// allowed is what a network allows, for IPv4 and then for IPv6.
+func (p Plan) allowed(network string) []allowText {
+	var all []allowText
+	ends := []func(string) string{func(s string) string { return s }}
+	if p.IPv6 {
+		ends = append(ends, sixEnd)
+	}
+	for _, end := range ends {
+		for _, a := range p.network(network).Allow {
+			one := allowText{end(a.From), end(a.To), `"` + strings.Join(a.Ports, `", "`) + `"`}
+			if !slices.Contains(all, one) {
+				all = append(all, one)
+			}
+		}
+	}
+	return all
+}
+
+// sixEnd is one end of an AllowPlan in IPv6; a word stays a word.
+func sixEnd(s string) string {
+	if prefix, err := netip.ParsePrefix(s); err == nil {
+		return SixPrefix(prefix).String()
+	}
+	return s
 }
 
 func fill(t *template.Template, data any) (string, error) {

@@ -4,14 +4,21 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
 // Plan is a county on paper.
 type Plan struct {
+	IPv6     bool // besides IPv4, inside and outside; see Six
 	Networks []NetworkPlan
 	Hubs     []HubPlan
 	Sites    []SitePlan
+}
+
+// NetworksOf are the networks that a hub takes part in.
+func (p Plan) NetworksOf(h HubPlan) []NetworkPlan {
+	return slices.DeleteFunc(slices.Clone(p.Networks), func(n NetworkPlan) bool { return h.Ports[n.Name] == 0 })
 }
 
 // NetworkPlan is a virtual network of an organisation.
@@ -20,29 +27,46 @@ type NetworkPlan struct {
 	Services netip.Prefix // the LAN behind its hubs
 	Service  netip.Addr   // the host there that answers
 	Checks   []CheckPlan  // that every site of the network runs
+	Allow    []AllowPlan  // in the config of each of its gateways
 }
 
-// HubPlan is a hub in the data centre. It takes part in every network.
+// AllowPlan is one [[network.allow]]; with IPv6 it stands there for both.
+type AllowPlan struct {
+	From, To string // a prefix, or "sites"
+	Ports    []string
+}
+
+// HubPlan is a hub in the data centre. It takes part in the networks that it
+// has a port for.
 type HubPlan struct {
 	Name    string
 	Address netip.Addr // on the WAN
 	Delay   time.Duration
 	Ports   map[string]int        // UDP, by network
 	Overlay map[string]netip.Addr // its address inside each network
+	Over6   bool                  // sites call it by its IPv6 address
 }
 
 // SitePlan is a site with one gateway.
 type SitePlan struct {
 	Name, Title, Postcode string
 	Number                int          // from 0; the WAN and overlay addresses follow from it
-	LAN                   netip.Prefix // behind its gateway
+	LAN                   netip.Prefix // behind its gateway, on eth1
+	LAN2                  netip.Prefix // on eth2; zero: there is none
 	Delay                 time.Duration
 	Joins                 []Join
+	Unplugged             bool        // its cables are not in; see Plug
 	Checks                []CheckPlan // besides those of its networks
 }
 
-// Join is a site's place in a network: by one hub.
-type Join struct{ Network, Hub string }
+// Join is a site's place in a network.
+type Join struct {
+	Network string
+	Hubs    []string       // in order of preference
+	Ingress string         // the link whose LAN it brings: "eth1" or "eth2"; empty: LAN, and no link is named
+	Accepts []netip.Prefix // besides the hubs' overlay addresses and the services
+	Lax     bool           // its own config allows everything towards the hubs
+}
 
 // CheckPlan is one [[check]].
 type CheckPlan struct {
@@ -57,19 +81,49 @@ func (s SitePlan) Gateway() string { return s.Name + "-1" }
 func (s SitePlan) WAN() netip.Addr { return addr(fmt.Sprintf("192.0.2.%d", 129+2*s.Number)) }
 
 // Router is the gateway's address on the LAN.
-func (s SitePlan) Router() netip.Addr { return s.LAN.Addr().Next() }
+func (s SitePlan) Router() netip.Addr { return routerOf(s.LAN) }
 
 // Host is the address of the LAN host that the scenarios use.
-func (s SitePlan) Host() netip.Addr {
-	b := s.LAN.Addr().As4()
+func (s SitePlan) Host() netip.Addr { return hostOf(s.LAN) }
+
+// Host2 is Host on the second LAN.
+func (s SitePlan) Host2() netip.Addr { return hostOf(s.LAN2) }
+
+// lanOf is the LAN that a join brings to its network.
+func (s SitePlan) lanOf(j Join) netip.Prefix {
+	if j.Ingress == "eth2" {
+		return s.LAN2
+	}
+	return s.LAN
+}
+
+func routerOf(lan netip.Prefix) netip.Addr { return lan.Addr().Next() }
+
+func hostOf(lan netip.Prefix) netip.Addr {
+	b := lan.Addr().As4()
 	b[3] = 20
 	return netip.AddrFrom4(b)
 }
 
+// overlays is the third byte of each network's overlay addresses.
+var overlays = map[string]byte{"kestrel": 0, "heron": 64, "plover": 128}
+
 // Overlay is the gateway's address inside a network.
 func (s SitePlan) Overlay(network string) netip.Addr {
-	third := map[string]int{"kestrel": 0, "heron": 64}[network]
-	return addr(fmt.Sprintf("100.64.%d.%d", third, 7+s.Number))
+	return netip.AddrFrom4([4]byte{100, 64, overlays[network], byte(7 + s.Number)})
+}
+
+// Six is the IPv6 address of whoever has an IPv4 one: the same behind RFC 3849's
+// prefix.
+func Six(a netip.Addr) netip.Addr {
+	b, four := [16]byte{0x20, 0x01, 0x0d, 0xb8}, a.As4()
+	copy(b[12:], four[:])
+	return netip.AddrFrom16(b)
+}
+
+// SixPrefix is Six for prefixes.
+func SixPrefix(p netip.Prefix) netip.Prefix {
+	return netip.PrefixFrom(Six(p.Addr()), 96+p.Bits())
 }
 
 // Addresses that belong to no site and no hub.
@@ -128,7 +182,9 @@ func (p Plan) Only(sites ...string) Plan {
 	p.Sites = slices.DeleteFunc(slices.Clone(p.Sites), func(s SitePlan) bool {
 		gone := !slices.Contains(sites, s.Name)
 		for _, j := range s.Joins {
-			used[j.Hub] = used[j.Hub] || !gone
+			for _, h := range j.Hubs {
+				used[h] = used[h] || !gone
+			}
 		}
 		return gone
 	})
@@ -139,7 +195,9 @@ func (p Plan) Only(sites ...string) Plan {
 // Tunnels and Checks are how many the plan has.
 func (p Plan) Tunnels() (n int) {
 	for _, s := range p.Sites {
-		n += len(s.Joins)
+		for _, j := range s.Joins {
+			n += len(j.Hubs)
+		}
 	}
 	return n
 }
@@ -182,22 +240,20 @@ func (p Plan) hub(name string) HubPlan {
 }
 
 func hub(name, wan string, last byte, delay time.Duration, ports map[string]int) HubPlan {
-	return HubPlan{Name: name, Address: addr(wan), Delay: delay, Ports: ports, Overlay: map[string]netip.Addr{
-		"kestrel": netip.AddrFrom4([4]byte{100, 64, 0, last}),
-		"heron":   netip.AddrFrom4([4]byte{100, 64, 64, last}),
-	}}
+	h := HubPlan{Name: name, Address: addr(wan), Delay: delay, Ports: ports, Overlay: map[string]netip.Addr{}}
+	for network := range ports {
+		h.Overlay[network] = netip.AddrFrom4([4]byte{100, 64, overlays[network], last})
+	}
+	return h
 }
 
-// site takes its delay in microseconds, one way, and joins as "network hub".
+// site takes its delay in microseconds, one way, and joins as "network hub…".
 func site(name, title, postcode, lan string, delay int, joins ...string) SitePlan {
 	s := SitePlan{Name: name, Title: title, Postcode: postcode, LAN: netip.MustParsePrefix(lan),
 		Delay: time.Duration(delay) * time.Microsecond}
 	for _, j := range joins {
-		var one Join
-		if _, err := fmt.Sscan(j, &one.Network, &one.Hub); err != nil {
-			panic(err)
-		}
-		s.Joins = append(s.Joins, one)
+		words := strings.Fields(j)
+		s.Joins = append(s.Joins, Join{Network: words[0], Hubs: words[1:]})
 	}
 	return s
 }

@@ -29,12 +29,22 @@ func TestOnlyKeepsWhatASiteNeeds(t *testing.T) {
 }
 
 func TestConfigsAreGood(t *testing.T) {
-	p := Whole()
+	for name, p := range map[string]Plan{"whole": Whole(), "apart": Apart(), "apart without IPv6": withoutIPv6(Apart())} {
+		t.Run(name, func(t *testing.T) { configsAreGood(t, p) })
+	}
+}
+
+func withoutIPv6(p Plan) Plan {
+	p.IPv6 = false
+	return p
+}
+
+func configsAreGood(t *testing.T, p Plan) {
 	keys := map[string]string{}
 	name := func(i byte) string { return string('A'+i) + strings.Repeat("A", 42) + "=" }
 	i := byte(0)
 	for _, h := range p.Hubs {
-		for _, n := range p.Networks {
+		for _, n := range p.NetworksOf(h) {
 			keys[keyOf(h.Name, n.Name)] = name(i)
 			i++
 		}

@@ -100,9 +100,12 @@ func answerName(w dns.ResponseWriter, q *dns.Msg, at netip.Addr) {
 			m.Rcode = dns.RcodeNameError
 			continue
 		}
-		if question.Qtype == dns.TypeA {
-			m.Answer = append(m.Answer, &dns.A{A: at.AsSlice(), Hdr: dns.RR_Header{
-				Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET, Ttl: 60}})
+		head := dns.RR_Header{Name: question.Name, Rrtype: question.Qtype, Class: dns.ClassINET, Ttl: 60}
+		switch {
+		case question.Qtype == dns.TypeA && at.Is4():
+			m.Answer = append(m.Answer, &dns.A{A: at.AsSlice(), Hdr: head})
+		case question.Qtype == dns.TypeAAAA && at.Is6():
+			m.Answer = append(m.Answer, &dns.AAAA{AAAA: at.AsSlice(), Hdr: head})
 		}
 	}
 	_ = w.WriteMsg(m)

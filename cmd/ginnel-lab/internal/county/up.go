@@ -47,20 +47,11 @@ func (c *County) Start(ctx context.Context) error {
 	if err := c.Collector.StartCollector(); err != nil {
 		return &StepError{"collector", "start", err}
 	}
-	if err := c.configureAll(ctx); err != nil {
+	if err := c.ConfigureAll(ctx); err != nil {
 		return err
 	}
-	for _, h := range c.Hubs {
-		if err := h.StartAgent(); err != nil {
-			return &StepError{h.Name(), "start", err}
-		}
-	}
-	// A site that calls before its hub listens waits 5 s for its second try
-	// (WireGuard's REKEY_TIMEOUT).
-	for _, h := range c.Hubs {
-		if err := h.AwaitPlanned(ctx); err != nil {
-			return &StepError{h.Name(), "start", err}
-		}
+	if err := c.StartHubs(ctx); err != nil {
+		return err
 	}
 	err := c.each(func(s *Site) error {
 		if err := s.StartAgent(); err != nil {
@@ -80,14 +71,31 @@ func (c *County) Start(ctx context.Context) error {
 	return nil
 }
 
+// StartHubs starts the hubs and waits until they are as planned.
+func (c *County) StartHubs(ctx context.Context) error {
+	for _, h := range c.Hubs {
+		if err := h.StartAgent(); err != nil {
+			return &StepError{h.Name(), "start", err}
+		}
+	}
+	// A site that calls before its hub listens waits 5 s for its second try
+	// (WireGuard's REKEY_TIMEOUT).
+	for _, h := range c.Hubs {
+		if err := h.AwaitPlanned(ctx); err != nil {
+			return &StepError{h.Name(), "start", err}
+		}
+	}
+	return nil
+}
+
 // Name is the hub's name.
 func (h *Hub) Name() string { return h.HubPlan.Name }
 
 // Name is the site's name.
 func (s *Site) Name() string { return s.SitePlan.Name }
 
-// configureAll makes every key and writes every config.
-func (c *County) configureAll(ctx context.Context) error {
+// ConfigureAll makes every key and writes every config.
+func (c *County) ConfigureAll(ctx context.Context) error {
 	keys, mu := map[string]string{}, sync.Mutex{}
 	make1 := func(place string, a *Agent, network string) error {
 		key, err := a.Key(ctx, network)
@@ -100,7 +108,7 @@ func (c *County) configureAll(ctx context.Context) error {
 		return nil
 	}
 	for _, h := range c.Hubs {
-		for _, n := range c.Plan.Networks {
+		for _, n := range c.Plan.NetworksOf(h.HubPlan) {
 			if err := make1(h.Name(), h.Agent, n.Name); err != nil {
 				return err
 			}

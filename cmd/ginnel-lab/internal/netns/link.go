@@ -15,6 +15,8 @@ type End struct {
 	Node *Node
 	Link string
 	Addr netip.Prefix // with the host's own address; zero: none
+
+	Addr6 netip.Prefix // an IPv6 one besides; zero: none
 }
 
 // Cable joins two ends by a veth pair and brings both up.
@@ -75,9 +77,16 @@ func (e End) up() error {
 		if err != nil {
 			return err
 		}
-		if e.Addr.IsValid() {
-			if err := netlink.AddrAdd(link, &netlink.Addr{IPNet: ipNet(e.Addr)}); err != nil {
-				return fmt.Errorf("address %s: %w", e.Addr, err)
+		for _, a := range []netip.Prefix{e.Addr, e.Addr6} {
+			if !a.IsValid() {
+				continue
+			}
+			one := &netlink.Addr{IPNet: ipNet(a)}
+			if a.Addr().Is6() {
+				one.Flags = unix.IFA_F_NODAD // there is nobody else, and no second to wait
+			}
+			if err := netlink.AddrAdd(link, one); err != nil {
+				return fmt.Errorf("address %s: %w", a, err)
 			}
 		}
 		return netlink.LinkSetUp(link)
@@ -113,14 +122,24 @@ func (e End) Neighbour(peer End) error {
 		if err != nil {
 			return err
 		}
-		return netlink.NeighSet(&netlink.Neigh{
-			LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
-			IP: peer.Addr.Addr().AsSlice(), HardwareAddr: mac,
-		})
+		for _, a := range []netip.Prefix{peer.Addr, peer.Addr6} {
+			if !a.IsValid() {
+				continue
+			}
+			err := netlink.NeighSet(&netlink.Neigh{
+				LinkIndex: link.Attrs().Index, State: netlink.NUD_PERMANENT,
+				IP: a.Addr().AsSlice(), HardwareAddr: mac,
+			})
+			if err != nil {
+				return fmt.Errorf("neighbour %s: %w", a, err)
+			}
+		}
+		return nil
 	})
 }
 
-// Route sends dst via the neighbour via. A zero dst is the default route.
+// Route sends dst via the neighbour via. A zero dst is the default route of
+// via's family.
 func (n *Node) Route(dst netip.Prefix, via netip.Addr) error {
 	r := &netlink.Route{Gw: via.AsSlice()}
 	if dst.IsValid() {

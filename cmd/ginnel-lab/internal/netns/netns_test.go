@@ -82,7 +82,7 @@ func TestCableRoutesAndListeners(t *testing.T) {
 	a, b := newNode(t, "a"), newNode(t, "b")
 	at := netip.MustParsePrefix("192.168.10.1/24")
 	to := netip.MustParsePrefix("192.168.10.20/24")
-	if err := Cable(End{a, "eth1", at}, End{b, "eth0", to}); err != nil {
+	if err := Cable(End{Node: a, Link: "eth1", Addr: at}, End{Node: b, Link: "eth0", Addr: to}); err != nil {
 		t.Fatal(err)
 	}
 	if err := b.Route(netip.Prefix{}, at.Addr()); err != nil {
