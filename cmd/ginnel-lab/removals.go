@@ -1,0 +1,172 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
+	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// removal is one way in which somebody else takes what is ours, or changes it.
+type removal struct {
+	what   string
+	polled bool // nothing tells of it: WireGuard's own state
+	do     func(v victim, turn int) error
+}
+
+// victim is the network at a gateway from which is taken. Its methods act on the
+// calling thread's node.
+type victim struct {
+	*eye
+	site    *county.Site
+	network string
+	device  string
+	table   int
+}
+
+func newVictim(e *eye, s *county.Site, network string) victim {
+	hub := ""
+	for _, j := range s.Joins {
+		if j.Network == network {
+			hub = j.Hubs[0]
+		}
+	}
+	return victim{eye: e, site: s, network: network, device: tunnels.DeviceName(network, hub), table: tunnels.TableNumber(network)}
+}
+
+var removals = []removal{
+	{"link deleted", false, func(v victim, _ int) error { return v.link(netlink.LinkDel) }},
+	{"link renamed", false, func(v victim, _ int) error { return v.link(rename) }},
+	{"link downed", false, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }},
+	{"address", false, func(v victim, _ int) error { return v.link(dropAddress) }},
+	{"route", false, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }},
+	{"unreachable route", false, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }},
+	{"rule", false, victim.dropRule},
+	{"nft table", false, func(v victim, _ int) error { return v.filter(dropTable) }},
+	{"nft chain flushed", false, func(v victim, _ int) error { return v.filter(flushChain) }},
+	{"nft rule removed", false, func(v victim, _ int) error { return v.filter(dropNftRule) }},
+	{"nft rule added", false, func(v victim, _ int) error { return v.filter(addNftRule) }},
+	{"forwarding", false, func(v victim, _ int) error { return v.sysctl("forwarding", "0") }},
+	{"rp_filter", false, func(v victim, _ int) error { return v.sysctl("rp_filter", "1") }},
+	{"peer removed", true, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }},
+	{"peer's allowed IPs", true, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }},
+	{"private key", true, func(v victim, _ int) error { return v.changeKey() }},
+}
+
+// there leaves out what this gateway does not have: a sysctl that we did not
+// write is not ours to put back.
+func (r removal) there(v victim) bool {
+	if r.what != "forwarding" && r.what != "rp_filter" {
+		return true
+	}
+	written, err := v.node.ReadFile("/var/lib/ginnel/sysctls.json")
+	return err == nil && strings.Contains(written, v.device+"/"+r.what)
+}
+
+func (v victim) link(act func(netlink.Link) error) error {
+	l, err := netlink.LinkByName(v.device)
+	if err != nil {
+		return err
+	}
+	return act(l)
+}
+
+// rename gives a link another name. Older kernels do so only while it is down.
+func rename(l netlink.Link) error {
+	const other = "somebodys"
+	err := netlink.LinkSetName(l, other)
+	if errors.Is(err, unix.EBUSY) {
+		err = errors.Join(netlink.LinkSetDown(l), netlink.LinkSetName(l, other), netlink.LinkSetUp(l))
+	}
+	return err
+}
+
+func dropAddress(l netlink.Link) error {
+	list, err := netlink.AddrList(l, netlink.FAMILY_V4)
+	if err != nil {
+		return err
+	}
+	if len(list) == 0 {
+		return fmt.Errorf("%s has no address", l.Attrs().Name)
+	}
+	return netlink.AddrDel(l, &list[0])
+}
+
+func (v victim) dropRoute(turn, kind int) error {
+	list, err := ourRoutes()
+	list = slices.DeleteFunc(list, func(r netlink.Route) bool { return r.Type != kind || r.Table != v.table })
+	if err != nil || len(list) == 0 {
+		return errors.Join(err, fmt.Errorf("%d routes in table %d", len(list), v.table))
+	}
+	return netlink.RouteDel(&list[turn%len(list)])
+}
+
+func (v victim) dropRule(turn int) error {
+	list, err := ourRules(netlink.FAMILY_V4)
+	list = slices.DeleteFunc(list, func(r netlink.Rule) bool { return r.Table != v.table })
+	if err != nil || len(list) == 0 {
+		return errors.Join(err, fmt.Errorf("%d rules into table %d", len(list), v.table))
+	}
+	r := list[turn%len(list)]
+	r.Family = netlink.FAMILY_V4
+	return netlink.RuleDel(&r)
+}
+
+// filter changes the network's table in one transaction.
+func (v victim) filter(act func(*nftables.Conn, *nftables.Chain, *nftables.Rule)) error {
+	table := &nftables.Table{Name: tunnels.FilterTable(v.network), Family: nftables.TableFamilyINet}
+	chain := &nftables.Chain{Name: "forward", Table: table}
+	rules, err := v.nft.GetRules(table, chain)
+	if err != nil || len(rules) == 0 {
+		return errors.Join(err, fmt.Errorf("%d rules in %s forward", len(rules), table.Name))
+	}
+	act(v.nft, chain, rules[0])
+	return v.nft.Flush()
+}
+
+func dropTable(c *nftables.Conn, at *nftables.Chain, _ *nftables.Rule)  { c.DelTable(at.Table) }
+func flushChain(c *nftables.Conn, at *nftables.Chain, _ *nftables.Rule) { c.FlushChain(at) }
+func dropNftRule(c *nftables.Conn, _ *nftables.Chain, r *nftables.Rule) { _ = c.DelRule(r) }
+
+// addNftRule opens the chain to everything that passes it.
+func addNftRule(c *nftables.Conn, at *nftables.Chain, _ *nftables.Rule) {
+	c.InsertRule(&nftables.Rule{Table: at.Table, Chain: at, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
+}
+
+func (v victim) sysctl(name, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys/net/ipv4/conf", v.device, name), []byte(value), 0)
+}
+
+// peer does to the device's first peer what change says.
+func (v victim) peer(change wgtypes.PeerConfig) error {
+	d, err := v.wg.Device(v.device)
+	if err != nil || len(d.Peers) == 0 {
+		return errors.Join(err, fmt.Errorf("%s has no peer", v.device))
+	}
+	change.PublicKey = d.Peers[0].PublicKey
+	change.UpdateOnly = true
+	if change.ReplaceAllowedIPs {
+		change.AllowedIPs = []net.IPNet{{IP: net.IPv4(192, 0, 2, 0).To4(), Mask: net.CIDRMask(24, 32)}}
+	}
+	return v.wg.ConfigureDevice(v.device, wgtypes.Config{Peers: []wgtypes.PeerConfig{change}})
+}
+
+func (v victim) changeKey() error {
+	key, err := wgtypes.GeneratePrivateKey()
+	if err != nil {
+		return err
+	}
+	return v.wg.ConfigureDevice(v.device, wgtypes.Config{PrivateKey: &key})
+}
