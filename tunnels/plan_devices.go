@@ -68,7 +68,11 @@ func (p *planner) device(w, h Device, needed map[int]string) {
 	if w.MTU != h.MTU {
 		change(MTUKind, false, "%d -> %d", h.MTU, w.MTU)
 	}
-	if w.Up && !h.Up {
+	switch {
+	case h.Found != "": // somebody renamed it
+		w.Found = h.Found
+		change(DeviceKind, false, "is called %s", h.Found)
+	case w.Up && !h.Up:
 		change(DeviceKind, false, "up")
 	}
 }

@@ -38,7 +38,8 @@ func (h *Host) devices(ctx context.Context) ([]tunnels.Device, error) {
 	return found, nil
 }
 
-// linkNames is all links by index.
+// linkNames is all links by index. A device of ours that somebody renamed has
+// the name that it should have.
 func (h *Host) linkNames() (map[int]string, error) {
 	links, err := again(h.net.LinkList)
 	if err != nil {
@@ -46,7 +47,7 @@ func (h *Host) linkNames() (map[int]string, error) {
 	}
 	names := make(map[int]string, len(links))
 	for _, l := range links {
-		names[l.Attrs().Index] = l.Attrs().Name
+		names[l.Attrs().Index] = wireguard.NameOf(l)
 	}
 	return names, nil
 }
@@ -83,6 +84,8 @@ func (h *Host) applyDevice(ctx context.Context, s tunnels.Step) error {
 		if err := h.create(ctx, d); err != nil {
 			return err
 		}
+	} else if err := h.NameBack(d.Name); err != nil {
+		return err
 	}
 	if d.Up {
 		return h.setUp(d)
@@ -91,6 +94,11 @@ func (h *Host) applyDevice(ctx context.Context, s tunnels.Step) error {
 }
 
 func (h *Host) create(ctx context.Context, d *tunnels.Device) error {
+	if what, err := h.Foreign(ctx, d.Name, d.PublicKey); err != nil {
+		return err
+	} else if what != "" {
+		return wireguard.Taken(d.Name, what)
+	}
 	if err := h.Create(ctx, d.Name); err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 )
 
 // Options say how devices are made.
@@ -26,8 +27,9 @@ type Devices struct {
 	links *netlink.Handle
 
 	mu    sync.Mutex
-	asked map[string]*question // by device
-	mute  map[string]bool      // devices that could not be read at the last look
+	asked map[string]*question       // by device
+	mute  map[string]bool            // devices that could not be read at the last look
+	last  map[string]*wgtypes.Device // what data planes said last
 }
 
 // New opens the calling thread's namespace.
@@ -40,7 +42,7 @@ func New(opts Options) (*Devices, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}}, nil
+	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}, last: map[string]*wgtypes.Device{}}, nil
 }
 
 // Close lets go of the namespace. Devices live on.
@@ -60,15 +62,25 @@ func (d *Devices) Backend() (Backend, error) {
 
 // Create makes a device that is not there, down and without a key. One that is
 // there already is adopted as it is, with its sessions, whichever back end it
-// has.
+// has; the caller knows by Foreign that it may be.
 func (d *Devices) Create(ctx context.Context, name string) error {
 	if !nameOfOurs.MatchString(name) {
 		return fmt.Errorf("refused the device name %q: it must be gn- and 1 to 12 of a-z, 0-9, -", name)
 	}
-	there, err := d.adopt(ctx, name)
-	if there || err != nil {
+	if err := d.NameBack(name); err != nil {
 		return err
 	}
+	there, err := d.adopt(ctx, name)
+	if err == nil && !there {
+		err = d.create(ctx, name)
+	}
+	if err != nil {
+		return err
+	}
+	return d.tag(name)
+}
+
+func (d *Devices) create(ctx context.Context, name string) error {
 	backend, err := d.Backend()
 	if err != nil {
 		return err
@@ -121,6 +133,9 @@ func foreign(name, kind string) error {
 	return hinted("ip link del "+name+", if nothing needs it", "%s (%s): %w", name, kind, ErrForeign)
 }
 
+// Taken is ErrForeign of what Foreign found, with what to do about it.
+func Taken(name, what string) error { return foreign(name, what) }
+
 // launch starts a data plane, and clears the way for it first.
 func (d *Devices) launch(ctx context.Context, name string) error {
 	if d.opts.Launcher == nil {
@@ -144,7 +159,13 @@ func (d *Devices) Delete(ctx context.Context, name string) error {
 	if !Ours(name) {
 		return fmt.Errorf("refused to delete %s: it is not ours", name)
 	}
-	link, err := d.links.LinkByName(name)
+	d.mu.Lock()
+	delete(d.last, name)
+	d.mu.Unlock()
+	link, err := d.find(name)
+	if err == nil && deviceOf(link) != name {
+		return foreign(name, link.Type())
+	}
 	if err == nil {
 		err = d.links.LinkDel(link)
 	}

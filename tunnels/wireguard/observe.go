@@ -1,12 +1,15 @@
 package wireguard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.zx2c4.com/wireguard/wgctrl"
@@ -16,35 +19,94 @@ import (
 	"github.com/ginnel/ginnel/tunnels/key"
 )
 
+// glance is how long a look waits for a data plane. It is a variable for the
+// tests.
+var glance = 300 * time.Millisecond
+
 // Observe returns the devices that are there, without addresses. One that has
-// lost its data plane is not there. Of one that does not answer only the link
-// is told: the rest is looked at regardless.
+// lost its data plane is not there. Data planes are asked side by side; one that
+// is late is told as it was before, and once it is silent as its link only: the
+// rest is looked at regardless.
 func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 	links, err := d.linkList()
 	if err != nil {
 		return nil, fmt.Errorf("list links: %w", err)
 	}
-	var found []tunnels.Device
-	for _, link := range links {
-		name, backend := link.Attrs().Name, backendOf(link)
-		if !Ours(name) || backend == "" {
+	looks := make([]look, len(links))
+	var wg sync.WaitGroup
+	for i, link := range links {
+		name := deviceOf(link)
+		if name == "" {
 			continue
 		}
-		dev := tunnels.Device{Name: name, Backend: string(backend), MTU: link.Attrs().MTU,
+		l := &looks[i]
+		l.dev = tunnels.Device{Name: name, Backend: string(backendOf(link)), MTU: link.Attrs().MTU,
 			Up: link.Attrs().Flags&net.FlagUp != 0}
-		read, err := d.device(ctx, name, backend)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-			continue
-		case errors.Is(err, ErrNoCapability), ctx.Err() != nil:
-			return nil, err
-		case err == nil:
-			fill(&dev, read)
+		if now := link.Attrs().Name; now != name {
+			l.dev.Found = now
 		}
-		d.tell(name, err)
-		found = append(found, dev)
+		if l.dev.Backend == string(Kernel) {
+			l.read, l.err = d.device(ctx, link.Attrs().Name, Kernel) // on this thread, so in its namespace
+		} else {
+			wg.Go(func() { l.read, l.err = d.glance(ctx, name) })
+		}
+	}
+	wg.Wait()
+	var found []tunnels.Device
+	for _, l := range looks {
+		switch {
+		case l.dev.Name == "", errors.Is(l.err, os.ErrNotExist):
+			continue
+		case errors.Is(l.err, ErrNoCapability), ctx.Err() != nil:
+			return nil, cmp.Or(l.err, ctx.Err())
+		case l.read != nil:
+			fill(&l.dev, l.read)
+		}
+		if !errors.Is(l.err, errLate) {
+			d.tell(l.dev.Name, l.err)
+		}
+		found = append(found, l.dev)
 	}
 	return found, nil
+}
+
+// look is what one device said.
+type look struct {
+	dev  tunnels.Device
+	read *wgtypes.Device // nil: nothing
+	err  error
+}
+
+// errLate is of a data plane that has not answered yet.
+var errLate = errors.New("the data plane is late")
+
+// glance reads one data plane, and gives up waiting for it soon. What it said
+// last is returned while it is late.
+func (d *Devices) glance(ctx context.Context, name string) (*wgtypes.Device, error) {
+	type answer struct {
+		read *wgtypes.Device
+		err  error
+	}
+	done := make(chan answer, 1)
+	go func() {
+		read, err := d.device(context.WithoutCancel(ctx), name, Userspace)
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		if err == nil {
+			d.last[name] = read
+		} else {
+			delete(d.last, name)
+		}
+		done <- answer{read, err}
+	}()
+	select {
+	case a := <-done:
+		return a.read, a.err
+	case <-time.After(glance):
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		return d.last[name], errLate
+	}
 }
 
 // tell logs when a device ceases to answer, and when it does again.

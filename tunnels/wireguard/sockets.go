@@ -75,8 +75,8 @@ func (d *Devices) SweepSockets(ctx context.Context) (swept []string, err error) 
 }
 
 // sweep removes the socket of one device if it is dead or has no link. A data
-// plane whose link was renamed ends when it loses its socket; one that has its
-// link in another namespace puts the socket back.
+// plane whose link is not to be found ends when it loses its socket; one that has
+// its link in another namespace puts the socket back.
 func (d *Devices) sweep(ctx context.Context, name string) (removed bool, err error) {
 	state, err := lookAt(name)
 	if err != nil {
@@ -86,7 +86,7 @@ func (d *Devices) sweep(ctx context.Context, name string) (removed bool, err err
 	case noSocket:
 		return false, nil
 	case aliveSocket:
-		if _, err := d.links.LinkByName(name); !isNoLink(err) {
+		if _, err := d.find(name); !isNoLink(err) {
 			return false, err
 		}
 		if err := os.Remove(socketPath(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
