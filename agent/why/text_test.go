@@ -1,0 +1,128 @@
+package why
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var update = flag.Bool("update", false, "write the golden files anew")
+
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(name, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(name)
+	if err != nil || got != string(want) {
+		t.Errorf("%s differs (%v); got:\n%s", name, err, got)
+	}
+}
+
+func TestTexts(t *testing.T) {
+	for _, c := range []struct {
+		file, of string
+		act      func(*Facts)
+	}{
+		{"hub-silent", "heron", func(f *Facts) { down(f) }},
+		{"site-up", "", func(*Facts) {}},
+		{"no-carrier", "", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},
+		{"waits", "heron", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},
+	} {
+		f := avocet()
+		c.act(&f)
+		r, err := Explain(f, c.of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		golden(t, filepath.Join("testdata", c.file+".txt"), r.Text(time.UTC))
+	}
+}
+
+func TestRequestText(t *testing.T) {
+	f := avocet()
+	down(&f)
+	r, _ := Explain(f, "heron")
+	var b strings.Builder
+	r.WriteRequest(&b, time.UTC)
+	golden(t, "testdata/request.txt", b.String())
+}
+
+// The technician's terminal is 80 columns of ASCII.
+func TestNoTextIsTooWide(t *testing.T) {
+	for _, c := range cases {
+		f := avocet()
+		c.act(&f)
+		r, _ := Explain(f, c.of)
+		var b strings.Builder
+		b.WriteString(r.Text(time.UTC))
+		if r.Request != nil {
+			r.WriteRequest(&b, time.UTC)
+		}
+		for line := range strings.Lines(b.String()) {
+			line = strings.TrimRight(line, "\n")
+			if len(line) > 80 || strings.ContainsFunc(line, func(r rune) bool { return r > 126 }) {
+				t.Errorf("%s: %d columns, or not ASCII: %q", c.code, len(line), line)
+			}
+		}
+	}
+}
+
+func TestCodesAreUniqueWellFormedAndTried(t *testing.T) {
+	form := regexp.MustCompile(`^GN-(LINE|HOST|CONF|DEV|ADDR|RULE|ROUTE|FILT|NAME|CLOCK|HUB|PROBE|SVC|COLL)-\d\d$`)
+	owners := map[Owner]bool{Line: true, Site: true, Centre: true, Service: true, Supplier: true}
+	seen, tried := map[Code]bool{}, map[Code]bool{}
+	for _, c := range cases {
+		tried[c.code] = true
+	}
+	for _, e := range Codes {
+		if seen[e.Code] || !form.MatchString(string(e.Code)) {
+			t.Errorf("%s is there twice, or is no code", e.Code)
+		}
+		if e.Means == "" || e.Who == "" || !owners[e.Owner] {
+			t.Errorf("%s: %+v says not what it means, whose it is or who is to be told", e.Code, e)
+		}
+		if !tried[e.Code] {
+			t.Errorf("%s: no test breaks anything so that it is said", e.Code)
+		}
+		seen[e.Code] = true
+	}
+	for code := range tried {
+		if !seen[code] {
+			t.Errorf("%s is not in the list", code)
+		}
+	}
+}
+
+func TestCodesAreDocumented(t *testing.T) {
+	var b strings.Builder
+	if err := WriteCodes(&b); err != nil {
+		t.Fatal(err)
+	}
+	golden(t, "../../packaging/CODES.md", b.String())
+}
+
+func TestSay(t *testing.T) {
+	for at, want := range map[string]string{
+		"14:12": "twelve past two", "00:00": "twelve o'clock", "12:30": "half past twelve", "09:15": "quarter past nine",
+		"11:45": "quarter to twelve", "23:35": "twenty five to twelve", "13:29": "twenty nine past one",
+	} {
+		clock, err := time.Parse("15:04", at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := clockWords(clock); got != want {
+			t.Errorf("%s is %q, want %q", at, got, want)
+		}
+	}
+	if got := fmt.Sprint(spell("egret-12"), "; ", spellCode(HubSilent)); got != "egret one two; G N HUB zero two" {
+		t.Errorf("%q", got)
+	}
+}
