@@ -12,7 +12,8 @@ func TestUnitsNameOurPrograms(t *testing.T) {
 	for name, want := range map[string][]string{
 		"ginnel.service":            {"ExecStart=/opt/a run\n", "ExecReload=/opt/a reload\n"},
 		"ginnel-guard.service":      {"ExecStart=/opt/a guard\n"},
-		"ginnel-dataplane@.service": {"ExecStart=/opt/d\n"},
+		"ginnel-dataplane@.service": {"ExecStart=/opt/d\n", "Slice=ginnel-dataplane.slice\n"},
+		"ginnel-dataplane.slice":    {"MemoryMax=60%\n"},
 		"ginnel-dataplane.socket":   {"ListenStream=/run/ginnel/dataplane.sock\n"},
 		"ginnel.sysusers":           {"g ginnel-admin"},
 		"ginnel.tmpfiles":           {"d /run/wireguard 0770 root ginnel"},

@@ -90,7 +90,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		log.Print(err)
 		return 2
 	}
-	limitMemory(opts.memory)
+	opts.limit = limitMemory(opts.memory)
 	p, err := start(ask.name, opts)
 	ask.answer(err)
 	if err != nil {
@@ -98,7 +98,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		return 1
 	}
 	log.SetPrefix("ginnel-dataplane: " + ask.name + ": ")
-	log.Printf("ready, version %s", ourVersion())
+	log.Printf("ready, version %s%s", ourVersion(), opts.limit)
 	log.Printf("ended: %v", p.run(ctx))
 	return 0
 }

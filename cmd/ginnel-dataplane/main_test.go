@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"syscall"
@@ -379,20 +380,86 @@ func TestGroupLimit(t *testing.T) {
 		must(t, os.MkdirAll(filepath.Dir(filepath.Join(root, path)), 0o755))
 		must(t, os.WriteFile(filepath.Join(root, path), []byte(text), 0o644))
 	}
-	if got := groupLimit(self, root); got != 0 {
-		t.Errorf("without a file: %d", got)
+	limit := func(what, folder string, want int64) {
+		t.Helper()
+		if folder != "" {
+			folder = filepath.Join(root, folder)
+		}
+		if dir, got := groupLimit(self, root); got != want || dir != folder {
+			t.Errorf("%s: %d of %s", what, got, dir)
+		}
 	}
-	write("self", "1:name=systemd:/x\n0::/system.slice/dataplane\n")
-	if got := groupLimit(self, root); got != 0 {
-		t.Errorf("without limits: %d", got)
+	limit("without a file", "", 0)
+	write("self", "1:name=systemd:/x\n0::/ginnel.slice/dataplane\n")
+	limit("without limits", "", 0)
+	write("ginnel.slice/dataplane/memory.max", "max\n")
+	write("ginnel.slice/memory.max", "100000000\n")
+	limit("with a limit above ours", "ginnel.slice", 100000000)
+	write("ginnel.slice/dataplane/memory.max", "64000000\n")
+	limit("with a limit of ours", "ginnel.slice/dataplane", 64000000)
+}
+
+func TestCeiling(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct{ machine, group, want int64 }{
+		{0, 0, 0},                         // nothing is known
+		{24 << 30, 0, 0},                  // plenty
+		{24 << 30, 14 << 30, 0},           // plenty, and the slice has most of it
+		{512 * mib, 300 * mib, 100 * mib}, // as in ginnel-dataplane.slice
+		{500 * mib, 0, 100 * mib},         // without systemd
+		{24 << 30, 384 * mib, 128 * mib},  // a container
+		{128 * mib, 0, leastMemory},
+	} {
+		if got := ceiling(c.machine, c.group); got != c.want {
+			t.Errorf("ceiling(%d, %d) = %d, want %d", c.machine/mib, c.group/mib, got/mib, c.want/mib)
+		}
 	}
-	write("system.slice/dataplane/memory.max", "max\n")
-	write("system.slice/memory.max", "100000000\n")
-	if got := groupLimit(self, root); got != 100000000 {
-		t.Errorf("with a limit above ours: %d", got)
+	if got := machineMemory("/proc/meminfo"); got < 64*mib {
+		t.Errorf("this machine has %d bytes", got)
 	}
-	write("system.slice/dataplane/memory.max", "64000000\n")
-	if got := groupLimit(self, root); got != 64000000 {
-		t.Errorf("with a limit of ours: %d", got)
+}
+
+// However many start at once, together they stay below what they share, and come
+// to rest at a fair part of it.
+func TestSqueezed(t *testing.T) {
+	const (
+		mib  = int64(1 << 20)
+		rest = 8 * mib       // what an idle one has
+		grow = 240 * mib / 4 // by how much all together grow between two looks
+		used = 0.75          // what of a ceiling was seen to be in use
+		most = 92 * mib
+	)
+	group := 3 * most
+	for busy := range int64(6) {
+		busy++
+		each, ceiling := rest, most
+		for look := range 40 {
+			each = min(each+grow/busy, int64(used*float64(ceiling)))
+			left := group - busy*each - (6-busy)*rest
+			if left <= 0 {
+				t.Fatalf("look %d: %d busy ones have %d MiB each", look, busy, each/mib)
+			}
+			ceiling = squeezed(ceiling, most, left)
+		}
+		if least := min(int64(used*float64(most)), group/9); each < least {
+			t.Errorf("%d busy ones have only %d MiB each", busy, each/mib)
+		}
+	}
+}
+
+// The ceiling follows what the group has left.
+func TestSqueeze(t *testing.T) {
+	before := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(before)
+	const mib = 1 << 20
+	l := &limiter{most: 92 * mib, now: 92 * mib, max: 276 * mib, group: t.TempDir()}
+	for _, c := range []struct{ used, want int64 }{
+		{40, 92 * mib}, {216, 60 * mib}, {270, leastMemory}, {40, leastMemory + (92*mib-leastMemory)/4},
+	} {
+		must(t, os.WriteFile(filepath.Join(l.group, "memory.current"), fmt.Append(nil, c.used*mib, "\n"), 0o644))
+		l.squeeze()
+		if got := debug.SetMemoryLimit(-1); got != c.want {
+			t.Errorf("%d MiB used: ceiling %d, want %d", c.used, got, c.want)
+		}
 	}
 }

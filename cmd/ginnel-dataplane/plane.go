@@ -18,6 +18,7 @@ type options struct {
 	mtu    int   // bytes
 	plain  bool  // no offloads
 	memory int64 // bytes; 0: we choose
+	limit  *limiter
 }
 
 // plane is one running device.
@@ -86,6 +87,8 @@ func (p *plane) run(ctx context.Context) (why error) {
 			lost = p.serve()
 		case <-idle.tick:
 			idle.trim()
+		case <-p.opts.limit.tick:
+			p.opts.limit.squeeze()
 		}
 	}
 }

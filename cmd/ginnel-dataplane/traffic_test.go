@@ -131,7 +131,7 @@ func TestWithoutOffload(t *testing.T) {
 // The switch is thrown on the sockets that wireguard-go opens, and again after
 // it opened others.
 func TestWithoutOffloadSockets(t *testing.T) {
-	p, err := start("gn-plain", options{mtu: 1420, plain: true})
+	p, err := start("gn-plain", options{mtu: 1420, plain: true, limit: &limiter{}})
 	must(t, err)
 	lost := p.serve()
 	defer func() { p.close(); <-lost }()

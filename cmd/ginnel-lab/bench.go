@@ -11,6 +11,7 @@ import (
 // benches measure against a peer or a limit, in the same namespaces.
 var benches = []scenario{
 	{"throughput", "TCP from site to hub, beside the plain wireguard-go program", benchThroughput},
+	{"memory", "TCP from site to hub as on a machine with 512 MB, beside without a ceiling", benchMemory},
 	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},
@@ -62,6 +63,19 @@ func inTurn(pair int, ours, theirs func() (float64, error)) (us, them float64, e
 		*b, err = second()
 	}
 	return us, them, err
+}
+
+// inPairs measures pairs in turn, and prints each.
+func inPairs(s *stage, unit string, ours, theirs func() (float64, error)) (us, them []float64, err error) {
+	for i := range pick(s, 20, 3) {
+		a, b, err := inTurn(i, ours, theirs)
+		if err != nil {
+			return nil, nil, err
+		}
+		us, them = append(us, a), append(them, b)
+		fmt.Printf("  pair %2d  %8.4g  %8.4g %s\n", i+1, a, b, unit)
+	}
+	return us, them, nil
 }
 
 // beside makes the row of a figure that was measured in alternation with a

@@ -34,16 +34,11 @@ func benchStart(ctx context.Context, s *stage) error {
 	}
 	defer end(hub)
 
-	var ours, theirs []float64
-	for i := range pick(s, 20, 3) {
-		us, them, err := inTurn(i,
-			func() (float64, error) { return p.startOurs(ctx) },
-			func() (float64, error) { return p.startQuick(ctx, number) })
-		if err != nil {
-			return err
-		}
-		ours, theirs = append(ours, us), append(theirs, them)
-		fmt.Printf("  pair %2d  %.3f  %.3f s\n", i+1, us, them)
+	ours, theirs, err := inPairs(s, "s",
+		func() (float64, error) { return p.startOurs(ctx) },
+		func() (float64, error) { return p.startQuick(ctx, number) })
+	if err != nil {
+		return err
 	}
 	s.row(beside("start to first ping answered", "s", "wg-quick up with wireguard-go", "<= 1.0", ours, theirs,
 		func(r spread) bool { return r.Low <= 1 }))

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os/exec"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
@@ -26,42 +27,61 @@ func benchThroughput(ctx context.Context, s *stage) error {
 	if err := p.wgQuick(ctx, p.site, "up"); err != nil {
 		return err
 	}
-	for _, n := range []*netns.Node{p.hub, p.site} {
-		agent, err := p.start(n, "ginnel", "run")
-		if err != nil {
-			return err
-		}
-		defer end(agent)
-	}
-	server, err := p.start(p.hub, "iperf3", "-s")
+	down, err := p.up(ctx, 1, number)
 	if err != nil {
 		return err
 	}
-	defer end(server)
-	for _, target := range []string{overlayOf(1, true), overlayOf(number, true)} {
-		if _, err := p.firstAnswer(within(ctx, 30*time.Second), target); err != nil {
-			return err
-		}
-	}
-
-	var ours, theirs []float64
-	for i := range pick(s, 20, 3) {
-		us, them, err := inTurn(i,
-			func() (float64, error) {
-				return p.iperf(ctx, overlayOf(1, false), overlayOf(1, true), pick(s, 3, 1))
-			},
-			func() (float64, error) {
-				return p.iperf(ctx, overlayOf(number, false), overlayOf(number, true), pick(s, 3, 1))
-			})
-		if err != nil {
-			return err
-		}
-		ours, theirs = append(ours, us), append(theirs, them)
-		fmt.Printf("  pair %2d  %6.0f  %6.0f Mbit/s\n", i+1, us, them)
+	defer down()
+	ours, theirs, err := p.iperfPairs(ctx, s, 1, number)
+	if err != nil {
+		return err
 	}
 	s.row(beside("TCP site to hub, userspace", "Mbit/s", "plain wireguard-go", ">= 0.97", ours, theirs,
 		func(r spread) bool { return r.High >= 0.97 }))
 	return nil
+}
+
+// up starts both agents and a server at the hub, and waits until the hub answers
+// in these networks.
+func (p *pair) up(ctx context.Context, networks ...int) (down func(), err error) {
+	var running []*exec.Cmd
+	down = func() {
+		for _, cmd := range running {
+			end(cmd)
+		}
+	}
+	for _, start := range []struct {
+		at   *netns.Node
+		args []string
+	}{{p.hub, []string{"ginnel", "run"}}, {p.site, []string{"ginnel", "run"}}, {p.hub, []string{"iperf3", "-s"}}} {
+		cmd, err := p.start(start.at, start.args...)
+		if err != nil {
+			down()
+			return nil, err
+		}
+		running = append(running, cmd)
+	}
+	for _, network := range networks {
+		err := eventually(ctx, 30*time.Second, func() bool {
+			_, err := p.site.Run(ctx, "ping", "-c1", "-W1", "-I", overlayOf(network, false), overlayOf(network, true))
+			return err == nil
+		})
+		if err != nil {
+			down()
+			return nil, fmt.Errorf("network %d: %w", network, err)
+		}
+	}
+	return down, nil
+}
+
+// iperfPairs measures from site to hub through two networks in alternation.
+func (p *pair) iperfPairs(ctx context.Context, s *stage, one, other int) (us, them []float64, err error) {
+	through := func(network int) func() (float64, error) {
+		return func() (float64, error) {
+			return p.iperf(ctx, overlayOf(network, false), overlayOf(network, true), pick(s, 3, 1))
+		}
+	}
+	return inPairs(s, "Mbit/s", through(one), through(other))
 }
 
 // iperf measures one run in Mbit/s, as the receiver counts it.

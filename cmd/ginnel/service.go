@@ -84,7 +84,7 @@ func setupHere(std cli.IO) (service.Setup, error) {
 		Shared:  []string{"/run/wireguard", "/etc/systemd/networkd.conf.d"},
 		Cleanup: func(ctx context.Context) error { return cleanup(ctx, std, nil) },
 	}
-	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane@.service"} {
+	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane.slice", "ginnel-dataplane@.service"} {
 		setup.Files = append(setup.Files, service.File{Path: "/etc/systemd/system/" + name, Text: unit(name)})
 	}
 	return setup, nil
