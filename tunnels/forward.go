@@ -1,74 +1,10 @@
 package tunnels
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
-	"encoding/json"
 	"net/netip"
 	"slices"
 	"strings"
 )
-
-// Sum is the digest of all of f but Digest: 16 hex digits that are equal only
-// where the nftables table would be. The order of its lists means nothing.
-func (f Filter) Sum() string {
-	text, err := json.Marshal(struct {
-		Version                int // of what the host makes of these fields
-		Network, Table         string
-		Devices, Uplinks, Only []string
-		Ports                  []int
-		Only6                  bool
-	}{1, f.Network, f.Table, sortedSet(f.Devices), sortedSet(f.Uplinks), sortedSet(f.Only),
-		slices.Compact(slices.Sorted(slices.Values(f.Ports))), f.Only6})
-	if err != nil {
-		panic("tunnels: strings and numbers refused by JSON: " + err.Error())
-	}
-	sum := sha256.Sum256(text)
-	return hex.EncodeToString(sum[:8])
-}
-
-func (w *wanting) filter(n Network, ingress []Link) {
-	f := Filter{Network: n.Name, Table: FilterTable(n.Name), Uplinks: sortedSet(w.uplinks())}
-	for _, t := range n.Devices {
-		f.Devices = append(f.Devices, t.Device)
-		port := t.ListenPort
-		if port == 0 {
-			port = w.facts.Ports[t.Device]
-		}
-		if port != 0 {
-			f.Ports = append(f.Ports, port)
-		}
-	}
-	slices.Sort(f.Ports)
-	four, six := families(n)
-	for _, l := range ingress {
-		if four && !l.Forwarding {
-			f.Only = append(f.Only, l.Name)
-		}
-	}
-	f.Only = sortedSet(f.Only)
-	f.Only6 = six && len(ingress) > 0 && !w.facts.Forwarding6
-	f.Digest = f.Sum()
-	w.Filters = append(w.Filters, f)
-}
-
-// uplinks are the links by which a peer may reach us. Where no route says which
-// lead outside, as at a hub on one wire, they are those that have an address and
-// are no network's ingress.
-func (w *wanting) uplinks() []string {
-	if len(w.facts.Uplinks) > 0 {
-		return w.facts.Uplinks
-	}
-	var out []string
-	for _, l := range w.facts.Links {
-		if l.Name != "lo" && len(l.Addresses) > 0 && !w.inside[l.Name] {
-			out = append(out, l.Name)
-		}
-	}
-	return out
-}
-
-func sortedSet(s []string) []string { return slices.Compact(slices.Sorted(slices.Values(s))) }
 
 // ingress is the links by which the site's own traffic comes in: those that are
 // named, else those with an address inside what we bring to the network.
@@ -138,6 +74,19 @@ func (w *wanting) forwarding(n Network, ingress []Link) {
 }
 
 const allForwarding6 = "net/ipv6/conf/all/forwarding"
+
+// loosen lets packets of the network come out of its devices on a host that
+// wants every packet to come in by the link that leads back: to the host's own
+// routing, which does not know who is behind a tunnel, none does. That
+// their sources are the peer's own, WireGuard sees to. No other link is touched.
+func (w *wanting) loosen(n Network) {
+	if !w.facts.StrictPaths {
+		return
+	}
+	for _, t := range n.Devices {
+		w.setting(n, "net/ipv4/conf/"+t.Device+"/rp_filter", "2")
+	}
+}
 
 func (w *wanting) linkIsThere(name string) bool {
 	return slices.ContainsFunc(w.facts.Links, func(l Link) bool { return l.Name == name })

@@ -23,6 +23,7 @@ func (w *wanting) withoutIPv6(n Network) Network {
 		w.problem(n, "boot without ipv6.disable=1", "its IPv6 is left out: this host's kernel has none")
 	}
 	n.Addresses, n.LAN, n.Devices = four(n.Addresses), four(n.LAN), slices.Clone(n.Devices)
+	n.Map = slices.DeleteFunc(slices.Clone(n.Map), func(m Map) bool { return isIPv6(m.LAN) })
 	for i := range n.Devices {
 		peers := slices.Clone(n.Devices[i].Peers)
 		for j := range peers {

@@ -74,24 +74,40 @@ type Rule struct {
 }
 
 // Filter is a network's nftables table as a value. Two equal Filters make the
-// same table; Digest is how an observed one is compared.
+// same table; Digest is how an observed one is compared. In and out are meant
+// from our side of the tunnels: In comes out of one to our LAN.
 type Filter struct {
 	Network string
-	Table   string   // "ginnel_kestrel"
-	Devices []string // of this network
-	Uplinks []string // the only links on which ListenPorts may be reached
+	Table   string // "ginnel_kestrel"
+	Role    Role
+	Devices []string       // of this network
+	MTU     int            // the smallest of the devices'; 0: segments are left as they are
+	Ingress []string       // links of our side: to and from these only
+	LAN     []netip.Prefix // behind them, as they are there; none: any may enter, nothing is there to be reached
+	Own     []netip.Prefix // our addresses inside the tunnels
+	Maps    []Map          // what of LAN the network knows by another prefix
+
+	// Connections that may be opened. Replies pass always, what is not
+	// listed never.
+	AnyIn, AnyOut bool      // whatever there is may be opened, listed or not
+	In, Out       []Opening // into our LAN, and out of it
+	Across        []Opening // out of a tunnel into a tunnel
+	Gateway       []Opening // to our own addresses
+
+	Uplinks []string // the only links on which Ports may be reached
 	Ports   []int    // UDP ports of this network's devices
 	Only    []string // links that forward IPv4 because of us: between them and gn- links only
 	Only6   bool     // the host forwards IPv6 because of us: to or from gn- links only
 	Digest  string   // of the fields above; see Filter.Sum
 
-	Refused []Refusal // observed only; never compared
+	Refused []Refusal // observed only, by rule; never compared
 }
 
-// Refusal counts what one rule of a Filter has dropped or rejected.
-type Refusal struct {
-	Rule           string // what is refused, in a word or two, as in "into-lan"
-	Packets, Bytes uint64
+// Opening lets connections be opened. Its addresses are those that a packet has
+// at the gateway. Lists that are empty mean any.
+type Opening struct {
+	From, To []netip.Prefix
+	Ports    []string // as in Allow
 }
 
 // Setting is a sysctl, as a path below /proc/sys with slashes. An observed one
@@ -116,6 +132,7 @@ type Facts struct {
 	Forwarding6 bool // the host forwarded IPv6 before us
 	NoIPv6      bool // the kernel has none, as after a boot with ipv6.disable=1
 	Disabled6   bool // new links come without IPv6 (net.ipv6.conf.default.disable_ipv6 is 1)
+	StrictPaths bool // packets must come in by the link that leads back (rp_filter is 1 for all links or for new ones)
 }
 
 // Link is a network interface that is not ours.

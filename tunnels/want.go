@@ -46,15 +46,16 @@ func Want(spec Spec, facts Facts, endpoints func(hostport string) []netip.AddrPo
 // Guard is the part of the wanted State that refuses, and that needs no link:
 // filters, unreachable routes and rules. The boot guard puts it in place before
 // any link is up. It knows no uplinks, so WireGuard is reachable from nowhere
-// yet, and nothing of who forwards: that is left to the host as it boots. Of
-// facts it takes only whether there is IPv6.
+// yet; no link of our side, so that nothing passes between it and a tunnel;
+// and nothing of who forwards: that is left to the host as it boots. Of facts
+// it takes only whether there is IPv6.
 func Guard(spec Spec, facts Facts) State {
 	want, _ := Want(spec, Facts{NoIPv6: facts.NoIPv6}, func(string) []netip.AddrPort { return nil })
 	guard := refusals(want)
 	guard.Settings = nil
 	for i := range guard.Filters {
 		f := &guard.Filters[i]
-		f.Only, f.Only6 = nil, false
+		f.Ingress, f.Own, f.Only, f.Only6 = nil, nil, nil, false
 		f.Digest = f.Sum()
 	}
 	return guard
@@ -97,6 +98,7 @@ func (w *wanting) network(n Network) {
 	w.filter(n, ingress)
 	w.forwarding(n, ingress)
 	w.enable6(n)
+	w.loosen(n)
 }
 
 // routes leads each accepted prefix to the device of the first hub that lists

@@ -210,6 +210,15 @@ func TestFilterSum(t *testing.T) {
 		func(f *tunnels.Filter) { f.Network = "heron" }, func(f *tunnels.Filter) { f.Table = "ginnel_heron" },
 		func(f *tunnels.Filter) { f.Devices = f.Devices[:1] }, func(f *tunnels.Filter) { f.Uplinks = nil },
 		func(f *tunnels.Filter) { f.Ports = []int{1} }, func(f *tunnels.Filter) { f.Only = nil }, func(f *tunnels.Filter) { f.Only6 = true },
+		func(f *tunnels.Filter) { f.Role = tunnels.Hub }, func(f *tunnels.Filter) { f.MTU = 1380 }, func(f *tunnels.Filter) { f.Ingress = []string{"eth1"} },
+		func(f *tunnels.Filter) { f.LAN = worldPrefixes[:1] }, func(f *tunnels.Filter) { f.Own = worldPrefixes[:1] },
+		func(f *tunnels.Filter) { f.Maps = []tunnels.Map{{LAN: worldPrefixes[0], As: worldPrefixes[1]}} },
+		func(f *tunnels.Filter) { f.AnyIn = true }, func(f *tunnels.Filter) { f.AnyOut = true },
+		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{}} }, func(f *tunnels.Filter) { f.Out = []tunnels.Opening{{}} },
+		func(f *tunnels.Filter) { f.Across = []tunnels.Opening{{}} }, func(f *tunnels.Filter) { f.Gateway = []tunnels.Opening{{}} },
+		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{Ports: []string{"tcp/80"}}} },
+		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{From: worldPrefixes[:1]}} },
+		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{To: worldPrefixes[:1]}} },
 	} {
 		other := f
 		change(&other)

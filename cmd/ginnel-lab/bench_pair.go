@@ -104,8 +104,9 @@ func (p *pair) configure(ctx context.Context, networks int, more string) error {
 		lan := fmt.Sprintf("192.168.%d.0/24", 9+i)
 		site += fmt.Sprintf("[[network]]\nname = %q\naddress = [\"%s/32\"]\nlan = [%q]\n[[network.hub]]\nname = \"hub-north\"\npublic_key = %q\nendpoints = [\"%s:%d\"]\nallowed_ips = [\"%s/32\"]\n",
 			name, overlayOf(i, false), lan, strings.TrimSpace(hubKey), hubWAN, 51819+i, overlayOf(i, true))
-		hub += fmt.Sprintf("[[network]]\nname = %q\nrole = \"hub\"\naddress = [\"%s/32\"]\nlisten_port = %d\n[[network.site]]\nname = \"avocet-1\"\npublic_key = %q\nallowed_ips = [\"%s/32\", %q]\n",
-			name, overlayOf(i, true), 51819+i, strings.TrimSpace(siteKey), overlayOf(i, false), lan)
+		// What is measured is the tunnel alone: the hub itself answers.
+		hub += fmt.Sprintf("[[network]]\nname = %q\nrole = \"hub\"\naddress = [\"%s/32\"]\nlisten_port = %d\n[[network.site]]\nname = \"avocet-1\"\npublic_key = %q\nallowed_ips = [\"%s/32\", %q]\n[[network.allow]]\nfrom = \"sites\"\nto = \"%s/32\"\n",
+			name, overlayOf(i, true), 51819+i, strings.TrimSpace(siteKey), overlayOf(i, false), lan, overlayOf(i, true))
 	}
 	for n, text := range map[*netns.Node]string{p.site: site + more, p.hub: hub} {
 		if err := n.WriteFile("/etc/ginnel/ginnel.toml", county.HostConfig(), 0o644); err != nil {

@@ -20,6 +20,7 @@ func (h *Host) Facts(ctx context.Context, spec tunnels.Spec) (tunnels.Facts, err
 		Forwarding6: h.settings.original("net/ipv6/conf/all/forwarding") == "1",
 		NoIPv6:      !slices.Contains(h.families(), netlink.FAMILY_V6),
 		Disabled6:   h.settings.original("net/ipv6/conf/default/disable_ipv6") == "1",
+		StrictPaths: h.settings.original("net/ipv4/conf/all/rp_filter") == "1" || h.settings.original("net/ipv4/conf/default/rp_filter") == "1",
 	}
 	names, err := h.linkNames()
 	if err != nil {

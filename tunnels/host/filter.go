@@ -3,10 +3,12 @@ package host
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
 	"github.com/google/nftables"
+	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
 	"golang.org/x/sys/unix"
 
@@ -17,9 +19,11 @@ import (
 const tablePrefix = "ginnel_"
 
 // mark is the comment on each rule of ours: which Filter the table was made
-// from, and which rule of how many this is. So a table that somebody took a
-// rule from, or added one to, is known for what it is.
-func mark(digest string, i, n int) string { return fmt.Sprintf("ginnel %s %d/%d", digest, i+1, n) }
+// from, which rule of how many this is, and what it refuses. So a table that
+// somebody took a rule from, or added one to, is known for what it is.
+func mark(digest string, i, n int, reason string) string {
+	return strings.TrimSpace(fmt.Sprintf("ginnel %s %d/%d %s", digest, i+1, n, reason))
+}
 
 // filters lists our tables. The digest of one that was changed is empty.
 func (h *Host) filters() ([]tunnels.Filter, error) {
@@ -27,70 +31,99 @@ func (h *Host) filters() ([]tunnels.Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
 	}
+	chains, err := again(func() ([]*nftables.Chain, error) { return h.nft.ListChainsOfTableFamily(nftables.TableFamilyINet) })
+	if err != nil {
+		return nil, fmt.Errorf("list nftables chains: %w", err)
+	}
 	var found []tunnels.Filter
 	for _, t := range tables {
 		if !strings.HasPrefix(t.Name, tablePrefix) {
 			continue
 		}
-		digest, err := h.digest(t)
+		f, err := h.readFilter(t, chains)
 		if errors.Is(err, unix.ENOENT) { // gone since
 			continue
 		}
 		if err != nil {
 			return nil, fmt.Errorf("read nftables table %s: %w", t.Name, err)
 		}
-		found = append(found, tunnels.Filter{Table: t.Name, Digest: digest})
+		found = append(found, f)
 	}
 	return found, nil
 }
 
-// digest reads back what a table was made from; empty if it is no longer so.
-func (h *Host) digest(t *nftables.Table) (string, error) {
-	chains, err := h.nft.ListChainsOfTableFamily(nftables.TableFamilyINet)
-	if err != nil {
-		return "", err
-	}
+// readFilter reads back what a table was made from, and what it has refused.
+// Its digest is empty if the table is no longer what we made.
+func (h *Host) readFilter(t *nftables.Table, chains []*nftables.Chain) (tunnels.Filter, error) {
+	f := tunnels.Filter{Table: t.Name}
 	var comments []string
+	changed := false
+	refused := map[string]tunnels.Refusal{}
 	for _, c := range chains {
 		if c.Table.Name != t.Name {
 			continue
 		}
-		if c.Policy == nil || *c.Policy != nftables.ChainPolicyAccept {
-			return "", nil
-		}
-		rules, err := h.nft.GetRules(t, c)
+		changed = changed || !asMade(c)
+		rules, err := again(func() ([]*nftables.Rule, error) { return h.nft.GetRules(t, c) })
 		if err != nil {
-			return "", err
+			return f, err
 		}
 		for _, r := range rules {
 			text, _ := userdata.GetString(r.UserData, userdata.TypeComment)
 			comments = append(comments, text)
+			note(refused, r, text)
 		}
 	}
-	return wholeDigest(comments), nil
+	for _, rule := range slices.Sorted(maps.Keys(refused)) {
+		f.Refused = append(f.Refused, refused[rule])
+	}
+	if !changed {
+		f.Digest = wholeDigest(comments)
+	}
+	return f, nil
 }
 
-// wholeDigest is the digest in the comments if they are all of one Filter and
-// none is missing or too many.
+// asMade is true of a chain that hooks in where we put it, or nowhere.
+func asMade(c *nftables.Chain) bool {
+	want, isBase := base[c.Name]
+	if !isBase {
+		return c.Hooknum == nil
+	}
+	return c.Type == want.Type && c.Hooknum != nil && *c.Hooknum == *want.Hooknum &&
+		c.Priority != nil && *c.Priority == *want.Priority && c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
+}
+
+// note adds up what the rules with one reason have counted.
+func note(refused map[string]tunnels.Refusal, r *nftables.Rule, comment string) {
+	part := strings.Fields(comment)
+	if len(part) != 4 || part[0] != "ginnel" {
+		return
+	}
+	for _, e := range r.Exprs {
+		if c, ok := e.(*expr.Counter); ok && c.Packets > 0 {
+			sum := refused[part[3]]
+			refused[part[3]] = tunnels.Refusal{Rule: part[3], Packets: sum.Packets + c.Packets, Bytes: sum.Bytes + c.Bytes}
+		}
+	}
+}
+
+// wholeDigest is the digest in the comments if they are all of one Filter, in
+// its order, and none is missing or too many.
 func wholeDigest(comments []string) string {
 	if len(comments) == 0 {
 		return ""
 	}
-	part := strings.Fields(comments[0])
-	if len(part) != 3 || part[0] != "ginnel" {
+	first := strings.Fields(comments[0])
+	if len(first) < 3 || first[0] != "ginnel" {
 		return ""
 	}
-	var want []string
-	for i := range comments {
-		want = append(want, mark(part[1], i, len(comments)))
+	for i, c := range comments {
+		part := strings.Fields(c)
+		if len(part) < 3 || mark(first[1], i, len(comments), "") != strings.Join(part[:3], " ") {
+			return ""
+		}
 	}
-	have := slices.Clone(comments)
-	slices.Sort(have)
-	slices.Sort(want)
-	if !slices.Equal(have, want) {
-		return ""
-	}
-	return part[1]
+	return first[1]
 }
 
 // applyFilter replaces or removes a table in one transaction: there is no

@@ -2,8 +2,10 @@ package host
 
 import (
 	"fmt"
+	"maps"
 	"net"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -134,15 +136,50 @@ func TestNetworksDoNotMix(t *testing.T) {
 	if got := all(); got != "+++ +++ +++ +++ " {
 		t.Fatalf("without us: %s", got)
 	}
-	apply(t, h, tunnels.Filter{Table: "ginnel_a", Devices: []string{"gn-a1", "gn-a2"}})
-	if got := all(); got != "+-+ +-+ --+ +++ " {
-		t.Errorf("with a filter: %s", got)
-	}
-	for _, direction := range []string{`iifname "gn-a1" oifname`, `oifname "gn-a1" iifname`} { // requests and replies alike
-		if rule := sh(t, "nft list table inet ginnel_a | grep '"+direction+"'"); strings.Contains(rule, "packets 0 ") {
-			t.Errorf("dropped nothing: %s", rule)
+	f := tunnels.Filter{Table: "ginnel_a", Devices: []string{"gn-a1", "gn-a2"}, Ingress: []string{"lan"}, LAN: prefixes("192.168.3.0/24")}
+	for _, c := range []struct {
+		role     tunnels.Role
+		in, out  bool
+		picture  string
+		refusals string
+	}{ // rows are who asks, columns who is asked: a1, a2, b, lan
+		{tunnels.Site, false, true, "--- --- --+ +++ ", "[astray into-lan other-network]"},
+		{tunnels.Hub, true, false, "--+ --+ --+ --+ ", "[into-sites other-network site-to-site]"},
+		{"", false, false, "--- --- --+ --+ ", "[astray into-lan not-listed other-network]"},
+	} {
+		f.Role, f.AnyIn, f.AnyOut = c.role, c.in, c.out
+		apply(t, h, f)
+		if got := all(); got != c.picture {
+			t.Errorf("as %q: %s, want %s", c.role, got, c.picture)
+		}
+		if got := refused(t, h, f.Table); fmt.Sprint(slices.Sorted(maps.Keys(got))) != c.refusals {
+			t.Errorf("as %q refused %v, want %s", c.role, got, c.refusals)
 		}
 	}
+	f.Ingress = nil // as the boot guard writes it
+	apply(t, h, f)
+	if got := all(); got != "--- --- --+ --+ " {
+		t.Errorf("as the guard: %s", got)
+	}
+}
+
+// refused is how many packets a table has refused, by rule.
+func refused(t *testing.T, h *Host, table string) map[string]uint64 {
+	t.Helper()
+	all, err := h.filters()
+	must(t, err)
+	counted := map[string]uint64{}
+	for _, f := range all {
+		for _, r := range f.Refused {
+			if f.Table == table {
+				counted[r.Rule] = r.Packets
+			}
+			if tunnels.RefusalText(r.Rule) == "" {
+				t.Errorf("%s is refused without a word", r.Rule)
+			}
+		}
+	}
+	return counted
 }
 
 // A host that did not forward forwards for us only.
@@ -194,8 +231,12 @@ func TestChangedTableIsNoticed(t *testing.T) {
 		return
 	}
 	h := open(t)
-	f := tunnels.Filter{Network: "kestrel", Table: "ginnel_kestrel", Devices: []string{"gn-a"}, Uplinks: []string{"wan"},
-		Ports: []int{51820}, Only: []string{"lan"}, Only6: true}
+	f := tunnels.Filter{Network: "kestrel", Table: "ginnel_kestrel", Role: tunnels.Hub, Devices: []string{"gn-a"}, MTU: 1420,
+		Ingress: []string{"lan"}, LAN: prefixes("192.168.10.0/24", "192.168.11.0/24", "192.168.12.0/25", "2001:db8:10::/64"),
+		Own: prefixes("100.64.0.1/32", "2001:db8:64::1/128"), Uplinks: []string{"wan"}, Ports: []int{51820}, Only: []string{"lan"}, Only6: true,
+		Maps: []tunnels.Map{{LAN: prefixes("192.168.10.0/24")[0], As: prefixes("100.64.120.0/24")[0]}},
+		In:   []tunnels.Opening{{To: prefixes("192.168.10.20/32"), Ports: []string{"tcp/443", "tcp/80", "icmp"}}},
+		Out:  []tunnels.Opening{{From: prefixes("192.168.10.0/24"), To: prefixes("192.168.20.0/24"), Ports: []string{"udp/53"}}}}
 	digest := func() string {
 		all, err := h.filters()
 		must(t, err)
@@ -211,7 +252,13 @@ func TestChangedTableIsNoticed(t *testing.T) {
 	for _, change := range []string{
 		"nft flush chain inet ginnel_kestrel forward",
 		"nft flush table inet ginnel_kestrel",
-		"nft delete chain inet ginnel_kestrel input",
+		"nft delete chain inet ginnel_kestrel output",
+		// The same rules in another order, and the same chain elsewhere.
+		`nft "$(nft -s list chain inet ginnel_kestrel gateway | grep 'echo-request' | head -1 | sed 's/^/insert rule inet ginnel_kestrel gateway /')" &&
+			nft delete rule inet ginnel_kestrel gateway handle $(nft -a list chain inet ginnel_kestrel gateway | grep echo-request | sed -n '2s/.*handle //p')`,
+		`nft delete chain inet ginnel_kestrel output; nft 'add chain inet ginnel_kestrel output { type filter hook output priority 10; }'
+			nft add rule inet ginnel_kestrel output 'oifname != "gn-a" oifname != "lo" ip saddr 100.64.0.1 counter drop'`,
+		"nft 'add chain inet ginnel_kestrel more { type filter hook forward priority 0; }'",
 		"nft insert rule inet ginnel_kestrel forward accept",
 		"nft add rule inet ginnel_kestrel input counter comment '\"ginnel x 1/1\"'",
 		"nft delete rule inet ginnel_kestrel forward handle $(nft -a list chain inet ginnel_kestrel forward | sed -n 's/.*handle //p' | tail -1)",
@@ -231,8 +278,16 @@ func TestChangedTableIsNoticed(t *testing.T) {
 		sh(t, "nft list table inet ginnel_kestrel"), "")), " ")
 	for _, want := range []string{ // as a person reads it
 		`udp dport 51820 iifname != "lo" iifname != "wan" counter drop`,
-		`iifname "gn-a" oifname "gn-*" oifname != "gn-a" counter drop`,
-		`oifname "gn-a" iifname "gn-*" iifname != "gn-a" counter drop`,
+		`chain forward { type filter hook forward priority filter; policy accept; iifname "gn-a" goto out_of_tunnel oifname "gn-a" goto into_tunnel`,
+		`chain out_of_tunnel { tcp flags syn / syn,rst jump clamp oifname "lan" ct state established,related accept oifname "gn-a" goto across`,
+		`ip daddr { 192.168.10.0-192.168.12.127 } goto in ip6 daddr 2001:db8:10::/64 goto in counter drop`,
+		`oifname != "gn-a" oifname != "lo" ip saddr 100.64.0.1 counter drop`,
+		`chain in { ip daddr 192.168.10.20 meta l4proto icmp accept ip daddr 192.168.10.20 tcp dport { 80, 443 } accept counter drop`,
+		`chain out { ip saddr 192.168.10.0/24 ip daddr 192.168.20.0/24 udp dport 53 accept counter reject with icmpx admin-prohibited`,
+		`chain clamp { meta nfproto ipv4 tcp option maxseg size set 1380 meta nfproto ipv6 tcp option maxseg size set 1360`,
+		`ip daddr 100.64.0.1 icmp type echo-request accept`,
+		`oifname "gn-a" ip saddr 192.168.10.0/24 snat ip prefix to 100.64.120.0/24`,
+		`iifname "gn-a" ip daddr 100.64.120.0/24 dnat ip prefix to 192.168.10.0/24`,
 		`meta nfproto ipv4 iifname "lan" oifname != "gn-*" ct state ! established,related counter drop`,
 		`meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" counter drop`,
 	} {

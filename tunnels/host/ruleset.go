@@ -1,47 +1,87 @@
 package host
 
 import (
-	"encoding/binary"
 	"fmt"
-	"slices"
 
 	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 	"github.com/google/nftables/userdata"
-	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// ruleset is a Filter as nftables rules. In the words of nft(8), for a network
-// with one device:
+// ruleset is a Filter as nftables rules. In the words of nft(8), for a site
+// with one hub, a LAN on eth1 and a line on eth0, counters left out:
 //
 //	chain input { type filter hook input priority filter
-//		udp dport { 51820 } iifname != "lo" iifname != "eth0" counter drop
+//		iifname "gn-kestrel" goto gateway
+//		udp dport 51820 iifname != "lo" iifname != "eth0" drop
 //	}
 //	chain forward { type filter hook forward priority filter
-//		iifname "gn-kestrel" oifname "gn-*" oifname != "gn-kestrel" counter drop
-//		oifname "gn-kestrel" iifname "gn-*" iifname != "gn-kestrel" counter drop
-//		meta nfproto ipv4 iifname "eth1" oifname != "gn-*" ct state != established,related counter drop
-//		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" counter drop
+//		iifname "gn-kestrel" goto out_of_tunnel
+//		oifname "gn-kestrel" goto into_tunnel
+//		meta nfproto ipv4 iifname "eth1" oifname != "gn-*" ct state != established,related drop
+//		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" drop
 //	}
+//	chain output { type filter hook output priority filter
+//		oifname != "gn-kestrel" oifname != "lo" ip saddr 100.64.0.7 drop
+//	}
+//	chain out_of_tunnel {
+//		tcp flags syn / syn,rst jump clamp
+//		oifname "eth1" ct state established,related accept
+//		oifname "gn-*" oifname != "gn-kestrel" drop
+//		oifname != "eth1" drop
+//		ip daddr 192.168.10.0/24 goto in
+//		drop
+//	}
+//	chain into_tunnel {
+//		tcp flags syn / syn,rst jump clamp
+//		iifname "eth1" ct state established,related accept
+//		iifname "gn-*" drop
+//		iifname != "eth1" drop
+//		ip saddr 192.168.10.0/24 goto out
+//		drop
+//	}
+//	chain gateway {
+//		ct state established,related accept
+//		ip daddr 100.64.0.7 icmp type echo-request accept
+//		ip daddr 192.168.10.0/24 goto in
+//		drop
+//	}
+//	chain in { ip saddr 198.51.100.10 tcp dport 9100 accept; drop }
+//	chain out { accept }
+//	chain clamp { meta nfproto ipv4 tcp option maxseg size set 1380 }
 //
-// The last two are there where packets are forwarded because of us only, and
-// let pass what is ours and replies to it. Links are few and are named in the
-// rules: elements of a set of its own could be taken away without a trace in
-// any rule, and nft(8) cannot show link names in the other kind.
+// The last two rules of forward are there where packets are forwarded because
+// of us only. Accept ends these chains and no others: what somebody else's
+// table drops is dropped. A packet of an open connection meets four rules, one
+// that is no network's only compares of links. Links are few and are named in
+// the rules: nft(8) cannot show link names in a set.
 type ruleset struct {
 	nft    *nftables.Conn
 	table  *nftables.Table
 	filter *tunnels.Filter
-	rules  []rule
+	chains []*chain
 	err    error
 }
 
+type chain struct {
+	*nftables.Chain
+	rules []rule
+}
+
 type rule struct {
-	chain *nftables.Chain
-	match []expr.Any
+	match  []expr.Any
+	reason string // of a refusal
+}
+
+// base are the chains that begin at a hook. One that is elsewhere is not ours.
+var base = map[string]nftables.Chain{
+	"input":       {Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookInput, Priority: nftables.ChainPriorityFilter},
+	"forward":     {Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter},
+	"output":      {Type: nftables.ChainTypeFilter, Hooknum: nftables.ChainHookOutput, Priority: nftables.ChainPriorityFilter},
+	"prerouting":  {Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityNATDest},
+	"postrouting": {Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource},
 }
 
 func newRuleset(nft *nftables.Conn, t *nftables.Table, f *tunnels.Filter) *ruleset {
@@ -50,109 +90,264 @@ func newRuleset(nft *nftables.Conn, t *nftables.Table, f *tunnels.Filter) *rules
 
 // write queues the chains and rules for the next Flush.
 func (r *ruleset) write() error {
-	input := r.chain("input", nftables.ChainHookInput)
-	forward := r.chain("forward", nftables.ChainHookForward)
-	f := r.filter
-	if len(f.Ports) > 0 {
-		r.drop(input, r.portIn(f.Ports), r.noneOf(iif, append([]string{"lo"}, f.Uplinks...)))
+	input, forward, output := r.chain("input"), r.chain("forward"), r.chain("output")
+	if f := r.filter; len(f.Devices) > 0 {
+		clamp := r.clamp()
+		in, out := r.in(), r.out()
+		r.each(f.Devices, forward, iif, r.outOfTunnel(clamp, in))
+		r.each(f.Devices, forward, oif, r.intoTunnel(clamp, out))
+		r.each(f.Devices, input, iif, r.gateway(in))
+		r.maps()
 	}
-	for _, d := range once(f.Devices) {
-		r.drop(forward, r.link(iif, expr.CmpOpEq, d), ours(oif, expr.CmpOpEq), r.noneOf(oif, f.Devices))
-		r.drop(forward, r.link(oif, expr.CmpOpEq, d), ours(iif, expr.CmpOpEq), r.noneOf(iif, f.Devices))
+	r.ports(input)
+	r.onlyOurs(forward)
+	r.stay(output)
+	return r.number()
+}
+
+// number gives each rule its mark and queues it.
+func (r *ruleset) number() error {
+	total := 0
+	for _, c := range r.chains {
+		total += len(c.rules)
 	}
-	for _, l := range once(f.Only) {
-		r.drop(forward, version(unix.NFPROTO_IPV4), r.link(iif, expr.CmpOpEq, l), ours(oif, expr.CmpOpNeq), notReply())
+	if total == 0 { // a table must have one rule to carry its digest
+		r.chains[0].add(count())
+		total++
 	}
-	if f.Only6 {
-		r.drop(forward, version(unix.NFPROTO_IPV6), ours(iif, expr.CmpOpNeq), ours(oif, expr.CmpOpNeq))
-	}
-	if len(r.rules) == 0 { // a table must have one rule to carry its digest
-		r.rules = append(r.rules, rule{chain: input, match: []expr.Any{&expr.Counter{}}})
-	}
-	for i, x := range r.rules {
-		r.nft.AddRule(&nftables.Rule{Table: r.table, Chain: x.chain, Exprs: x.match,
-			UserData: userdata.AppendString(nil, userdata.TypeComment, mark(f.Sum(), i, len(r.rules)))})
+	i := 0
+	for _, c := range r.chains {
+		for _, x := range c.rules {
+			r.nft.AddRule(&nftables.Rule{Table: r.table, Chain: c.Chain, Exprs: x.match,
+				UserData: userdata.AppendString(nil, userdata.TypeComment, mark(r.filter.Sum(), i, total, x.reason))})
+			i++
+		}
 	}
 	return r.err
 }
 
-func (r *ruleset) chain(name string, hook *nftables.ChainHook) *nftables.Chain {
-	accept := nftables.ChainPolicyAccept
-	return r.nft.AddChain(&nftables.Chain{Name: name, Table: r.table, Type: nftables.ChainTypeFilter,
-		Hooknum: hook, Priority: nftables.ChainPriorityFilter, Policy: &accept})
-}
-
-// drop adds a rule that counts and drops what matches all of the conditions.
-func (r *ruleset) drop(c *nftables.Chain, conditions ...[]expr.Any) {
-	match := slices.Concat(conditions...)
-	match = append(match, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})
-	r.rules = append(r.rules, rule{chain: c, match: match})
-}
-
-const (
-	iif = expr.MetaKeyIIFNAME
-	oif = expr.MetaKeyOIFNAME
-)
-
-// link compares the name of a packet's link.
-func (r *ruleset) link(which expr.MetaKey, op expr.CmpOp, name string) []expr.Any {
-	padded := make([]byte, unix.IFNAMSIZ)
-	if copy(padded, name) == unix.IFNAMSIZ {
-		r.err = fmt.Errorf("link name %q is longer than %d bytes", name, unix.IFNAMSIZ-1)
+// chain makes one: at a hook if its name is in base, else to be jumped to.
+func (r *ruleset) chain(name string) *chain {
+	c := base[name]
+	c.Name, c.Table = name, r.table
+	if c.Hooknum != nil {
+		c.Policy = new(nftables.ChainPolicyAccept)
 	}
-	return []expr.Any{&expr.Meta{Key: which, Register: 1}, &expr.Cmp{Op: op, Register: 1, Data: padded}}
+	out := &chain{Chain: r.nft.AddChain(&c)}
+	r.chains = append(r.chains, out)
+	return out
 }
 
-// noneOf matches packets whose link has none of the names.
-func (r *ruleset) noneOf(which expr.MetaKey, names []string) (match []expr.Any) {
-	for _, n := range once(names) {
-		match = append(match, r.link(which, expr.CmpOpNeq, n)...)
+// each sends the packets of the devices on to another chain.
+func (r *ruleset) each(devices []string, from *chain, which expr.MetaKey, to *chain) {
+	for _, d := range once(devices) {
+		from.add(r.link(which, expr.CmpOpEq, d), to.goTo())
 	}
-	return match
 }
 
-// ours compares the beginning of the name of a packet's link with gn-.
-func ours(which expr.MetaKey, op expr.CmpOp) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: which, Register: 1},
-		&expr.Cmp{Op: op, Register: 1, Data: []byte(tunnels.DevicePrefix)}}
-}
-
-func once(names []string) []string { return slices.Compact(slices.Sorted(slices.Values(names))) }
-
-// portIn matches UDP packets to one of the ports.
-func (r *ruleset) portIn(ports []int) []expr.Any {
-	var elements []nftables.SetElement
-	for _, p := range slices.Compact(slices.Sorted(slices.Values(ports))) {
-		if p < 1 || p > 65535 {
-			r.err = fmt.Errorf("there is no UDP port %d", p)
-			continue
+// outOfTunnel judges what came out of a tunnel and is forwarded.
+func (r *ruleset) outOfTunnel(clamp, in *chain) *chain {
+	f, c := r.filter, r.chain("out_of_tunnel")
+	if clamp != nil {
+		c.add(syn(), clamp.jump())
+	}
+	for _, l := range once(f.Ingress) {
+		c.add(r.link(oif, expr.CmpOpEq, l), replies(), accept())
+	}
+	if f.Role == tunnels.Hub {
+		r.each(f.Devices, c, oif, r.across())
+	}
+	c.refuse(tunnels.RefusedOtherNetwork, drop, ours(oif, expr.CmpOpEq), r.noneOf(oif, f.Devices))
+	if c.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, f.Ingress)); len(f.Ingress) == 0 {
+		return c // it was all
+	}
+	for _, v := range versions {
+		if lan := v.of(f.LAN); len(lan) > 0 {
+			c.add(v.match(), r.prefixes(v, v.target, lan), in.goTo())
 		}
-		elements = append(elements, nftables.SetElement{Key: binary.BigEndian.AppendUint16(nil, uint16(p))})
 	}
-	set := &nftables.Set{Table: r.table, Anonymous: true, Constant: true, KeyType: nftables.TypeInetService}
-	if err := r.nft.AddSet(set, elements); err != nil {
-		r.err = err
+	c.refuse(tunnels.RefusedAstray, drop)
+	return c
+}
+
+// intoTunnel judges what is forwarded into a tunnel and did not come out of
+// one of the same network.
+func (r *ruleset) intoTunnel(clamp, out *chain) *chain {
+	f, c := r.filter, r.chain("into_tunnel")
+	if clamp != nil {
+		c.add(syn(), clamp.jump())
 	}
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{unix.IPPROTO_UDP}},
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Offset: 2, Len: 2},
-		&expr.Lookup{SourceRegister: 1, SetName: set.Name, SetID: set.ID},
+	for _, l := range once(f.Ingress) {
+		c.add(r.link(iif, expr.CmpOpEq, l), replies(), accept())
+	}
+	c.refuse(tunnels.RefusedOtherNetwork, drop, ours(iif, expr.CmpOpEq))
+	if c.refuse(tunnels.RefusedSpoofed, drop, r.noneOf(iif, f.Ingress)); len(f.Ingress) == 0 {
+		return c // it was all
+	}
+	if len(f.LAN) == 0 {
+		c.add(out.goTo())
+		return c
+	}
+	for _, v := range versions {
+		if lan := v.of(f.LAN); len(lan) > 0 {
+			c.add(v.match(), r.prefixes(v, v.source, lan), out.goTo())
+		}
+	}
+	c.refuse(tunnels.RefusedSpoofed, drop)
+	return c
+}
+
+// gateway judges what came out of a tunnel for this host itself.
+func (r *ruleset) gateway(in *chain) *chain {
+	f, c := r.filter, r.chain("gateway")
+	c.add(replies(), accept())
+	for _, v := range versions {
+		if own := v.of(f.Own); len(own) > 0 {
+			c.add(v.match(), r.prefixes(v, v.target, own), v.echo(), accept())
+		}
+	}
+	r.list(c, f.Gateway)
+	for _, v := range versions {
+		if lan := v.of(f.LAN); len(lan) > 0 {
+			c.add(v.match(), r.prefixes(v, v.target, lan), in.goTo())
+		}
+	}
+	c.refuse(tunnels.RefusedIntoGateway, drop)
+	return c
+}
+
+// in judges a new connection from a tunnel to our LAN.
+func (r *ruleset) in() *chain {
+	f, c := r.filter, r.chain("in")
+	switch {
+	case f.AnyIn:
+		c.add(accept())
+	case f.Role == tunnels.Hub:
+		r.list(c, f.In)
+		c.refuse(tunnels.RefusedNotListed, drop)
+	default:
+		r.list(c, f.In)
+		c.refuse(tunnels.RefusedIntoLAN, drop)
+	}
+	return c
+}
+
+// out judges a new connection from our LAN into a tunnel. A refusal is told to
+// who asked, so that programs of ours need not wait.
+func (r *ruleset) out() *chain {
+	f, c := r.filter, r.chain("out")
+	switch {
+	case f.AnyOut:
+		c.add(accept())
+	case f.Role == tunnels.Hub:
+		r.list(c, f.Out)
+		c.refuse(tunnels.RefusedIntoSites, reject)
+	default:
+		r.list(c, f.Out)
+		c.refuse(tunnels.RefusedNotListed, reject)
+	}
+	return c
+}
+
+// across judges a new connection from site to site.
+func (r *ruleset) across() *chain {
+	c := r.chain("across")
+	c.add(replies(), accept())
+	r.list(c, r.filter.Across)
+	c.refuse(tunnels.RefusedSiteToSite, drop)
+	return c
+}
+
+// clamp lowers the segments that both ends of a TCP connection announce to what
+// the tunnels carry. The kernel never raises them. Nil: nothing to do.
+func (r *ruleset) clamp() *chain {
+	mtu := r.filter.MTU
+	if mtu == 0 {
+		return nil
+	}
+	c := r.chain("clamp")
+	for _, v := range versions {
+		c.add(v.match(), maxSegment(mtu-v.headers))
+	}
+	return c
+}
+
+// maps translates between what the LAN calls itself and what the network does.
+// The other chains see the LAN's own addresses.
+func (r *ruleset) maps() {
+	if len(r.filter.Maps) == 0 {
+		return
+	}
+	before, after := r.chain("prerouting"), r.chain("postrouting")
+	for _, m := range r.filter.Maps {
+		v := versionOf(m.LAN)
+		for _, d := range once(r.filter.Devices) {
+			before.add(r.link(iif, expr.CmpOpEq, d), v.match(), r.prefix(v, v.target, m.As), netmap(v, expr.NATTypeDestNAT, m.LAN))
+			after.add(r.link(oif, expr.CmpOpEq, d), v.match(), r.prefix(v, v.source, m.LAN), netmap(v, expr.NATTypeSourceNAT, m.As))
+		}
 	}
 }
 
-func version(nfproto byte) []expr.Any {
-	return []expr.Any{&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{nfproto}}}
+// ports keeps WireGuard's ports to the uplinks.
+func (r *ruleset) ports(input *chain) {
+	if f := r.filter; len(f.Ports) > 0 {
+		input.refuse(tunnels.RefusedPort, drop, protocol(udp), r.portIn(f.Ports), r.noneOf(iif, append([]string{"lo"}, f.Uplinks...)))
+	}
 }
 
-// notReply matches packets that belong to no connection that was let through.
-func notReply() []expr.Any {
-	return []expr.Any{
-		&expr.Ct{Register: 1, Key: expr.CtKeySTATE},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4,
-			Mask: binaryutil.NativeEndian.PutUint32(expr.CtStateBitESTABLISHED | expr.CtStateBitRELATED),
-			Xor:  binaryutil.NativeEndian.PutUint32(0)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(0)},
+// onlyOurs refuses what is forwarded because of us and is not ours.
+func (r *ruleset) onlyOurs(forward *chain) {
+	for _, l := range once(r.filter.Only) {
+		forward.refuse(tunnels.RefusedForward, drop, v4.match(), r.link(iif, expr.CmpOpEq, l), ours(oif, expr.CmpOpNeq), notReply())
+	}
+	if r.filter.Only6 {
+		forward.refuse(tunnels.RefusedForward, drop, v6.match(), ours(iif, expr.CmpOpNeq), ours(oif, expr.CmpOpNeq))
+	}
+}
+
+// stay keeps what has our address in the network from leaving by another link.
+func (r *ruleset) stay(output *chain) {
+	for _, v := range versions {
+		if own := v.of(r.filter.Own); len(own) > 0 {
+			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append([]string{"lo"}, r.filter.Devices...)),
+				v.match(), r.prefixes(v, v.source, own))
+		}
+	}
+}
+
+// list accepts what the openings list.
+func (r *ruleset) list(c *chain, openings []tunnels.Opening) {
+	for _, o := range openings {
+		for _, v := range versions {
+			from, to := v.of(o.From), v.of(o.To)
+			if len(o.From) > 0 && len(from) == 0 || len(o.To) > 0 && len(to) == 0 {
+				continue // of the other version
+			}
+			for _, service := range r.services(v, o.Ports) {
+				c.add(v.match(), r.prefixes(v, v.source, from), r.prefixes(v, v.target, to), service, accept())
+			}
+		}
+	}
+}
+
+// add adds a rule of conditions and what is done then.
+func (c *chain) add(parts ...[]expr.Any) { c.rules = append(c.rules, rule{match: join(parts)}) }
+
+// refuse adds a rule that counts what matches, and ends it.
+func (c *chain) refuse(reason string, verdict func() []expr.Any, conditions ...[]expr.Any) {
+	c.rules = append(c.rules, rule{match: join(append(conditions, count(), verdict())), reason: reason})
+}
+
+func join(parts [][]expr.Any) (all []expr.Any) {
+	for _, p := range parts {
+		all = append(all, p...)
+	}
+	return all
+}
+
+// fail notes the first thing that cannot be written.
+func (r *ruleset) fail(format string, args ...any) {
+	if r.err == nil {
+		r.err = fmt.Errorf(format, args...)
 	}
 }
