@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
+	"time"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -21,10 +23,15 @@ import (
 
 // removal is one way in which somebody else takes what is ours, or changes it.
 type removal struct {
-	what   string
-	polled bool // nothing tells of it: WireGuard's own state
-	do     func(v victim, turn int) error
+	what string
+	aim  time.Duration // it is back within
+	take func(v victim, turn int) error
+	echo bool // it is not back before an echo has passed the tunnel
 }
+
+// Aims: what the kernel tells of is back within byEvent, WireGuard's own state,
+// which has to be polled, within byPoll.
+const byEvent, byPoll = 2 * time.Second, 5 * time.Second
 
 // victim is the network at a gateway from which is taken. Its methods act on the
 // calling thread's node.
@@ -47,32 +54,50 @@ func newVictim(e *eye, s *county.Site, network string) victim {
 }
 
 var removals = []removal{
-	{"link deleted", false, func(v victim, _ int) error { return v.link(netlink.LinkDel) }},
-	{"link renamed", false, func(v victim, _ int) error { return v.link(rename) }},
-	{"link downed", false, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }},
-	{"address", false, func(v victim, _ int) error { return v.link(dropAddress) }},
-	{"route", false, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }},
-	{"unreachable route", false, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }},
-	{"rule", false, victim.dropRule},
-	{"nft table", false, func(v victim, _ int) error { return v.filter(dropTable) }},
-	{"nft chain flushed", false, func(v victim, _ int) error { return v.filter(flushChain) }},
-	{"nft rule removed", false, func(v victim, _ int) error { return v.filter(dropNftRule) }},
-	{"nft rule added", false, func(v victim, _ int) error { return v.filter(addNftRule) }},
-	{"forwarding", false, func(v victim, _ int) error { return v.sysctl("forwarding", "0") }},
-	{"rp_filter", false, func(v victim, _ int) error { return v.sysctl("rp_filter", "1") }},
-	{"peer removed", true, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }},
-	{"peer's allowed IPs", true, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }},
-	{"private key", true, func(v victim, _ int) error { return v.changeKey() }},
+	{"link deleted", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkDel) }, false},
+	{"link renamed", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
+	{"link downed", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
+	{"address", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
+	{"route", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
+	{"unreachable route", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }, false},
+	{"rule", byEvent, victim.dropRule, false},
+	{"nft table", byEvent, func(v victim, _ int) error { return v.filter(dropTable) }, false},
+	{"nft chain flushed", byEvent, func(v victim, _ int) error { return v.filter(flushChain) }, false},
+	{"nft rule removed", byEvent, func(v victim, _ int) error { return v.filter(dropNftRule) }, false},
+	{"nft rule added", byEvent, func(v victim, _ int) error { return v.filter(addNftRule) }, false},
+	{deviceForwarding, byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "forwarding", "0") }, false},
+	{deviceStrict, byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "rp_filter", "1") }, false},
+	{"peer removed", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
+	{"peer's allowed IPs", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }, false},
+	{"private key", byPoll, func(v victim, _ int) error { return v.changeKey() }, false},
+	{dataPlane, byEvent, victim.killDataPlane, true},
 }
 
-// there leaves out what this gateway does not have: a sysctl that we did not
-// write is not ours to put back.
-func (r removal) there(v victim) bool {
-	if r.what != "forwarding" && r.what != "rp_filter" {
-		return true
+// shared is what all networks at the gateway need: it cannot be taken from one.
+var shared = []removal{
+	{"the LAN link's forwarding", byEvent, func(v victim, _ int) error { return v.sysctl("eth1", "forwarding", "0") }, false},
+}
+
+// Removals of what not every gateway has.
+const deviceForwarding, deviceStrict, dataPlane = "the device's forwarding", "the device's rp_filter", "data plane killed"
+
+// missing says why a removal cannot be played at this gateway; empty: it can.
+func (r removal) missing(v victim) (string, error) {
+	switch r.what {
+	case deviceForwarding, deviceStrict:
+		// The file is gone when we wrote no sysctl.
+		written, err := v.node.ReadFile("/var/lib/ginnel/sysctls.json")
+		name := map[string]string{deviceForwarding: "forwarding", deviceStrict: "rp_filter"}[r.what]
+		if err != nil || !strings.Contains(written, v.device+"/"+name) {
+			return "it was as wanted before us, so it is not ours", nil
+		}
+	case dataPlane:
+		planes, err := dataPlanes(v.node)
+		if planes[v.device] == 0 {
+			return "the tunnel is in the kernel, there is no process", err
+		}
 	}
-	written, err := v.node.ReadFile("/var/lib/ginnel/sysctls.json")
-	return err == nil && strings.Contains(written, v.device+"/"+r.what)
+	return "", nil
 }
 
 func (v victim) link(act func(netlink.Link) error) error {
@@ -145,8 +170,8 @@ func addNftRule(c *nftables.Conn, at *nftables.Chain, _ *nftables.Rule) {
 	c.InsertRule(&nftables.Rule{Table: at.Table, Chain: at, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
 }
 
-func (v victim) sysctl(name, value string) error {
-	return os.WriteFile(filepath.Join("/proc/sys/net/ipv4/conf", v.device, name), []byte(value), 0)
+func (v victim) sysctl(link, name, value string) error {
+	return os.WriteFile(filepath.Join("/proc/sys/net/ipv4/conf", link, name), []byte(value), 0)
 }
 
 // peer does to the device's first peer what change says.
@@ -169,4 +194,20 @@ func (v victim) changeKey() error {
 		return err
 	}
 	return v.wg.ConfigureDevice(v.device, wgtypes.Config{PrivateKey: &key})
+}
+
+// killDataPlane ends the process of the device as nothing should. The link goes
+// with it, a moment later.
+func (v victim) killDataPlane(int) error {
+	planes, err := dataPlanes(v.node)
+	if err != nil {
+		return err
+	}
+	if err := syscall.Kill(planes[v.device], syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill -9 of the data plane, process %d: %w", planes[v.device], err)
+	}
+	for err == nil {
+		_, err = netlink.LinkByName(v.device)
+	}
+	return nil
 }

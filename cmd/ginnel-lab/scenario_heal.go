@@ -8,15 +8,10 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 )
-
-// Aims: what the kernel tells of is back within healEvent, what has to be polled
-// within healPoll, a data plane with its tunnel within healPlane.
-const healEvent, healPoll, healPlane = 2 * time.Second, 5 * time.Second, 2 * time.Second
 
 // playHeal has somebody take each kind of object of one network's, again and
 // again, while another network's tunnel carries traffic, and measures how long
@@ -37,6 +32,10 @@ func playHeal(ctx context.Context, s *stage) error {
 		return err
 	}
 	s.tell(removals, took)
+	if took, err = h.rounds(ctx, shared, pick(s, 20, 2)); err != nil {
+		return err
+	}
+	s.back(shared[0].what, took[shared[0].what], shared[0].aim)
 	s.unharmed(other, "heron")
 	return h.unchanged(ctx)
 }
@@ -48,7 +47,8 @@ type healing struct {
 	stage   *stage
 	county  *county.County
 	want    seen
-	foreign string
+	before  string // the host before us
+	foreign string // what of it is others'
 }
 
 // written are sysctls of others' links that our config makes us write.
@@ -73,10 +73,17 @@ func (h *healing) begin(ctx context.Context) error {
 	if err := avocet.Node.Sysctl("net.ipv4.conf.default.rp_filter", "1"); err != nil {
 		return err
 	}
+	// The LAN's link forwards because of us only.
+	if err := avocet.Node.Sysctl("net.ipv4.conf.eth1.forwarding", "0"); err != nil {
+		return err
+	}
 	if err := plantForeign(ctx, avocet.Node, "kestrel", "heron"); err != nil {
 		return err
 	}
 	var err error
+	if h.before, err = hostState(ctx, avocet.Node); err != nil {
+		return err
+	}
 	if h.foreign, err = foreignState(ctx, avocet.Node, written...); err != nil {
 		return err
 	}
@@ -112,8 +119,32 @@ func (h *healing) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// dataPlane is how its removal is called.
-const dataPlane = "data plane killed"
+// leaves stops the agent, withdraws everything, and makes the row about what is
+// left.
+func (h *healing) leaves(ctx context.Context) error {
+	if err := h.site.StopAgent(ctx); err != nil {
+		return err
+	}
+	if _, err := h.node.Run(ctx, "ginnel", "cleanup"); err != nil {
+		return err
+	}
+	// The package's remove script does the rest; the pack is the technician's.
+	if _, err := h.node.Run(ctx, "sh", "-ec", "rm -r /run/ginnel; rmdir /run/wireguard; rm /run/site.pack"); err != nil {
+		return err
+	}
+	after, err := hostState(ctx, h.node)
+	if err != nil {
+		return err
+	}
+	left := differing(h.before, after)
+	h.stage.zero("left on the host after cleanup", len(left), "lines", strings.Join(left, "\n"))
+	planes, err := dataPlanes(h.node)
+	if err != nil {
+		return err
+	}
+	h.stage.zero("data planes left after cleanup", len(planes), "processes", "")
+	return nil
+}
 
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
@@ -121,11 +152,18 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 	took := map[string][]time.Duration{}
 	for turn := range times {
 		for _, r := range kinds {
-			if !r.there(h.victim) {
+			why, err := r.missing(h.victim)
+			if err != nil {
+				return nil, err
+			}
+			if why != "" && turn == 0 {
+				fmt.Printf("          %s: %s\n", r.what, why)
+			}
+			if why != "" {
 				continue
 			}
 			sleep(ctx, h.pause())
-			t, err := h.undone(h.want, func() error { return r.do(h.victim, turn) }, 30*time.Second)
+			t, err := h.takeOnce(ctx, r, turn)
 			if err != nil {
 				return nil, fmt.Errorf("%s, turn %d: %w", r.what, turn+1, err)
 			}
@@ -133,14 +171,6 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
 			}
-		}
-		sleep(ctx, h.pause())
-		t, err := h.killDataPlane(ctx)
-		if err != nil {
-			return nil, err
-		}
-		if t > 0 {
-			took[dataPlane] = append(took[dataPlane], t)
 		}
 	}
 	return took, nil
@@ -152,63 +182,44 @@ func (h *healing) pause() time.Duration {
 	return 300*time.Millisecond + rand.N(pick(h.stage, 2*time.Second, 300*time.Millisecond))
 }
 
-// killDataPlane ends the process of kestrel's device as nothing should, and says
-// when a host on the LAN had an echo through the tunnel again; 0: there is no
-// process.
-func (h *healing) killDataPlane(ctx context.Context) (time.Duration, error) {
-	planes, err := dataPlanes(h.node)
-	pid := planes[h.device]
-	if err != nil || pid == 0 {
-		return 0, err
-	}
-	var wg sync.WaitGroup
-	var took time.Duration
+// hopelessly is when we stop to wait for something to come back.
+const hopelessly = 30 * time.Second
+
+// takeOnce takes something and says how long it was away.
+func (h *healing) takeOnce(ctx context.Context, r removal, turn int) (time.Duration, error) {
+	var echo sync.WaitGroup
+	var echoed time.Duration
 	var eerr error
-	_, err = h.undone(h.want, func() error {
+	took, err := h.undone(h.want, func() error {
 		began := time.Now()
-		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
-			return err
+		err := r.take(h.victim, turn)
+		if err == nil && r.echo {
+			echo.Go(func() {
+				var at time.Time
+				at, eerr = firstEcho(within(ctx, hopelessly), h.site.LAN, h.site.Host().String(), records)
+				echoed = at.Sub(began)
+			})
 		}
-		wg.Go(func() {
-			var at time.Time
-			at, eerr = firstEcho(within(ctx, 30*time.Second), h.site.LAN, h.site.Host().String(), records)
-			took = at.Sub(began)
-		})
-		for gone := false; !gone; { // the link goes with the process, a moment later
-			part, _ := h.differs(h.want)
-			gone = part != ""
-		}
-		return nil
-	}, 30*time.Second)
-	wg.Wait()
-	if err := errors.Join(err, eerr); err != nil {
-		return 0, fmt.Errorf("%s: %w", dataPlane, err)
-	}
-	return took, nil
+		return err
+	}, hopelessly)
+	echo.Wait()
+	return max(took, echoed), errors.Join(err, eerr)
 }
 
-// tell makes a row of each kind, and one of all that the kernel tells of.
+// tell makes a row of each kind that was taken, and one of all that the kernel
+// tells of.
 func (s *stage) tell(kinds []removal, took map[string][]time.Duration) {
 	var all []time.Duration
 	for _, r := range kinds {
-		aim := healEvent
-		if r.polled {
-			aim = healPoll
-		} else {
-			all = append(all, took[r.what]...)
-		}
 		if len(took[r.what]) == 0 {
-			fmt.Printf("          %s: not ours on this host, so nobody can take it\n", r.what)
 			continue
 		}
-		s.back(r.what, took[r.what], aim)
+		if r.aim == byEvent {
+			all = append(all, took[r.what]...)
+		}
+		s.back(r.what, took[r.what], r.aim)
 	}
-	s.back("all of these that the kernel tells of", all, healEvent)
-	if len(took[dataPlane]) > 0 {
-		s.back(dataPlane+", until an echo passed", took[dataPlane], healPlane)
-	} else {
-		fmt.Printf("          %s: the tunnel is in the kernel, there is no process\n", dataPlane)
-	}
+	s.back("all of these that the kernel tells of", all, byEvent)
 }
 
 // back makes the row of how long things were away.
