@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
 
@@ -19,8 +18,8 @@ type agentLog struct {
 	from int64
 }
 
-// logFromHere begins to listen to the agent of a site in this scenario.
-func (s *stage) logFromHere(site *county.Site) (agentLog, error) {
+// logFromHere begins to listen to the agent of a site or hub in this scenario.
+func (s *stage) logFromHere(site interface{ Name() string }) (agentLog, error) {
 	l := agentLog{path: filepath.Join(netns.Out, "scenario-"+s.name, site.Name()+".log")}
 	st, err := os.Stat(l.path)
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -62,6 +63,15 @@ func pick[T any](s *stage, full, short T) T {
 		return short
 	}
 	return full
+}
+
+// pace is how often a ping asks that is to lose nothing. The kernel's back end is
+// played under emulation, where a millisecond is hardly enough for a packet.
+func (s *stage) pace() time.Duration {
+	if s.kernel {
+		return 10 * time.Millisecond
+	}
+	return time.Millisecond
 }
 
 // row adds one result and prints it.

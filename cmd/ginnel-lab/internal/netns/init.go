@@ -34,6 +34,7 @@ func Init(bin, out string, args []string, files []*os.File) int {
 	cmd := exec.Command("/proc/self/exe", args...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	cmd.ExtraFiles = files
+	os.Unsetenv("JOURNAL_STREAM") // what they print goes to files
 	cmd.Env = append(os.Environ(), "PATH="+Bin+":/usr/sbin:/usr/bin:/sbin:/bin:/usr/local/sbin:/usr/local/bin")
 	signals := make(chan os.Signal, 8)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
