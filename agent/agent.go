@@ -36,7 +36,8 @@ type Options struct {
 	Backend  func() string // "kernel", "userspace", or empty while none is in use
 	Tunnels  *tunnels.Manager
 	Registry checks.Registry
-	// Collisions says what a config would take away from this host.
+	// Collisions says what a config would take away from this host, or needs
+	// and somebody else here has.
 	Collisions func(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error)
 	// Watch calls wake when something on the host may have changed.
 	Watch func(ctx context.Context, wake func()) error

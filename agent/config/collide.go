@@ -64,8 +64,10 @@ func HostCollisions(c *Config, host HostFacts) Problems {
 	return ps
 }
 
-// collision is the first thing that a prefix covers, as a problem.
+// collision is all that a prefix covers, as one problem.
 func (c *Config) collision(path string, p netip.Prefix, all []guarded, may []string) Problems {
+	var covers []string
+	last := ""
 	for _, g := range all {
 		if !p.Overlaps(g.prefix) || slices.Contains(may, g.name) {
 			continue
@@ -78,12 +80,25 @@ func (c *Config) collision(path string, p netip.Prefix, all []guarded, may []str
 		if g.prefix.IsSingleIP() {
 			what = fmt.Sprintf("%v, %s", g.prefix.Addr(), g.what)
 		}
-		at := c.nearestPlace(path)
-		return Problems{{File: c.file, Line: at.line, Column: at.column, Path: path,
-			Message: fmt.Sprintf("%v %s %s", p, verb, what),
-			Hint:    fmt.Sprintf("list only what is behind %s", c.behind(path))}}
+		if verb != last {
+			what, last = verb+" "+what, verb
+		}
+		if !slices.Contains(covers, what) {
+			covers = append(covers, what)
+		}
 	}
-	return nil
+	if len(covers) == 0 {
+		return nil
+	}
+	return Problems{c.at(path, Problem{Message: fmt.Sprintf("%v %s", p, strings.Join(covers, "; ")),
+		Hint: fmt.Sprintf("list only what is behind %s", c.behind(path))})}
+}
+
+// at places a problem at a key path, or at what is nearest to it in the file.
+func (c *Config) at(path string, p Problem) Problem {
+	at := c.nearestPlace(path)
+	p.File, p.Line, p.Column, p.Path = c.file, at.line, at.column, path
+	return p
 }
 
 // behind is the name of the peer that has the prefix at path.
@@ -140,9 +155,23 @@ func (h HostFacts) guarded() []guarded {
 	return all
 }
 
-// Refusal is how `ginnel plan` begins when HostCollisions found something; then
-// the problems follow, and what was (not) written.
+// Refusal is how `ginnel plan` begins when HostCollisions or Taken found
+// something; then the problems follow, and what was (not) written.
 func (c *Config) Refusal(found Problems) string {
+	taken, covering := found.Split(ErrTaken)
+	var parts []string
+	if len(covering) > 0 {
+		parts = append(parts, fmt.Sprintf("%d of %s would take this host's own network away", len(covering), plural(c.prefixes(), "prefix")))
+	}
+	if len(taken) > 0 {
+		parts = append(parts, plural(len(taken), "thing")+" on this host that the config needs "+
+			map[bool]string{true: "is", false: "are"}[len(taken) == 1]+" somebody else's")
+	}
+	return wrap("refused: "+strings.Join(parts, "; "), "")
+}
+
+// prefixes counts those that are accepted.
+func (c *Config) prefixes() int {
 	total := 0
 	for _, n := range c.Networks {
 		for _, h := range n.Hubs {
@@ -152,5 +181,5 @@ func (c *Config) Refusal(found Problems) string {
 			total += len(s.AllowedIPs)
 		}
 	}
-	return fmt.Sprintf("refused: %d of %s would take this host's own network away", len(found), plural(total, "prefix"))
+	return total
 }

@@ -78,6 +78,12 @@ func (ps Problems) Split(target error) (those, rest Problems) {
 	return those, rest
 }
 
+// Sorted is them in the order of the file.
+func (ps Problems) Sorted() Problems {
+	ps.sort()
+	return ps
+}
+
 func (ps Problems) sort() {
 	slices.SortStableFunc(ps, func(a, b Problem) int {
 		return cmp.Or(cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))

@@ -204,7 +204,7 @@ func TestHostCollisions(t *testing.T) {
 		{"198.18.0.0/24", "hub-north.example.net", ""},
 		{"198.18.1.0/24", "", "198.18.1.0/24\n    covers 198.18.1.5, the collector"},
 		{"198.18.1.0/24", "collector", ""},
-		{"155.231.0.0/16", "", "155.231.0.0/16\n    covers 155.231.231.1, a DNS server of HSCN"},
+		{"155.231.0.0/16", "", "155.231.0.0/16\n    covers 155.231.231.1, a DNS server of HSCN; 155.231.231.2, a DNS server of HSCN; 155.231.231.3, a time server of HSCN; 155.231.231.4, a time server of HSCN"},
 		{"155.231.231.4/32", "", "155.231.231.4/32\n    covers 155.231.231.4, a time server of HSCN"},
 		{"155.231.0.0/16", "hscn", ""},
 		{"10.0.0.0/8", "", "10.0.0.0/8\n    covers 10.207.112.0/22, a protected prefix"},
@@ -247,5 +247,48 @@ desired.toml:18:33: network[0].site[1].allowed_ips[1]: 192.168.20.0/24 is a
 	got := strings.ReplaceAll(ps.Error(), "testdata/good/hub-two-sites.toml", "desired.toml")
 	if strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
 		t.Errorf("got:\n%s", got)
+	}
+}
+
+// A prefix tells all that it covers, and a network all that somebody else has.
+func TestAllCollisionsAtOnce(t *testing.T) {
+	text, err := os.ReadFile("testdata/good/avocet-1.toml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	with := strings.Replace(string(text), "198.51.100.0/24", "192.0.0.0/16", 1)
+	c, err := Parse("desired.toml", []byte(strings.Replace(with, "lan     =", "table = 7001\nlisten_port = 51820\nlan     =", 1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := facts()
+	host.Gateways = []netip.Addr{netip.MustParseAddr("192.0.2.1")}
+	host.Links[2].Addresses = prefixes("192.0.4.1/24")
+	ps := append(HostCollisions(c, host), c.Taken([]tunnels.Taken{
+		{Network: "kestrel", Kind: tunnels.TakenTable, By: "route 203.0.113.0/24 dev wan", Hint: "write a free number: table = 7002"},
+		{Network: "kestrel", Kind: tunnels.TakenPriority, By: "rule 5001: lookup 12", Hint: "write a free one: priority = 5064"},
+		{Network: "kestrel", Kind: tunnels.TakenDevice, Device: c.Networks[0].Hubs[0].Device, By: "link gn-x is a bridge"},
+		{Network: "kestrel", Kind: tunnels.TakenPort, By: "iperf3 (pid 312) has UDP port 51820"},
+	})...)
+	ps.sort()
+	const want = `desired.toml:3:1: network[0].priority: 6024 to 6055 are taken: rule 5001: lookup 12
+    hint: write a free one: priority = 5064
+desired.toml:6:9: network[0].table: 7001 is taken: route 203.0.113.0/24 dev wan
+    hint: write a free number: table = 7002
+desired.toml:7:15: network[0].listen_port: 51820 is taken: iperf3 (pid 312) has UDP port 51820
+desired.toml:10:1: network[0].hub[0].device: gn-kestrel-nc5e is taken: link gn-x is a bridge
+desired.toml:14:33: network[0].hub[0].allowed_ips[1]: 192.0.0.0/16
+    covers 192.0.2.0/24, the LAN on eth0 (192.0.2.77); 192.0.4.0/24, the LAN on eth1 (192.0.4.1); 192.0.2.1, the default gateway
+    hint: list only what is behind hub-north`
+	if got := ps.Error(); strings.Join(strings.Fields(got), " ") != strings.Join(strings.Fields(want), " ") {
+		t.Errorf("got:\n%s", got)
+	}
+	const refusal = "refused: 1 of 2 prefixes would take this host's own network away; 4 things on this host that the config needs are somebody else's"
+	if got := strings.Join(strings.Fields(c.Refusal(ps)), " "); got != refusal {
+		t.Errorf("got %s", got)
+	}
+	taken, _ := ps.Split(ErrTaken)
+	if got := c.Refusal(taken[:1]); strings.Join(strings.Fields(got), " ") != "refused: 1 thing on this host that the config needs is somebody else's" {
+		t.Errorf("got %s", got)
 	}
 }

@@ -21,7 +21,7 @@ func hostState(ctx context.Context, n *netns.Node) (string, error) {
 		return "", err
 	}
 	rest, err := n.Run(ctx, "sh", "-ec", `
-		ss -Hlntuw0x | awk '{print $1, $5, $6}'
+		ss -Hlntuw0x | awk '{print $1, $5}'
 		find /run -printf '%M %p\n'`)
 	return kernel + rest, err
 }

@@ -59,7 +59,8 @@ func dataplaneProgram() string {
 	return "/usr/lib/ginnel/ginnel-dataplane"
 }
 
-// collisions says what a config would take away from this host.
+// collisions says what a config would take away from this host, and what it
+// needs that somebody else here has.
 func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error) {
 	facts, err := h.Facts(ctx, spec)
 	if err != nil {
@@ -87,7 +88,22 @@ func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnel
 			found.Collector = append(found.Collector, addresses(ctx, hostOf(u))...)
 		}
 	}
-	return config.HostCollisions(c, found), nil
+	taken, err := h.Taken(ctx, spec)
+	if err != nil {
+		return nil, fmt.Errorf("look for what others have: %w", err)
+	}
+	return append(config.HostCollisions(c, found), c.Taken(taken)...).Sorted(), nil
+}
+
+// newCollisions is collisions for an agent. The config that ran here last goes
+// on with what others have taken meanwhile: a site must not stay down after a
+// boot because of one network's port.
+func (h *hostSide) newCollisions(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error) {
+	problems, err := h.collisions(ctx, c, spec)
+	if last, lastErr := config.Load(h.paths.LastGood()); lastErr == nil && last.Hash == c.Hash {
+		_, problems = problems.Split(config.ErrTaken)
+	}
+	return problems, err
 }
 
 // addresses of a host or "host:port"; none where the name is not known now: a

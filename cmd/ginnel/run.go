@@ -46,7 +46,7 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	defer registry.Close()
 	a, err := agent.New(agent.Options{
 		Paths: paths, Config: *file, Host: h.Settings, Version: version, Backend: h.backendName,
-		Tunnels: h.Manager, Registry: registry, Collisions: h.collisions, Watch: h.Watch, Log: log,
+		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch, Log: log,
 	})
 	if err != nil {
 		return advise(err)

@@ -40,16 +40,16 @@ func (d *Devices) SetPort(ctx context.Context, name string, port int) error {
 	if err != nil || read.ListenPort == port && port != 0 {
 		return err
 	}
-	if err := portFree(port); err != nil {
+	if err := PortFree(port); err != nil {
 		return err
 	}
 	return d.write(ctx, name, backend, wgtypes.Config{ListenPort: &port})
 }
 
-// portFree tells whether nobody has the port. The kernel takes any port for a
+// PortFree tells whether nobody has the port. The kernel takes any port for a
 // link that is down and finds out later; a data plane gives up the port that it
 // has before it finds out.
-func portFree(port int) error {
+func PortFree(port int) error {
 	for _, network := range []string{"udp4", "udp6"} {
 		c, err := net.ListenPacket(network, ":"+strconv.Itoa(port))
 		if err == nil {

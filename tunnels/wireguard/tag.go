@@ -130,6 +130,9 @@ func (d *Devices) Foreign(ctx context.Context, name string, own key.Public) (str
 		}
 		return "a WireGuard device with another key", nil
 	}
+	if link.Type() == "bridge" {
+		return "a bridge", nil
+	}
 	return "a " + link.Type() + " link", nil
 }
 

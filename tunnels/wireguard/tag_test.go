@@ -64,7 +64,7 @@ func TestForeign(t *testing.T) {
 	must(t, d.SetKey(ctx, "gn-ours", own))
 	sh(t, `ip link add gn-veth type veth peer name far; ip link add gn-bridge type bridge; ip tuntap add gn-tun mode tun
 		ip link set gn-bridge alias "ginnel gn-bridge"`)
-	for name, want := range map[string]string{"gn-ours": "", "gn-none": "", "gn-veth": "a veth link", "gn-bridge": "a bridge link",
+	for name, want := range map[string]string{"gn-ours": "", "gn-none": "", "gn-veth": "a veth link", "gn-bridge": "a bridge",
 		"gn-tun": "a tun link without a data plane of ours"} {
 		if got, err := d.Foreign(ctx, name, own.Public()); got != want || err != nil {
 			t.Errorf("%s: %q, %v, want %q", name, got, err, want)
