@@ -152,7 +152,8 @@ func source(n Network, prefix netip.Prefix) netip.Addr {
 // rules leads what belongs to the network into its table: what comes from its
 // side of the site, what is bound to its devices or overlay addresses, and what
 // came out of a tunnel, so that a packet for another site is never sent to the
-// WAN in the clear.
+// WAN in the clear; nor is what this host itself says from its address in the
+// LAN, where the way in is a link ("iif lo" is this host).
 func (w *wanting) rules(n Network) {
 	priority := n.Priority
 	add := func(r Rule, families ...int) {
@@ -170,9 +171,11 @@ func (w *wanting) rules(n Network) {
 	for _, link := range n.Ingress {
 		add(Rule{Iif: link}, 4, 6)
 	}
-	if len(n.Ingress) == 0 {
-		for _, p := range n.LAN {
+	for _, p := range n.LAN {
+		if len(n.Ingress) == 0 {
 			add(Rule{From: p.Masked()}, family(p))
+		} else {
+			add(Rule{Iif: "lo", From: p.Masked()}, family(p))
 		}
 	}
 	for _, t := range n.Devices {

@@ -124,11 +124,12 @@ rule4 5032 iif "eth1" oif "" from invalid Prefix lookup 7102
 rule6 5032 iif "eth1" oif "" from invalid Prefix lookup 7102
 rule4 5033 iif "eth9" oif "" from invalid Prefix lookup 7102
 rule6 5033 iif "eth9" oif "" from invalid Prefix lookup 7102
-rule4 5034 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
-rule6 5034 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
-rule4 5035 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
-rule6 5035 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
-rule6 5036 iif "" oif "" from 2001:db8::7/128 lookup 7102
+rule6 5034 iif "lo" oif "" from 2001:db8:7::/64 lookup 7102
+rule4 5035 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
+rule6 5035 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
+rule4 5036 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
+rule6 5036 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
+rule6 5037 iif "" oif "" from 2001:db8::7/128 lookup 7102
 filter ginnel_heron devices [gn-heron-s] uplinks [eth0] ports [] only [] true
 setting net/ipv6/conf/eth0/accept_ra=2
 setting net/ipv6/conf/all/forwarding=1
@@ -269,9 +270,10 @@ func TestWantWithoutIPv6(t *testing.T) {
 route 203.0.113.0/24 unreachable table 7102 metric 20000 src invalid IP
 route 203.0.113.0/24 dev gn-heron-s table 7102 metric 100 src 100.64.64.7
 rule4 5032 iif "eth1" oif "" from invalid Prefix lookup 7102
-rule4 5033 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
-rule4 5034 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
-rule4 5035 iif "" oif "" from 100.64.64.7/32 lookup 7102
+rule4 5033 iif "lo" oif "" from 192.168.10.0/24 lookup 7102
+rule4 5034 iif "gn-heron-s" oif "" from invalid Prefix lookup 7102
+rule4 5035 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
+rule4 5036 iif "" oif "" from 100.64.64.7/32 lookup 7102
 filter ginnel_heron devices [gn-heron-s] uplinks [eth0] ports [] only [eth1] false
 setting net/ipv4/conf/eth1/forwarding=1
 setting net/ipv4/conf/gn-heron-s/forwarding=1

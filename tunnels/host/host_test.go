@@ -114,7 +114,7 @@ func prefixes(s ...string) (p []netip.Prefix) {
 }
 
 var (
-	hubKey, siteKey = key.NewPrivate(), key.NewPrivate()
+	hubKey, siteKey, worldKey = key.NewPrivate(), key.NewPrivate(), key.NewPrivate()
 
 	// siteSpec brings 192.168.10.0/24 to the network kestrel.
 	siteSpec = tunnels.Spec{Networks: []tunnels.Network{{
