@@ -29,7 +29,8 @@ type Manager struct {
 	asked chan struct{} // what is wanted has changed: at once
 	names *names
 
-	pass sync.Mutex // held from a look to the last step that follows from it
+	pass    chan struct{}  // full from a look to the last step that follows from it, but for those of busy networks
+	workers sync.WaitGroup // added to while pass is full
 
 	mu       sync.Mutex // guards what follows
 	spec     Spec
@@ -38,6 +39,11 @@ type Manager struct {
 	seenAt   time.Time
 	problems []Problem
 	networks map[string]*condition
+	busy     map[string]bool // networks whose worker is at work
+	before   map[string]bool // those that were when the last look began
+	looks    int             // begun
+	orders   int             // calls of Set and Withdraw
+	planned  int             // orders as of the last plan
 	lookErr  string
 	sent     map[peerAt]sent
 	dead     map[string]sign // devices that lead nowhere, as we were told
@@ -61,11 +67,13 @@ type peerAt struct {
 
 func (m *Manager) init() {
 	m.once.Do(func() {
+		m.pass = make(chan struct{}, 1)
 		m.woken, m.asked = make(chan struct{}, 1), make(chan struct{}, 1)
 		if m.Log == nil {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
+		m.busy = map[string]bool{}
 		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]sign{}
 	})
 }
@@ -76,6 +84,7 @@ func (m *Manager) Set(spec Spec) {
 	m.init()
 	m.mu.Lock()
 	m.spec, m.extent = spec, All
+	m.orders++
 	m.forgetDead()
 	for _, c := range m.networks {
 		c.tries, c.notBefore = 0, time.Time{}
@@ -110,27 +119,42 @@ const (
 	firstNames = time.Second
 	// patience is how long one look or one step may take.
 	patience = 20 * time.Second
+	// readyIn is how long the first pass may take: a network that is still
+	// at work then is not waited for.
+	readyIn = 5 * time.Second
 )
 
 // Run keeps the host as wanted until ctx is done, and then leaves everything as
 // it is. It calls ready after the first pass over all networks, also if some of
-// them failed: a site is not held up by one of its networks.
+// them failed or take long: a site is not held up by one of its networks.
 func (m *Manager) Run(ctx context.Context, ready func()) error {
 	m.init()
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
 	m.names.load()
 	m.names.askOnce(ctx, firstNames, m.dialled())
-	isReady := sync.OnceFunc(ready)
+	defer m.finish()
+	isReady, began := sync.OnceFunc(ready), time.Now()
+	defer time.AfterFunc(readyIn, m.Wake).Stop()
 	for ctx.Err() == nil {
 		m.names.refresh(ctx, &lookups, m.dialled())
-		if err := m.settle(ctx, false); err == nil {
+		if err := m.settle(ctx, false); err == nil && (!m.atWork() || time.Since(began) >= readyIn) {
 			isReady()
 		}
 		m.names.refresh(ctx, &lookups, m.dialled())
 		m.rest(ctx)
 	}
 	return nil
+}
+
+// enter waits until nobody else is in a pass over the host.
+func (m *Manager) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case m.pass <- struct{}{}:
+		return func() { <-m.pass }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // rest waits for a reason to look again.
@@ -183,9 +207,17 @@ func (m *Manager) Plan(ctx context.Context) ([]Step, error) {
 	m.init()
 	m.names.load()
 	m.names.askOnce(ctx, 3*time.Second, m.dialled())
-	m.pass.Lock()
-	defer m.pass.Unlock()
-	return m.look(ctx)
+	leave, err := m.enter(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
+	var steps []Step
+	list, err := m.look(ctx)
+	for _, s := range list {
+		steps = append(steps, s.Step)
+	}
+	return steps, err
 }
 
 // Problems is what of the Spec could not be wanted at the last look.
@@ -201,6 +233,7 @@ func (m *Manager) Withdraw(ctx context.Context, extent Extent) error {
 	m.init()
 	m.mu.Lock()
 	m.extent = extent
+	m.orders++
 	m.mu.Unlock()
 	return m.settle(ctx, true)
 }
@@ -210,10 +243,15 @@ func (m *Manager) Withdraw(ctx context.Context, extent Extent) error {
 // time later.
 func (m *Manager) Guard(ctx context.Context) error {
 	m.init()
-	m.pass.Lock()
-	defer m.pass.Unlock()
+	leave, err := m.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	m.workers.Wait()
 	m.mu.Lock()
 	spec := m.spec
+	m.planned = m.orders
 	m.mu.Unlock()
 	facts, err := m.Host.Facts(ctx, spec)
 	if err != nil {
@@ -223,6 +261,6 @@ func (m *Manager) Guard(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("looking at the host: %w", err)
 	}
-	steps := slices.DeleteFunc(Plan(Guard(spec, facts), have), func(s Step) bool { return s.Op != Add })
-	return m.apply(ctx, steps, true)
+	steps := slices.DeleteFunc(plan(Guard(spec, facts), have), func(s planned) bool { return s.Op != Add })
+	return m.take(ctx, steps, true)
 }

@@ -17,6 +17,15 @@ import (
 // not removed by itself: the routes, addresses and settings of a device that is
 // removed.
 func Plan(want, have State) []Step {
+	var steps []Step
+	for _, s := range plan(want, have) {
+		steps = append(steps, s.Step)
+	}
+	return steps
+}
+
+// plan is Plan with the place of each step.
+func plan(want, have State) []planned {
 	p := &planner{want: want, have: have}
 	p.attribute()
 	p.filters()
@@ -28,12 +37,10 @@ func Plan(want, have State) []Step {
 		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.Network, b.Network),
 			cmp.Compare(a.phase, b.phase), cmp.Compare(a.order, b.order))
 	})
-	var steps []Step
-	for _, s := range p.steps {
-		s.Text = clip(s.Text)
-		steps = append(steps, s.Step)
+	for i := range p.steps {
+		p.steps[i].Text = clip(p.steps[i].Text)
 	}
-	return steps
+	return p.steps
 }
 
 // planned is a Step and its place.

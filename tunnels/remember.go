@@ -12,6 +12,7 @@ import (
 type sent struct {
 	preshared key.Preshared
 	endpoint  netip.AddrPort
+	look      int // the last one that had begun by then
 }
 
 // liveFor is how long after a handshake a session may carry traffic
@@ -29,6 +30,7 @@ func (m *Manager) wrote(s Step) {
 		return
 	}
 	note := m.sent[at]
+	note.look = m.looks
 	if s.Op == Add || s.Fields.Preshared {
 		note.preshared = s.Peer.PresharedKey
 	}
@@ -40,7 +42,8 @@ func (m *Manager) wrote(s Step) {
 
 // remember completes what was observed: a device that never tells preshared
 // keys has those that we gave it, and what stands as wanted counts as written
-// by us. Peers that are gone are forgotten. The caller holds m.mu.
+// by us. Peers that are gone are forgotten, but not those that a worker made while
+// we looked. The caller holds m.mu.
 func (m *Manager) remember(have *State, want State) {
 	m.name(have)
 	wanted := map[peerAt]Peer{}
@@ -64,6 +67,11 @@ func (m *Manager) remember(have *State, want State) {
 			if p.Endpoint.IsValid() && (p.Endpoint == w.Endpoint || slices.Contains(w.Alternatives, p.Endpoint)) {
 				note.endpoint = w.Endpoint
 			}
+			kept[at] = note
+		}
+	}
+	for at, note := range m.sent {
+		if _, seen := kept[at]; !seen && note.look == m.looks {
 			kept[at] = note
 		}
 	}

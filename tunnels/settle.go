@@ -16,55 +16,69 @@ type condition struct {
 	tries     int       // in a row that failed
 	notBefore time.Time // of the next try
 	steps     int       // written since the start
+	waves     int       // plans in a row that left something to do
 }
 
 // Back-off of a network after a step that failed.
 const firstWait, longestWait = time.Second, time.Minute
 
-// maxLooks is how often one call of settle looks. A plan needs one more look
-// than it has waves (the port that the kernel chose makes the filter's second);
-// what is still not there then, is not kept by the host or taken by somebody.
-const maxLooks = 5
+// maxWaves is how many plans of a network may follow each other. One needs more
+// than one where the first makes what the second is about (the port that the
+// kernel chose is in the filter); what is still not there then, is not kept by
+// the host or taken by somebody.
+const maxWaves = 5
+
+// maxLooks is how often one call of settle looks before it lets others look.
+const maxLooks = 2 * maxWaves
 
 // settle looks, plans and applies until nothing is left to do or what is left
 // has to wait. Its error is about the whole host; with force it also has those
 // of networks, none of which waits then.
 func (m *Manager) settle(ctx context.Context, force bool) error {
-	m.pass.Lock()
-	defer m.pass.Unlock()
+	leave, err := m.enter(ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if force {
+		m.workers.Wait()
+		m.hurry()
+	}
 	var failed error
-	for n := range maxLooks {
+	for range maxLooks {
 		steps, err := m.look(ctx)
 		if err != nil {
 			return m.cannotLook(ctx, err)
 		}
 		m.canLook()
-		if n == 0 && force {
-			m.hurry()
-		}
 		due := m.due(steps)
 		m.fine(steps)
+		due, err = m.unsettled(due)
+		if !force {
+			err = nil
+		}
+		failed = errors.Join(failed, err)
 		if len(due) == 0 {
 			return failed
 		}
-		if n == maxLooks-1 {
-			return errors.Join(failed, m.unsettled(due, force))
-		}
-		err = m.apply(ctx, due, force)
+		err = m.take(ctx, due, force)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		failed = errors.Join(failed, err)
 	}
+	poke(m.woken)
 	return failed
 }
 
-// look reads the host and plans. The caller holds m.pass.
-func (m *Manager) look(ctx context.Context) ([]Step, error) {
+// look reads the host and plans. The caller is in a pass.
+func (m *Manager) look(ctx context.Context) ([]planned, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	m.mu.Lock()
-	spec, extent := m.healthyFirst(), m.extent
+	m.looks++
+	m.before = maps.Clone(m.busy)
+	spec, extent, order := m.healthyFirst(), m.extent, m.orders
 	m.mu.Unlock()
 	facts, err := m.Host.Facts(ctx, spec)
 	if err != nil {
@@ -97,11 +111,12 @@ func (m *Manager) look(ctx context.Context) ([]Step, error) {
 	case extent == Refusals:
 		want = refusals(want)
 	}
-	return Plan(m.compared(want, have)), nil
+	m.planned = order
+	return plan(m.compared(want, have)), nil
 }
 
-// healthyFirst is the Spec with the networks that wait at its end: what several
-// networks share then belongs to one that is worked on.
+// healthyFirst is the Spec with the networks that wait or are busy at its end:
+// what several networks share then belongs to one that can be worked on.
 func (m *Manager) healthyFirst() Spec {
 	networks := slices.Clone(m.spec.Networks)
 	slices.SortStableFunc(networks, func(a, b Network) int { return m.waiting(a.Name) - m.waiting(b.Name) })
@@ -109,19 +124,20 @@ func (m *Manager) healthyFirst() Spec {
 }
 
 func (m *Manager) waiting(network string) int {
-	if c := m.networks[network]; c != nil && c.err != "" {
+	if c := m.networks[network]; m.busy[network] || c != nil && c.err != "" {
 		return 1
 	}
 	return 0
 }
 
-// due leaves out the steps of networks that wait.
-func (m *Manager) due(steps []Step) []Step {
+// due leaves out the steps of networks that wait, or were at work when the host
+// was looked at.
+func (m *Manager) due(steps []planned) []planned {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(steps), func(s Step) bool {
+	return slices.DeleteFunc(slices.Clone(steps), func(s planned) bool {
 		c := m.networks[s.Network]
-		return c != nil && time.Now().Before(c.notBefore)
+		return m.before[s.Network] || m.busy[s.Network] || c != nil && time.Now().Before(c.notBefore)
 	})
 }
 
@@ -135,7 +151,7 @@ func (m *Manager) hurry() {
 }
 
 // fine ends the failure of networks for which nothing is left to do.
-func (m *Manager) fine(steps []Step) {
+func (m *Manager) fine(steps []planned) {
 	left := map[string]bool{}
 	for _, s := range steps {
 		left[s.Network] = true
@@ -143,36 +159,16 @@ func (m *Manager) fine(steps []Step) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, name := range slices.Sorted(maps.Keys(m.networks)) {
-		if c := m.networks[name]; c.err != "" && !left[name] {
-			*c = condition{steps: c.steps}
+		c := m.networks[name]
+		if left[name] || m.before[name] {
+			continue
+		}
+		failed := c.err != ""
+		*c = condition{steps: c.steps}
+		if failed {
 			m.Log.Info("network is as wanted again", "network", name)
 		}
 	}
-}
-
-// apply takes the steps in order. After one that fails, the rest of its network
-// waits; with force the errors are returned as well.
-func (m *Manager) apply(ctx context.Context, steps []Step, force bool) error {
-	failed := map[string]bool{}
-	var errs []error
-	for _, s := range steps {
-		if failed[s.Network] {
-			continue
-		}
-		err := m.write(ctx, s)
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			failed[s.Network] = true
-			m.fail(s, err)
-			errs = append(errs, err)
-		}
-	}
-	if !force {
-		return nil
-	}
-	return errors.Join(errs...)
 }
 
 func (m *Manager) write(ctx context.Context, s Step) error {
@@ -205,6 +201,7 @@ func (m *Manager) fail(s Step, err error) {
 	c := m.condition(s.Network)
 	wait := min(firstWait<<min(c.tries, 10), longestWait)
 	c.tries++
+	c.waves = 0
 	c.notBefore = time.Now().Add(wait)
 	if c.err == err.Error() {
 		return
@@ -229,22 +226,25 @@ func hintOf(err error) string {
 }
 
 // unsettled gives up, for now, on networks whose steps succeed and are still to
-// be done.
-func (m *Manager) unsettled(steps []Step, force bool) error {
+// be done, and returns the steps of the others.
+func (m *Manager) unsettled(steps []planned) ([]planned, error) {
 	var errs []error
-	done := map[string]bool{}
-	for _, s := range steps {
-		if !done[s.Network] {
-			done[s.Network] = true
-			err := fmt.Errorf("%s %s %s: written, and at the next look not there", s.Op.Word(), s.Kind, s.Text)
-			m.fail(s, err)
-			errs = append(errs, err)
+	gaveUp := map[string]bool{}
+	for network, own := range byNetwork(steps) {
+		m.mu.Lock()
+		c := m.condition(network)
+		c.waves++
+		waves := c.waves
+		m.mu.Unlock()
+		if waves < maxWaves {
+			continue
 		}
+		err := fmt.Errorf("%s %s %s: written, and at the next look not there", own[0].Op.Word(), own[0].Kind, own[0].Text)
+		m.fail(own[0].Step, err)
+		errs = append(errs, err)
+		gaveUp[network] = true
 	}
-	if !force {
-		return nil
-	}
-	return errors.Join(errs...)
+	return slices.DeleteFunc(steps, func(s planned) bool { return gaveUp[s.Network] }), errors.Join(errs...)
 }
 
 func (m *Manager) cannotLook(ctx context.Context, err error) error {

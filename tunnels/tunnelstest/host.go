@@ -16,7 +16,7 @@ import (
 // Host is a machine without anything on it. Its zero value is ready.
 type Host struct {
 	// Fail, if set, is asked before each step; n counts from 1. Its error
-	// is the step's, and nothing is written.
+	// is the step's, and nothing is written. It may take its time.
 	Fail func(n int, s tunnels.Step) error
 	// FailFacts and FailObserve, if set, are asked before each look.
 	FailFacts, FailObserve func() error
@@ -96,17 +96,20 @@ func (h *Host) Observe(ctx context.Context) (tunnels.State, error) {
 
 // Apply implements tunnels.Host.
 func (h *Host) Apply(ctx context.Context, s tunnels.Step) error {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	h.mu.Lock()
 	h.tried++
+	n := h.tried
+	h.mu.Unlock()
 	if h.Fail != nil {
-		if err := h.Fail(h.tried, s); err != nil {
+		if err := h.Fail(n, s); err != nil {
 			return err
 		}
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if err := h.write(s); err != nil {
 		return fmt.Errorf("%c %s %s: %w", s.Op, s.Kind, s.Text, err)
 	}

@@ -1,0 +1,149 @@
+package tunnels
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"sync/atomic"
+	"time"
+)
+
+// together is how long a pass waits for the networks that it works on. One that
+// takes longer goes on by itself, and holds up neither looks nor other networks.
+const together = 500 * time.Millisecond
+
+// take has the steps taken, each network's by a worker of its own. What others
+// may wait for comes before: a port that is handed over, and the sysctls of no
+// network, which are put back while the filters stand. With force it waits for
+// all to end, and returns their errors.
+func (m *Manager) take(ctx context.Context, steps []planned, force bool) error {
+	early, rest := parted(steps)
+	if len(early) == 0 {
+		return m.work(ctx, rest, force)
+	}
+	err := m.work(ctx, early, force)
+	return errors.Join(err, m.work(ctx, m.due(rest), force))
+}
+
+func parted(steps []planned) (early, rest []planned) {
+	for _, s := range steps {
+		if s.round == first || s.Network == "" && s.Kind == SettingKind && s.Op == Remove {
+			early = append(early, s)
+		} else {
+			rest = append(rest, s)
+		}
+	}
+	return early, rest
+}
+
+// byNetwork goes through the networks that have steps, with these in order.
+func byNetwork(steps []planned) iter.Seq2[string, []planned] {
+	own := map[string][]planned{}
+	var names []string
+	for _, s := range steps {
+		if own[s.Network] == nil {
+			names = append(names, s.Network)
+		}
+		own[s.Network] = append(own[s.Network], s)
+	}
+	return func(yield func(string, []planned) bool) {
+		for _, name := range names {
+			if !yield(name, own[name]) {
+				return
+			}
+		}
+	}
+}
+
+// work starts a worker for each network, and waits for them: to the end with
+// force, else for a short while. The caller is in a pass.
+func (m *Manager) work(ctx context.Context, steps []planned, force bool) error {
+	m.mu.Lock()
+	order := m.planned
+	m.mu.Unlock()
+	var late atomic.Bool
+	var errs []*error
+	ended := make(chan struct{}, len(steps))
+	for network, own := range byNetwork(steps) {
+		m.setBusy(network, true)
+		err := new(error)
+		errs = append(errs, err)
+		m.workers.Go(func() {
+			*err = m.apply(ctx, order, own)
+			m.setBusy(network, false)
+			ended <- struct{}{}
+			if late.Load() {
+				m.Wake() // nobody has looked since
+			}
+		})
+	}
+	var enough <-chan time.Time
+	if !force {
+		enough = time.After(together)
+	}
+	for range errs {
+		select {
+		case <-ended:
+		case <-enough:
+			late.Store(true)
+			return nil
+		}
+	}
+	if !force {
+		return nil
+	}
+	var failed error
+	for _, err := range errs {
+		failed = errors.Join(failed, *err)
+	}
+	return failed
+}
+
+// apply takes the steps of one network in order, up to one that fails, or until
+// something else is wanted than at the order that they follow from.
+func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
+	for _, s := range steps {
+		if m.outdated(order) {
+			return nil
+		}
+		err := m.write(ctx, s.Step)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if err != nil {
+			m.fail(s.Step, err)
+			return err
+		}
+	}
+	return nil
+}
+
+func (m *Manager) outdated(order int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.orders != order
+}
+
+func (m *Manager) setBusy(network string, busy bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if busy {
+		m.busy[network] = true
+	} else {
+		delete(m.busy, network)
+	}
+}
+
+// atWork tells whether any network is busy.
+func (m *Manager) atWork() bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.busy) > 0
+}
+
+// finish waits for the workers.
+func (m *Manager) finish() {
+	m.pass <- struct{}{}
+	defer func() { <-m.pass }()
+	m.workers.Wait()
+}

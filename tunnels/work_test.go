@@ -1,0 +1,165 @@
+package tunnels_test
+
+import (
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ginnel/ginnel/tunnels"
+	"github.com/ginnel/ginnel/tunnels/tunnelstest"
+)
+
+// hanging is a host on which each step of a network takes a minute, whoever
+// asks it to hurry, until it is mended.
+func hanging(network string, mended *atomic.Bool) *tunnelstest.Host {
+	return &tunnelstest.Host{Fail: func(_ int, s tunnels.Step) error {
+		if s.Network == network && !mended.Load() {
+			time.Sleep(time.Minute)
+		}
+		return nil
+	}}
+}
+
+// soon holds that nothing is left to do for a network after its usual time.
+func soon(t *testing.T, r *running, what, network string, usual time.Duration) {
+	t.Helper()
+	pass(usual)
+	before := t.Failed()
+	if wantOnly(t, r, network); t.Failed() && !before {
+		t.Fatalf("%s is not %s after %v", network, what, usual)
+	}
+}
+
+// While one network hangs in every step, the other is made, repaired and
+// changed as if there were nothing.
+func TestNetworkThatHangsDelaysNoOther(t *testing.T) {
+	for _, hangs := range []string{"kestrel", "heron"} {
+		other := map[string]string{"kestrel": "heron", "heron": "kestrel"}[hangs]
+		t.Run(hangs, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var mended atomic.Bool
+				r := start(t, hanging(hangs, &mended), site())
+				defer r.stop()
+				soon(t, r, "made", other, time.Second)
+				pass(6 * time.Second)
+				if !r.up {
+					t.Error("not ready: one network holds it up")
+				}
+				for range 100 { // across the ends of steps that hang
+					pass(1700 * time.Millisecond)
+					r.host.Change(func(s *tunnels.State) {
+						s.Rules = slices.DeleteFunc(s.Rules, func(x tunnels.Rule) bool { return x.Table == tableOf(other) })
+					})
+					r.Wake()
+					soon(t, r, "repaired", other, time.Second)
+				}
+				spec := site()
+				for i := range spec.Networks {
+					for j := range spec.Networks[i].Devices {
+						spec.Networks[i].Devices[j].MTU = 1380
+					}
+				}
+				r.Set(spec)
+				soon(t, r, "changed", other, time.Second)
+				mended.Store(true)
+				pass(2 * time.Minute)
+				wantOn(t, r, spec)
+			})
+		})
+	}
+}
+
+func tableOf(network string) int {
+	spec := site()
+	return spec.Networks[slices.IndexFunc(spec.Networks, func(n tunnels.Network) bool { return n.Name == network })].Table
+}
+
+// What is down is down when Withdraw returns, and stays so, also where a worker
+// was in the midst of putting it up.
+func TestWithdrawWaitsForTheNetworkThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mended atomic.Bool
+		r := start(t, hanging("heron", &mended), site())
+		defer r.stop()
+		pass(90 * time.Second)
+		mended.Store(true)
+		if err := r.Withdraw(t.Context(), tunnels.Nothing); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.host.State(); dump(s) != "" {
+			t.Errorf("withdrawn, and there is\n%s", dump(s))
+		}
+		pass(time.Hour)
+		if s := r.host.State(); dump(s) != "" {
+			t.Errorf("an hour later there is\n%s", dump(s))
+		}
+	})
+}
+
+// A worker whose plan is no longer wanted takes no further step of it.
+func TestNewSpecEndsWorkOnTheOld(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mended atomic.Bool
+		r := start(t, hanging("heron", &mended), site())
+		defer r.stop()
+		pass(2 * time.Second)
+		spec := site()
+		spec.Networks = spec.Networks[:1]
+		r.Set(spec)
+		r.host.Take()
+		pass(2 * time.Minute) // its first step ends, and is undone
+		for _, s := range r.host.Take() {
+			if s.Network == "heron" && s.Op != tunnels.Remove && s.Kind != tunnels.FilterKind {
+				t.Errorf("still taken: %s", lines([]tunnels.Step{s}))
+			}
+		}
+		mended.Store(true)
+		pass(2 * time.Minute)
+		wantOn(t, r, spec)
+	})
+}
+
+// A port that one network hands to another is free when the other comes for it,
+// and the sysctls that let packets through are put back before the filters go
+// that bounded them.
+func TestWhatOthersWaitForComesFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		slow := &tunnelstest.Host{Fail: func(_ int, s tunnels.Step) error {
+			if s.Kind == tunnels.PortKind || s.Kind == tunnels.SettingKind {
+				time.Sleep(100 * time.Millisecond)
+			}
+			return nil
+		}}
+		spec := site()
+		spec.Networks[0].Devices[0].ListenPort, spec.Networks[1].Devices[0].ListenPort = 51821, 51822
+		r := start(t, slow, spec)
+		defer r.stop()
+		pass(5 * time.Second)
+		spec = site()
+		spec.Networks[0].Devices[0].ListenPort, spec.Networks[1].Devices[0].ListenPort = 51822, 51821
+		r.Set(spec)
+		pass(5 * time.Second)
+		wantOn(t, r, spec)
+		if n := r.log.count("could not be changed"); n != 0 {
+			t.Errorf("a port handed over was fought for:\n%s", r.log)
+		}
+		slow.Take()
+		r.Set(tunnels.Spec{})
+		pass(5 * time.Second)
+		open := true
+		for _, s := range slow.Take() {
+			if s.Kind == tunnels.SettingKind && strings.HasSuffix(s.Setting.Path, "eth1/forwarding") {
+				open = false
+			}
+			if s.Kind == tunnels.FilterKind && open {
+				t.Error("a filter went while its link still forwarded")
+			}
+		}
+		if open {
+			t.Error("forwarding was not put back")
+		}
+	})
+}
