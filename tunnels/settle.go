@@ -1,6 +1,7 @@
 package tunnels
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -88,11 +89,8 @@ func (m *Manager) look(ctx context.Context) ([]planned, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking at the host: %w", err)
 	}
-	facts.Ports = map[string]int{}
-	for _, d := range have.Devices {
-		facts.Ports[d.Name] = d.ListenPort
-	}
 	m.mu.Lock()
+	facts.Ports = m.ports(have)
 	facts.Dead = m.deadOf(have)
 	m.mu.Unlock()
 	want, problems := Want(spec, facts, m.names.endpoints)
@@ -113,6 +111,19 @@ func (m *Manager) look(ctx context.Context) ([]planned, error) {
 	}
 	m.planned = order
 	return plan(m.compared(want, have)), nil
+}
+
+// ports is by device. One that does not answer has the port that it had: its
+// filter stays as it is meanwhile. The caller holds m.mu.
+func (m *Manager) ports(have State) map[string]int {
+	ports := map[string]int{}
+	for _, d := range m.seen.Devices {
+		ports[d.Name] = d.ListenPort
+	}
+	for _, d := range have.Devices {
+		ports[d.Name] = cmp.Or(d.ListenPort, ports[d.Name])
+	}
+	return ports
 }
 
 // healthyFirst is the Spec with the networks that wait or are busy at its end:
