@@ -117,7 +117,7 @@ func (e *eye) undone(want seen, act func() error, limit time.Duration) (took tim
 		}
 		for part != "" {
 			if took = time.Since(began); took > limit {
-				return fmt.Errorf("after %v %s are not as before:\n%s", limit, part, how)
+				return &staysAway{limit, part, how}
 			}
 			time.Sleep(every)
 			part, how = e.differs(want)
@@ -126,6 +126,16 @@ func (e *eye) undone(want seen, act func() error, limit time.Duration) (took tim
 		return nil
 	})
 	return took, err
+}
+
+// staysAway is the error of undone when something does not come back.
+type staysAway struct {
+	limit     time.Duration
+	part, how string
+}
+
+func (e *staysAway) Error() string {
+	return fmt.Sprintf("after %v %s are not as before:\n%s", e.limit, e.part, e.how)
 }
 
 func text(lines []string) string {
