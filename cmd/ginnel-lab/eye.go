@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/hex"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,8 +32,17 @@ type eye struct {
 	wg   *wgctrl.Client
 }
 
-// seen is one part of what is ours, or of all.
+// seen is what is ours, or some of it, by part.
 type seen map[string]string
+
+// without leaves parts out.
+func (s seen) without(names ...string) seen {
+	rest := maps.Clone(s)
+	for _, n := range names {
+		delete(rest, n)
+	}
+	return rest
+}
 
 // parts are those of seen, the cheapest to look at first.
 var parts = []struct {
@@ -84,10 +94,14 @@ func (e *eye) look() (seen, error) {
 	return all, err
 }
 
-// differs is the first part that is not as wanted, and how; empty: none. A part
-// that cannot be read, because a link goes while it is looked at, differs too.
+// differs is the first of the wanted parts that is not as wanted, and how; empty:
+// none. A part that cannot be read, because a link goes while it is looked at,
+// differs too.
 func (e *eye) differs(want seen) (part, how string) {
 	for _, p := range parts {
+		if _, ok := want[p.name]; !ok {
+			continue
+		}
 		lines, err := p.look(e)
 		if err != nil {
 			return p.name, err.Error()

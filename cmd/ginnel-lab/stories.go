@@ -14,6 +14,7 @@ var scenarios = []scenario{
 	{"crash", "the agent is killed at random points of its work, and starts again", playCrash},
 	{"bighub", "a hub with 500 sites: one is added, changed, removed", playBigHub},
 	{"flood", "the kernel tells more than can be read while somebody takes what is ours", playFlood},
+	{"fight", "programs fight over what is ours", playFight},
 	{"leave", "the agent is stopped, and everything of ours removed", playLeave},
 	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"token", "a used and an unknown token are refused", playToken},
