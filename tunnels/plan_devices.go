@@ -74,6 +74,8 @@ func (p *planner) device(w, h Device, needed map[int]string) {
 		change(DeviceKind, false, "is called %s", h.Found)
 	case w.Up && !h.Up:
 		change(DeviceKind, false, "up")
+	case h.Untagged: // we ended between making it and tagging it
+		change(DeviceKind, false, "is not tagged as ours")
 	}
 }
 

@@ -22,6 +22,7 @@ type Device struct {
 	Network    string // empty in what was observed
 	Name       string
 	Found      string // observed only: what somebody has renamed it to; empty: it has its name
+	Untagged   bool   // observed only: ours, but the kernel does not say so
 	Backend    string // "kernel" or "userspace"; empty in what is wanted: any
 	Up         bool
 	MTU        int

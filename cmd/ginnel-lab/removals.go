@@ -56,6 +56,7 @@ func newVictim(e *eye, s *county.Site, network string) victim {
 var removals = []removal{
 	{"link deleted", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkDel) }, false},
 	{"link renamed", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
+	{"link's alias", byEvent, func(v victim, _ int) error { return v.link(dropAlias) }, false},
 	{"link downed", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
 	{"address", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
 	{"route", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
@@ -86,7 +87,7 @@ func (r removal) missing(v victim) (string, error) {
 	switch r.what {
 	case deviceForwarding, deviceStrict:
 		// The file is gone when we wrote no sysctl.
-		written, err := v.node.ReadFile("/var/lib/ginnel/sysctls.json")
+		written, err := v.node.ReadFile(remembered)
 		name := map[string]string{deviceForwarding: "forwarding", deviceStrict: "rp_filter"}[r.what]
 		if err != nil || !strings.Contains(written, v.device+"/"+name) {
 			return "it was as wanted before us, so it is not ours", nil
@@ -117,6 +118,8 @@ func rename(l netlink.Link) error {
 	}
 	return err
 }
+
+func dropAlias(l netlink.Link) error { return netlink.LinkSetAlias(l, "") }
 
 func dropAddress(l netlink.Link) error {
 	list, err := netlink.AddrList(l, netlink.FAMILY_V4)

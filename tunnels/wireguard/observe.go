@@ -42,6 +42,7 @@ func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 		l := &looks[i]
 		l.dev = tunnels.Device{Name: name, Backend: string(backendOf(link)), MTU: link.Attrs().MTU,
 			Up: link.Attrs().Flags&net.FlagUp != 0}
+		l.dev.Untagged = tagOf(link) == ""
 		if now := link.Attrs().Name; now != name {
 			l.dev.Found = now
 		}

@@ -77,12 +77,15 @@ func (d *Devices) find(name string) (netlink.Link, error) {
 	return named, err
 }
 
-// NameBack gives a device that somebody renamed its name again. Kernels before
-// 6.2 rename no link that is up.
+// NameBack gives a device its name again that somebody renamed, and its tag.
+// Kernels before 6.2 rename no link that is up.
 func (d *Devices) NameBack(name string) error {
 	link, err := d.find(name)
-	if isNoLink(err) || err == nil && link.Attrs().Name == name {
+	switch {
+	case isNoLink(err), err == nil && deviceOf(link) == "":
 		return nil
+	case err == nil && link.Attrs().Name == name:
+		return d.tag(name)
 	}
 	if err != nil {
 		return fmt.Errorf("look for %s: %w", name, err)

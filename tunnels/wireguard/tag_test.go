@@ -38,6 +38,14 @@ func TestRenamedLink(t *testing.T) {
 			t.Errorf("named back it is there: %v, as %+v", there, found)
 		}
 	}
+	sh(t, "ip link set gn-a alias ''")
+	if found, there := one(t, d, "gn-a"); !there || !found.Untagged {
+		t.Errorf("without its tag it is there: %v, as %+v", there, found)
+	}
+	must(t, d.NameBack("gn-a"))
+	if found, _ := one(t, d, "gn-a"); found.Untagged {
+		t.Errorf("tagged again it is %+v", found)
+	}
 	if after, _ := Running("gn-a"); after != before {
 		t.Errorf("its data plane was %+v, and is %+v", before, after)
 	}
