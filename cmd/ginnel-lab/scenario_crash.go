@@ -26,18 +26,26 @@ func playCrash(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer h.close()
-	c := &crashing{healing: h, random: rand.New(rand.NewPCG(seed, 0)), kept: map[string]seen{}, spans: map[string]span{}}
-	if err := c.learn(ctx); err != nil {
+	c, err := h.crashes(ctx, seed, pick(s, 200, 20))
+	if err != nil {
 		return err
 	}
-	times := pick(s, 200, 20)
-	for turn := range times {
-		if err := c.crash(ctx, situations[turn%len(situations)]); err != nil {
-			return fmt.Errorf("turn %d, seed %d: %w", turn+1, seed, err)
+	c.tell(seed)
+	return h.leaves(ctx)
+}
+
+// crashes plays the situations in turn, each with a crash.
+func (h *healing) crashes(ctx context.Context, seed uint64, times int) (*crashing, error) {
+	c := &crashing{healing: h, random: rand.New(rand.NewPCG(seed, 0)), kept: map[string]seen{}, spans: map[string]span{}}
+	if err := c.learn(ctx); err != nil {
+		return nil, err
+	}
+	for ; c.turns < times; c.turns++ {
+		if err := c.crash(ctx, situations[c.turns%len(situations)]); err != nil {
+			return nil, fmt.Errorf("turn %d, seed %d: %w", c.turns+1, seed, err)
 		}
 	}
-	c.tell(times, seed)
-	return h.leaves(ctx)
+	return c, nil
 }
 
 // seedOf is the number in an environment variable, or a new one.
@@ -78,9 +86,9 @@ type crashing struct {
 	kept    map[string]seen // how the host is to be, by config
 	spans   map[string]span // by situation
 
-	converged, middle, changed, orphans int
-	trouble                             []string
-	took                                []time.Duration
+	turns, converged, middle, changed, orphans int
+	trouble                                    []string
+	took                                       []time.Duration
 }
 
 // span is how long an undisturbed agent takes from its start to its first write,
@@ -212,11 +220,11 @@ func (c *crashing) crash(ctx context.Context, x situation) error {
 	return c.judge(ctx, x)
 }
 
-// untilRandomPoint waits: one time in five for a point before the first write is
+// untilRandomPoint waits: one time in ten for a point before the first write is
 // to be expected, else for the first write and then for a point of the time that
 // the rest takes.
 func (c *crashing) untilRandomPoint(ctx context.Context, log agentLog, s span) error {
-	if c.random.IntN(5) == 0 {
+	if c.random.IntN(10) == 0 {
 		sleep(ctx, time.Duration(c.random.Int64N(int64(s.first))))
 		return nil
 	}
@@ -266,15 +274,15 @@ func (c *crashing) judge(ctx context.Context, x situation) error {
 	return nil
 }
 
-func (c *crashing) tell(times int, seed uint64) {
-	s := c.stage
+func (c *crashing) tell(seed uint64) {
+	s, times := c.stage, c.turns
 	slices.Sort(c.took)
 	s.row(result{Name: "starts after kill -9 that made the host whole", Value: float64(c.converged), Unit: "starts",
 		Aim: fmt.Sprint(times), Met: c.converged == times,
 		Detail: fmt.Sprintf("p50 %.2f s, longest %.2f s; again with GINNEL_LAB_SEED=%d\n%s",
 			percentile(c.took, 50).Seconds(), c.took[len(c.took)-1].Seconds(), seed, strings.Join(c.trouble, "\n"))})
 	s.row(result{Name: "kills that came between two writes", Value: float64(c.middle), Unit: "kills",
-		Aim: fmt.Sprintf(">= %d", times/2), Met: c.middle >= times/2, Detail: "the others came before the first write or after the last"})
+		Aim: fmt.Sprintf(">= %d", times/3), Met: c.middle >= times/3, Detail: "the others came before the first write or after the last"})
 	s.zero("starts after which something of others was changed", c.changed, "starts",
 		fmt.Sprintf("%s lines compared each time", thousands(strings.Count(c.foreign, "\n"))))
 	s.zero("data planes without a device", c.orphans, "processes", "")

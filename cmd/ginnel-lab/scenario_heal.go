@@ -119,33 +119,6 @@ func (h *healing) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// leaves stops the agent, withdraws everything, and makes the row about what is
-// left.
-func (h *healing) leaves(ctx context.Context) error {
-	if err := h.site.StopAgent(ctx); err != nil {
-		return err
-	}
-	if _, err := h.node.Run(ctx, "ginnel", "cleanup"); err != nil {
-		return err
-	}
-	// The package's remove script does the rest; the pack is the technician's.
-	if _, err := h.node.Run(ctx, "sh", "-ec", "rm -r /run/ginnel; rmdir /run/wireguard; rm /run/site.pack"); err != nil {
-		return err
-	}
-	after, err := hostState(ctx, h.node)
-	if err != nil {
-		return err
-	}
-	left := differing(h.before, after)
-	h.stage.zero("left on the host after cleanup", len(left), "lines", strings.Join(left, "\n"))
-	planes, err := dataPlanes(h.node)
-	if err != nil {
-		return err
-	}
-	h.stage.zero("data planes left after cleanup", len(planes), "processes", "")
-	return nil
-}
-
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
 func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[string][]time.Duration, error) {
