@@ -13,7 +13,7 @@ import (
 // claim is a prefix somewhere in the file.
 type claim struct {
 	prefix netip.Prefix
-	field  string // "address", "lan" or "allowed_ips"
+	field  string // "address", "lan", "as" or "allowed_ips"
 	owner  string // path of the table that has it
 	path   string
 	at     place
@@ -139,13 +139,17 @@ func (a across) accepted() {
 
 // pair judges two overlapping prefixes; true if it had to say something.
 func (a across) pair(later, earlier claim) bool {
-	if later.field != "allowed_ips" && earlier.field == "allowed_ips" {
+	same := later.network() == earlier.network()
+	switch {
+	case earlier.field == "as" || later.field == "as":
+		return same && a.mapped(later, earlier)
+	case earlier.field == "lan" && later.field == "lan":
+		return a.oneHub(later, earlier)
+	case later.field != "allowed_ips" && earlier.field == "allowed_ips":
 		later, earlier = earlier, later
-	}
-	if later.field != "allowed_ips" {
+	case later.field != "allowed_ips":
 		return false
 	}
-	same := later.network() == earlier.network()
 	say := func(hint, format string, args ...any) bool {
 		a.r.problem(later.at, later.path, hint, "\"%v\" "+format, append([]any{later.prefix}, args...)...)
 		return true
@@ -168,6 +172,28 @@ func (a across) pair(later, earlier claim) bool {
 	}
 	return say("a packet must belong to one network: part the prefixes, or the ingress",
 		"overlaps %s, %v, for the same traffic: %s", earlier.path, earlier.prefix, from)
+}
+
+// mapped names what a network has already, and a map of its LAN wants as well.
+func (a across) mapped(one, other claim) bool {
+	if one.field != "as" {
+		one, other = other, one
+	}
+	a.r.problem(one.at, one.path, "a prefix that nothing else in the network has", "\"%v\" overlaps %s, %v",
+		one.prefix, other.path, other.prefix)
+	return true
+}
+
+// oneHub names a prefix behind two hubs that are one gateway: the host has one
+// way to it, and so it can be of one network only.
+func (a across) oneHub(later, earlier claim) bool {
+	m, n := a.at(later.network()), a.at(earlier.network())
+	if m == nil || n == nil || m == n || m.Role != tunnels.Hub || n.Role != tunnels.Hub {
+		return false
+	}
+	a.r.problem(later.at, later.path, "part the prefixes, or give one network another gateway as its hub",
+		"\"%v\" overlaps %s, %v, behind the same hub", later.prefix, earlier.path, earlier.prefix)
+	return true
 }
 
 // shared says which traffic may enter both networks; empty if none.

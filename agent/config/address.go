@@ -14,13 +14,8 @@ func (t table) prefixes(key string) []netip.Prefix {
 	var list []netip.Prefix
 	first := map[netip.Prefix]string{}
 	for _, e := range t.strings(key, "") {
-		p, ok := t.r.prefix(e)
-		if !ok || !t.r.allowed(e, p) {
-			continue
-		}
-		if p != p.Masked() {
-			t.r.problem(e.at, e.path, fmt.Sprintf("%v is the network, %v the host", p.Masked(), host(p.Addr())),
-				"%s has bits set beyond /%d", show(e.text), p.Bits())
+		p, ok := t.r.network(e)
+		if !ok {
 			continue
 		}
 		if before, twice := first[p]; twice {
@@ -32,6 +27,20 @@ func (t table) prefixes(key string) []netip.Prefix {
 		t.claims(key, e, p)
 	}
 	return list
+}
+
+// network is an element that is a prefix which a network may carry.
+func (r *reader) network(e element) (netip.Prefix, bool) {
+	p, ok := r.prefix(e)
+	if !ok || !r.allowed(e, p) {
+		return p, false
+	}
+	if p != p.Masked() {
+		r.problem(e.at, e.path, fmt.Sprintf("%v is the network, %v the host", p.Masked(), host(p.Addr())),
+			"%s has bits set beyond /%d", show(e.text), p.Bits())
+		return p, false
+	}
+	return p, true
 }
 
 // addresses reads our own addresses inside a tunnel: one /32 or /128 each.

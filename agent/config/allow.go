@@ -13,6 +13,7 @@ import (
 func (t table) allow() tunnels.Allow {
 	t.only(allowKeys...)
 	a := tunnels.Allow{From: t.side("from"), To: t.side("to")}
+	t.oneVersion("to", a.To, a.From)
 	for _, e := range t.strings("ports", "") {
 		if !port(e.text) {
 			t.r.problem(e.at, e.path, "tcp/443, udp/53 or icmp", "%s is not a port", show(e.text))
@@ -24,6 +25,15 @@ func (t table) allow() tunnels.Allow {
 }
 
 const sites = "sites" // the LANs of every site
+
+// oneVersion names two prefixes that no packet can have both.
+func (t table) oneVersion(key, one, other string) {
+	p, err := netip.ParsePrefix(one)
+	q, err2 := netip.ParsePrefix(other)
+	if err == nil && err2 == nil && p.Addr().Is4() != q.Addr().Is4() {
+		t.problem(key, "an allow for each version of IP", "%v and %v are not of one version of IP", p, q)
+	}
+}
 
 func (t table) side(name string) string {
 	s, ok := t.text(name, "")

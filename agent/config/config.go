@@ -35,6 +35,7 @@ type Network struct {
 	Table      int           // derived from Name unless given
 	Priority   int           // derived from Name unless given
 	Device     string        // hub role; derived from Name unless given
+	Map        []tunnels.Map // prefixes of LAN that the network knows by others
 	MayCover   []string      // names of what its prefixes may cover on this host; see HostCollisions
 	Hubs       []Hub
 	Sites      []Peer

@@ -237,7 +237,7 @@ protected = ["203.0.113.0/24"]
 }
 
 // uncommented is a reference with what is commented out at its default.
-var uncommented = regexp.MustCompile(`(?m)^# ([a-z_]+ += |\[check\.options\])`)
+var uncommented = regexp.MustCompile(`(?m)^# ([a-z_]+ += |\[check\.options\]|\[\[network\.map\]\])`)
 
 // TestReference parses the references as they are and with every commented key
 // switched on, and misses no key.
@@ -249,7 +249,7 @@ func TestReference(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	for _, keys := range [][]string{rootKeys, networkKeys, hubKeys, siteKeys, allowKeys, checkKeys} {
+	for _, keys := range [][]string{rootKeys, networkKeys, hubKeys, siteKeys, allowKeys, mapKeys, checkKeys} {
 		for _, k := range keys {
 			if !regexp.MustCompile(`(?m)^(\S*\[\S*\b` + k + `\]+|` + k + ` *=)`).MatchString(full) {
 				t.Errorf("reference.toml does not mention %s", k)

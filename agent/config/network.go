@@ -32,6 +32,11 @@ func (t table) network() Network {
 	if n.Table >= reservedTableLo && n.Table <= reservedTableHi {
 		t.problem("table", "leave it out: it is derived from the name", "%d is one of the host's own tables", n.Table)
 	}
+	for _, m := range t.tables("map") {
+		if one, ok := m.oneToOne(n.LAN); ok {
+			n.Map = append(n.Map, one)
+		}
+	}
 	hubs := t.tables("hub")
 	for _, h := range hubs {
 		n.Hubs = append(n.Hubs, h.hub())

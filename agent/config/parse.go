@@ -17,10 +17,11 @@ import (
 var (
 	rootKeys    = []string{"gateway", "generation", "network", "check"}
 	networkKeys = []string{"name", "role", "address", "lan", "ingress", "listen_port", "mtu", "probe_interval",
-		"table", "priority", "device", "may_cover", "hub", "site", "allow"}
+		"table", "priority", "device", "may_cover", "map", "hub", "site", "allow"}
 	hubKeys   = []string{"name", "public_key", "endpoints", "allowed_ips", "preshared_key_file", "persistent_keepalive", "device"}
 	siteKeys  = []string{"name", "public_key", "allowed_ips", "preshared_key_file", "persistent_keepalive"}
 	allowKeys = []string{"from", "to", "ports"}
+	mapKeys   = []string{"lan", "as"}
 )
 
 // Bounds of what a file may say.

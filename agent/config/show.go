@@ -79,6 +79,11 @@ func (w *writer) network(n Network) {
 		w.put("device", n.Device)
 	}
 	some(w, "may_cover", n.MayCover)
+	for _, m := range n.Map {
+		w.head("network.map")
+		w.put("lan", m.LAN)
+		w.put("as", m.As)
+	}
 	for _, h := range n.Hubs {
 		w.head("network.hub")
 		w.put("name", h.Name)

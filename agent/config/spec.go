@@ -26,6 +26,7 @@ func (c *Config) Spec(keys func(network string) (key.Private, error)) (tunnels.S
 			Role:      n.Role,
 			Addresses: n.Address,
 			LAN:       n.LAN,
+			Map:       n.Map,
 			Ingress:   n.Ingress,
 			Table:     n.Table,
 			Priority:  n.Priority,

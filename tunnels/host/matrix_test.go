@@ -349,3 +349,86 @@ func TestOwnAddressStays(t *testing.T) {
 		t.Error("the gateway's address in the LAN is silent as well")
 	}
 }
+
+// Two sites have the same LAN. The network knows one of them by another prefix,
+// both ways.
+func TestMappedLAN(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	dual(t)
+	sh(t, `set -e
+		for ns in bittern pc2; do ip netns add $ns; ip -n $ns link set lo up; done
+		ip link add uplink type veth peer name wan netns bittern; ip link set uplink netns hub; ip -n hub link set uplink up
+		ip -n bittern link set wan up; ip -n hub addr add 192.0.2.5/31 dev uplink; ip -n bittern addr add 192.0.2.4/31 dev wan
+		ip -n bittern route add default via 192.0.2.5
+		ip -n bittern link add lan type veth peer name eth0 netns pc2; ip -n bittern link set lan up; ip -n pc2 link set eth0 up
+		ip -n bittern addr add 192.168.10.1/24 dev lan; ip -n bittern addr add 2001:db8:10::1/64 dev lan nodad
+		ip -n pc2 addr add 192.168.10.20/24 dev eth0; ip -n pc2 addr add 2001:db8:10::20/64 dev eth0 nodad
+		ip -n pc2 route add default via 192.168.10.1; ip -n pc2 route add default via 2001:db8:10::1`)
+	serve(t, "pc2", 80, 9100)
+	site, hub := ends(tunnels.Allow{From: "198.51.100.20/32", To: "sites", Ports: []string{"tcp/80"}},
+		tunnels.Allow{From: "198.51.100.0/24", To: "100.64.120.20/32", Ports: []string{"tcp/9100"}},
+		tunnels.Allow{From: "198.51.100.0/24", To: "192.168.10.20/32", Ports: []string{"udp/9100"}}, // of avocet only
+		tunnels.Allow{From: "2001:db8:51::/64", To: "2001:db8:120::/64", Ports: []string{"udp/80", "icmp"}})
+	bittern := tunnels.Spec{Networks: slices.Clone(site.Networks)}
+	n := &bittern.Networks[0]
+	n.Addresses, n.Ingress = prefixes("100.64.0.8/32", "2001:db8:64::8/128"), nil
+	n.Map = []tunnels.Map{{LAN: prefixes("192.168.10.0/24")[0], As: prefixes("100.64.120.0/24")[0]},
+		{LAN: prefixes("2001:db8:10::/64")[0], As: prefixes("2001:db8:120::/64")[0]}}
+	n.Devices = slices.Clone(n.Devices)
+	n.Devices[0].Device, n.Devices[0].PrivateKey = "gn-bittern", worldKey
+	n.Devices[0].Peers = slices.Clone(n.Devices[0].Peers)
+	n.Devices[0].Peers[0].Endpoints = []string{"192.0.2.5:51820"}
+	hub.Networks[0].Devices[0].Peers = append(hub.Networks[0].Devices[0].Peers, tunnels.PeerSpec{Name: "bittern-1", PublicKey: worldKey.Public(),
+		AllowedIPs: prefixes("100.64.0.8/32", "2001:db8:64::8/128", "100.64.120.0/24", "2001:db8:120::/64")})
+
+	converge(t, open(t), site)
+	at(t, "hub", func(h *Host) { converge(t, h, hub) })
+	at(t, "bittern", func(h *Host) {
+		converge(t, h, bittern)
+		const table = "ginnel_kestrel"
+		try(t, h, table, slices.Concat(
+			both("pc", "198.51.100.20", "2001:db8:51::20", most, ""),
+			both("pc2", "198.51.100.20", "2001:db8:51::20", most, ""),
+			[]way{{"service", "192.168.10.20", "tcp/80 udp/9100", ""}, {"service", "100.64.120.20", "tcp/80 tcp/9100", ""},
+				{"service", "2001:db8:120::20", "udp/80 icmp", ""}}))
+		sh(t, "ip netns exec hub nft delete table inet ginnel_kestrel") // what follows is for bittern to refuse
+		try(t, h, table, []way{{"service", "100.64.120.20", "udp/80 udp/9100 icmp", tunnels.RefusedIntoLAN},
+			{"service", "2001:db8:120::20", "tcp/80", tunnels.RefusedIntoLAN}})
+	})
+	// The service sees each by the address that the network knows.
+	for from, want := range map[string]string{"pc": "192.168.10.20", "pc2": "100.64.120.20"} {
+		if got := seenAs(t, from, "198.51.100.20:7777"); got != want {
+			t.Errorf("the service sees %s as %s, want %s", from, got, want)
+		}
+	}
+	for from, want := range map[string]string{"pc": "2001:db8:10::20", "pc2": "2001:db8:120::20"} {
+		if got := seenAs(t, from, "[2001:db8:51::20]:7777"); got != want {
+			t.Errorf("the service sees %s as %s, want %s", from, got, want)
+		}
+	}
+}
+
+// seenAs is the address that the service sees of somebody.
+func seenAs(t *testing.T, from, to string) (address string) {
+	t.Helper()
+	var l net.Listener
+	within(t, "service", func() {
+		var err error
+		l, err = net.Listen("tcp", to)
+		must(t, err)
+	})
+	defer l.Close()
+	within(t, from, func() {
+		c, err := net.DialTimeout("tcp", to, 5*time.Second)
+		if err == nil {
+			defer c.Close()
+		}
+	})
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(time.Second))
+	c, err := l.Accept()
+	must(t, err)
+	defer c.Close()
+	return c.RemoteAddr().(*net.TCPAddr).AddrPort().Addr().Unmap().String()
+}
