@@ -22,6 +22,7 @@ import (
 	"github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/agent/spool"
 	"github.com/ginnel/ginnel/agent/uplink"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -39,6 +40,10 @@ type Options struct {
 	// Collisions says what a config would take away from this host, or needs
 	// and somebody else here has.
 	Collisions func(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error)
+	// Sight is what it sees of the host besides its tunnels; Faults is how the
+	// checks of tunnels, which Registry has, learn of it. Nil: they do not.
+	Sight  Sight
+	Faults *Faults
 	// Watch calls wake when something on the host may have changed.
 	Watch func(ctx context.Context, wake func()) error
 	Log   *slog.Logger
@@ -54,6 +59,11 @@ type Agent struct {
 	enrolled chan struct{} // closed once it has an identity
 	wanted   chan struct{} // closed once it has a config
 	changed  chan struct{} // a check or tunnel changed its state
+
+	clock  timepiece
+	drops  seldom[why.Drop]
+	quiet  silences
+	events chan struct{} // something changed on the host
 
 	reloading sync.Mutex // one reload or enrolment at a time
 
@@ -72,6 +82,8 @@ type Agent struct {
 	before   memory // what a former agent showed
 	last     condition
 	since    time.Time // of last.State
+	found    why.Findings
+	foundAt  time.Time
 
 	remembered []byte // of States, as it is on disk; of watchCondition alone
 }
@@ -88,11 +100,16 @@ func New(o Options) (*Agent, error) {
 	a := &Agent{
 		o: o, started: time.Now(), identity: id,
 		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
+		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
 		last: condition{State: checks.UnknownState}, since: time.Now(),
+	}
+	if err := a.clock.load(); err != nil {
+		o.Log.Warn("the time that was seen last cannot be read", "err", err)
 	}
 	if id.Enrolled() {
 		close(a.enrolled)
 		a.call(id.Site().Gateway)
+		a.clock.saw(id.Certificate().NotBefore)
 	}
 	return a, nil
 }
@@ -108,7 +125,13 @@ func (a *Agent) Tasks() []run.Task {
 	if a.o.Watch != nil {
 		tasks = append(tasks, run.Task{Name: "host events", Run: func(ctx context.Context, ready func()) error {
 			ready()
-			return a.o.Watch(ctx, a.o.Tunnels.Wake)
+			return a.o.Watch(ctx, func() {
+				a.o.Tunnels.Wake()
+				select {
+				case a.events <- struct{}{}:
+				default: // it will look
+				}
+			})
 		}})
 	}
 	return tasks

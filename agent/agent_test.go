@@ -17,6 +17,7 @@ import (
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/run"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/tunnelstest"
@@ -87,7 +88,7 @@ func start(t *testing.T, root, text string) *rig {
 		}
 		return checks.OK
 	})
-	registry, err := checks.NewRegistry(kind("answer"), agent.TunnelKind(agent.LookAt(r.manager), kind("icmp")))
+	registry, err := checks.NewRegistry(kind("answer"), agent.TunnelKind(agent.LookAt(r.manager), nil, kind("icmp")))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -312,10 +313,24 @@ func TestDeadHubIsRefusedAtOnce(t *testing.T) {
 	if got := through(); got != 2 {
 		t.Fatalf("%d prefixes lead into the tunnel, want 2", got)
 	}
+	r.host.Change(func(s *tunnels.State) {
+		s.Devices[0].Peers[0].Seen.LastHandshake = time.Now()
+	})
+	r.manager.Wake()
 	r.silent.Store(true)
 	r.until("refusals but for the hub's own address", func(local.Client) bool { return through() == 1 })
-	if s := r.agent.Snapshot(); s.State != checks.Down || !strings.Contains(s.Headline, "hub-north does not answer") {
-		t.Errorf("state %s: %s", s.State, s.Headline)
+	r.until("the cause is named", func(local.Client) bool { return r.agent.Snapshot().Code == "GN-HUB-02" })
+	s := r.agent.Snapshot()
+	if s.State != checks.Down || !strings.Contains(s.Headline, "hub-north does not answer") || s.Tunnels[0].Code != "GN-HUB-02" {
+		t.Errorf("state %s: %s; tunnel %+v", s.State, s.Headline, s.Tunnels[0])
+	}
+	for _, c := range s.Checks {
+		if c.Network != "" && (c.WaitsFor != c.Network || c.Code != "") {
+			t.Errorf("check %s is an alarm of its own: %+v", c.Name, c)
+		}
+	}
+	if w, err := r.agent.Why(t.Context(), "kestrel"); err != nil || w.Code != why.HubSilent || w.Owner != why.Centre {
+		t.Errorf("why = %+v, %v", w, err)
 	}
 	r.silent.Store(false)
 	r.until("the routes again", func(local.Client) bool { return through() == 2 })

@@ -1,11 +1,11 @@
 package agent
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -18,7 +18,10 @@ type condition struct {
 
 // judge says how the gateway is from how its parts are. A site is down when no
 // tunnel works, or, without tunnels, no check; it is degraded when some do not.
-func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, now time.Time) condition {
+// What is broken of the site as a whole is the cause to name, and degrades it
+// even where every part is still up, unless that is the line: then the parts
+// have not noticed yet.
+func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, site why.Finding, name string, now time.Time) condition {
 	if len(tunnels)+len(list) == 0 {
 		return condition{State: checks.UnknownState, Headline: "nothing to do: there is no config"}
 	}
@@ -56,10 +59,34 @@ func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, now time.
 	case worst == checks.UnknownState, up < len(parts):
 		c.State = checks.UnknownState
 	}
-	if c.State != checks.Up {
+	line := site.Code.Layer() == "LINE"
+	switch {
+	case site.Code != "" && c.State == checks.Up && !line:
+		c.State = checks.DegradedState
+		fallthrough
+	case site.Code != "" && c.State != checks.Up:
+		c.Code = string(site.Code)
+		c.Headline = why.Sentence(name, c.State, began(tunnels, list), site.Text, now)
+	case c.State != checks.Up:
 		c.blame(tunnels, list, now)
 	}
 	return c
+}
+
+// began is when the newest trouble did; zero: nothing is down or degraded.
+func began(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot) (at time.Time) {
+	note := func(s checks.State, since time.Time) {
+		if badness[s] > badness[checks.UnknownState] && (at.IsZero() || since.Before(at)) {
+			at = since
+		}
+	}
+	for _, t := range tunnels {
+		note(t.State, t.Since)
+	}
+	for _, c := range list {
+		note(c.State, c.Since)
+	}
+	return at
 }
 
 // badness orders states from well to ill. Unknown is better than degraded: it
@@ -80,39 +107,19 @@ func worse(a, b checks.State) checks.State {
 func (c *condition) blame(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, now time.Time) {
 	worst := checks.Up
 	for _, t := range tunnels {
-		if badness[t.State] > badness[worst] {
+		if t.WaitsFor == "" && badness[t.State] > badness[worst] {
 			worst, c.Code = t.State, t.Code
-			c.Headline = sentence(t.Network, t.State, t.Since, t.Reason, now)
+			c.Headline = why.Sentence(t.Network, t.State, t.Since, t.Reason, now)
 		}
 	}
 	for _, k := range list {
 		if k.WaitsFor == "" && badness[k.State] > badness[worst] {
-			worst, c.Code = k.State, ""
+			worst, c.Code = k.State, k.Code
 			reason := strings.ReplaceAll(k.Reason, "_", " ")
 			if k.Reason == string(checks.NotRun) && k.Detail != "" {
 				reason = k.Detail
 			}
-			c.Headline = sentence(k.Name, k.State, k.Since, reason, now)
+			c.Headline = why.Sentence(k.Name, k.State, k.Since, reason, now)
 		}
 	}
-}
-
-// sentence says what is how, since when and why, in the zone of now.
-func sentence(name string, s checks.State, since time.Time, reason string, now time.Time) string {
-	text := fmt.Sprintf("%s is %s", name, s)
-	if !since.IsZero() {
-		since = since.In(now.Location())
-		layout := "2 Jan 15:04"
-		if since.Format(time.DateOnly) == now.Format(time.DateOnly) {
-			layout = "15:04"
-		}
-		text += " since " + since.Format(layout)
-	}
-	if reason == "" && s == checks.UnknownState {
-		reason = "not measured often enough yet"
-	}
-	if reason == "" {
-		return text + "."
-	}
-	return text + ": " + reason + "."
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -19,44 +20,55 @@ func TestJudge(t *testing.T) {
 	check := func(name string, s checks.State, waits string) block.CheckSnapshot {
 		return block.CheckSnapshot{Name: name, State: s, Since: at, Reason: "refused", WaitsFor: waits}
 	}
+	none := why.Finding{}
 	tests := []struct {
 		name    string
 		tunnels []block.TunnelSnapshot
 		checks  []block.CheckSnapshot
+		site    why.Finding
 		want    condition
 	}{
-		{"no config", nil, nil, condition{State: checks.UnknownState, Headline: "nothing to do: there is no config"}},
+		{"no config", nil, nil, none, condition{State: checks.UnknownState, Headline: "nothing to do: there is no config"}},
 		{"all well", []block.TunnelSnapshot{tunnel("kestrel", checks.Up)}, []block.CheckSnapshot{check("records", checks.Up, "")},
-			condition{State: checks.Up}},
+			none, condition{State: checks.Up}},
 		{"maintenance counts as up", []block.TunnelSnapshot{tunnel("kestrel", checks.MaintenanceMode)}, nil,
-			condition{State: checks.Up}},
+			none, condition{State: checks.Up}},
 		{"one of two networks down",
 			[]block.TunnelSnapshot{tunnel("kestrel", checks.Up), tunnel("heron", checks.Down)},
 			[]block.CheckSnapshot{check("results", checks.UnknownState, "heron")},
-			condition{State: checks.DegradedState, Headline: "heron is down since 13:55: hub-south does not answer."}},
+			none, condition{State: checks.DegradedState, Headline: "heron is down since 13:55: hub-south does not answer."}},
 		{"the only network down", []block.TunnelSnapshot{tunnel("heron", checks.Down)}, []block.CheckSnapshot{check("internet", checks.Up, "")},
-			condition{State: checks.Down, Headline: "heron is down since 13:55: hub-south does not answer."}},
+			none, condition{State: checks.Down, Headline: "heron is down since 13:55: hub-south does not answer."}},
 		{"a service down behind a good tunnel", []block.TunnelSnapshot{tunnel("kestrel", checks.Up)},
 			[]block.CheckSnapshot{check("records", checks.Down, "")},
-			condition{State: checks.DegradedState, Headline: "records is down since 13:55: refused."}},
+			none, condition{State: checks.DegradedState, Headline: "records is down since 13:55: refused."}},
 		{"nothing is known yet", []block.TunnelSnapshot{tunnel("kestrel", checks.UnknownState)}, nil,
-			condition{State: checks.UnknownState, Headline: "kestrel is unknown since 13:55: hub-south does not answer."}},
+			none, condition{State: checks.UnknownState, Headline: "kestrel is unknown since 13:55: hub-south does not answer."}},
 		{"nothing is known yet, and nothing is wrong", nil, []block.CheckSnapshot{{Name: "records", State: checks.UnknownState, Since: at}},
-			condition{State: checks.UnknownState, Headline: "records is unknown since 13:55: not measured often enough yet."}},
+			none, condition{State: checks.UnknownState, Headline: "records is unknown since 13:55: not measured often enough yet."}},
 		{"since another day", []block.TunnelSnapshot{{Network: "heron", State: checks.Down, Since: at.AddDate(0, 0, -3), Reason: "hub-south does not answer"}}, nil,
-			condition{State: checks.Down, Headline: "heron is down since 21 Nov 13:55: hub-south does not answer."}},
+			none, condition{State: checks.Down, Headline: "heron is down since 21 Nov 13:55: hub-south does not answer."}},
 		{"a reason in words", nil, []block.CheckSnapshot{{Name: "records", State: checks.Down, Since: at, Reason: "not_resolved"}},
-			condition{State: checks.Down, Headline: "records is down since 13:55: not resolved."}},
+			none, condition{State: checks.Down, Headline: "records is down since 13:55: not resolved."}},
 		{"no tunnels, every check down", nil, []block.CheckSnapshot{check("internet", checks.Down, "")},
-			condition{State: checks.Down, Headline: "internet is down since 13:55: refused."}},
+			none, condition{State: checks.Down, Headline: "internet is down since 13:55: refused."}},
 		{"what only waits is never named",
 			[]block.TunnelSnapshot{tunnel("kestrel", checks.DegradedState)},
 			[]block.CheckSnapshot{check("records", checks.Down, "kestrel")},
-			condition{State: checks.DegradedState, Headline: "kestrel is degraded since 13:55: hub-south does not answer."}},
+			none, condition{State: checks.DegradedState, Headline: "kestrel is degraded since 13:55: hub-south does not answer."}},
+		{"the line is the cause, and named as such",
+			[]block.TunnelSnapshot{{Network: "heron", State: checks.Down, Since: at, WaitsFor: "line"}}, nil,
+			why.Finding{Code: why.NoCarrier, Text: "eth0 has no carrier"},
+			condition{State: checks.Down, Headline: "avocet-1 is down since 13:55: eth0 has no carrier.", Code: "GN-LINE-01"}},
+		{"somebody's firewall is in the way though all tunnels are up", []block.TunnelSnapshot{tunnel("kestrel", checks.Up)}, nil,
+			why.Finding{Code: why.ForeignDrop, Text: "docker's chain drops what is forwarded"},
+			condition{State: checks.DegradedState, Headline: "avocet-1 is degraded: docker's chain drops what is forwarded.", Code: "GN-HOST-04"}},
+		{"the cable is out, and no tunnel has noticed yet", []block.TunnelSnapshot{tunnel("kestrel", checks.Up)}, nil,
+			why.Finding{Code: why.NoCarrier, Text: "eth0 has no carrier"}, condition{State: checks.Up}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if got := judge(tt.tunnels, tt.checks, at.Add(17*time.Minute)); got != tt.want {
+			if got := judge(tt.tunnels, tt.checks, tt.site, "avocet-1", at.Add(17*time.Minute)); got != tt.want {
 				t.Errorf("\ngot  %+v\nwant %+v", got, tt.want)
 			}
 		})

@@ -52,6 +52,9 @@ func (p Paths) States() string { return filepath.Join(p.Var, "states.json") }
 // Names remembers the addresses of endpoint names.
 func (p Paths) Names() string { return filepath.Join(p.Var, "names.json") }
 
+// Floor remembers the newest time that has certainly been.
+func (p Paths) Floor() string { return filepath.Join(p.Var, "clock-floor") }
+
 // Socket is where commands ask the agent.
 func (p Paths) Socket() string { return filepath.Join(p.Run, "agent.sock") }
 

@@ -23,9 +23,17 @@ func (r recorder) Sample(s checks.Spec, result checks.Result) {
 
 func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 	sub := subjectOf(s)
+	cause := r.agent.causeOf(s, e.To)
+	text, whose := brokenStep(s, e), owner(s, e)
+	if cause.Code != "" {
+		whose = string(cause.Owner())
+		if s.Kind == TunnelKindName || cause.Object != s.Target.Address {
+			text = cause.Text
+		}
+	}
 	r.agent.kept(r.spool.Edge(block.Edge{
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
-		Text: brokenStep(s, e), Owner: owner(s, e),
+		Code: string(cause.Code), Text: text, Owner: whose,
 	}))
 	if s.Kind == TunnelKindName {
 		r.agent.steer(s.Target.Network, s.Target.StringOption("hub"), e.To)

@@ -20,7 +20,17 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 		case <-ctx.Done():
 			return nil
 		case <-a.changed:
+			a.find(ctx)
+		case <-a.events:
+			if !a.settled(ctx) {
+				return nil
+			}
+			a.drops.stale()
+			a.find(ctx)
 		case <-tick.C:
+			if a.dueToFind() {
+				a.find(ctx)
+			}
 		}
 		a.updateCondition()
 		if err := a.remember(); err != nil && !failing {
@@ -29,14 +39,33 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 		} else if err == nil {
 			failing = false
 		}
+		if err := a.keepTime(); err != nil && !failing {
+			a.o.Log.WarnContext(ctx, "the time cannot be kept for the next start", "err", err)
+			failing = true
+		}
 	}
+}
+
+// settled gives what has changed on the host a moment to be put right: most of
+// it is what we do ourselves.
+func (a *Agent) settled(ctx context.Context) bool {
+	select {
+	case <-ctx.Done():
+		return false
+	case <-time.After(time.Second):
+	}
+	select {
+	case <-a.events:
+	default:
+	}
+	return true
 }
 
 // updateCondition judges the gateway anew. The state of a site began when that
 // of the part did that made it so.
 func (a *Agent) updateCondition() {
 	s := a.parts()
-	c := judge(s.Tunnels, s.Checks, time.Now())
+	c := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 	a.mu.Lock()
 	before, name, kept := a.last, a.name, a.spool
 	changed := c.State != before.State
@@ -58,6 +87,21 @@ func (a *Agent) updateCondition() {
 		At: since, Class: block.SiteClass, Name: name, From: before.State, To: c.State, Code: c.Code, Text: c.Headline, // no owner: whose it is, its tunnels and checks say
 	}))
 	a.wakeUplink()
+}
+
+// keepTime notes that it is now, where the clock can be believed.
+func (a *Agent) keepTime() error {
+	if c := a.clock.now(a.o.Sight.Kept); c.Synced {
+		a.clock.saw(time.Now())
+	}
+	return a.clock.keep()
+}
+
+// called is the gateway's name.
+func (a *Agent) called() string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.name
 }
 
 // latestChange is when the newest of the present states began.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -16,7 +17,8 @@ import (
 // Snapshot tells how the gateway is now.
 func (a *Agent) Snapshot() block.Snapshot {
 	s := a.parts()
-	now := judge(s.Tunnels, s.Checks, time.Now())
+	now := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
+	s.Clock = clockSnapshot(a.clock.now(a.o.Sight.Kept))
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Gateway, s.At = a.name, time.Now()
@@ -32,6 +34,9 @@ func (a *Agent) Snapshot() block.Snapshot {
 	}
 	if a.uplink != nil {
 		s.Collector = a.uplink.Status()
+		if s.Collector.Error != "" {
+			s.Collector.Code = string(why.CollectorCode(string(a.uplink.Trouble())))
+		}
 	}
 	s.Agent.Version = a.o.Version
 	if a.o.Backend != nil {

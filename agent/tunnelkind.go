@@ -64,9 +64,10 @@ func tunnelSpec(n config.Network, hub string, accepted []netip.Prefix) checks.Sp
 // Tunnel tells how one tunnel stands.
 type Tunnel func(network, hub string) (tunnels.Status, error)
 
-// TunnelKind makes the checks of tunnels from what the manager tells and from
-// probes through them; probe is the icmp kind.
-func TunnelKind(look Tunnel, probe checks.Kind) checks.Kind {
+// TunnelKind makes the checks of tunnels from what the manager tells, from what
+// is known to be broken on this host, and from probes through them; probe is the
+// icmp kind.
+func TunnelKind(look Tunnel, faults *Faults, probe checks.Kind) checks.Kind {
 	return checks.Kind{
 		Name: TunnelKindName,
 		Doc:  "whether a tunnel works: its device, its handshake, and an echo from the hub's own address through it",
@@ -76,7 +77,7 @@ func TunnelKind(look Tunnel, probe checks.Kind) checks.Kind {
 		},
 		New: func(t checks.Target) (checks.Check, error) {
 			hub, _ := t.Options["hub"].(string)
-			c := &tunnelCheck{look: look, network: t.Network, hub: hub}
+			c := &tunnelCheck{look: look, faults: faults, network: t.Network, hub: hub}
 			if t.Address == "" {
 				return c, nil
 			}
@@ -92,6 +93,7 @@ func TunnelKind(look Tunnel, probe checks.Kind) checks.Kind {
 // tunnelCheck is the check of one tunnel.
 type tunnelCheck struct {
 	look         Tunnel
+	faults       *Faults
 	echo         checks.Check // nil: nothing to probe
 	network, hub string
 	before       tunnels.Status
@@ -99,7 +101,17 @@ type tunnelCheck struct {
 	heard        time.Time // when more had come from the hub than at the run before
 }
 
+// Run is what the tunnel itself says; one that answers while the LAN's traffic
+// does not get into it is not well.
 func (c *tunnelCheck) Run(ctx context.Context) checks.Result {
+	r := c.run(ctx)
+	if fault := c.faults.of(c.network, c.hub); fault != "" && r.Verdict == checks.OK {
+		r.Verdict, r.Reason, r.Phase, r.Detail = checks.Degraded, checks.Unreachable, checks.PhaseRoute, fault
+	}
+	return r
+}
+
+func (c *tunnelCheck) run(ctx context.Context) checks.Result {
 	start := time.Now()
 	st, err := c.look(c.network, c.hub)
 	before := c.before

@@ -27,7 +27,7 @@ func TestHubThatCouldNotBeMadeIsNotUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			look := func(string, string) (tunnels.Status, error) { return tt.status, nil }
-			kind := agent.TunnelKind(look, checks.Kind{Name: "icmp"})
+			kind := agent.TunnelKind(look, nil, checks.Kind{Name: "icmp"})
 			check, err := kind.New(checks.Target{Network: "kestrel", Options: map[string]any{"hub": ""}})
 			if err != nil {
 				t.Fatal(err)
@@ -63,7 +63,7 @@ func TestMuteHub(t *testing.T) {
 					return checks.Result{Verdict: checks.Failed, Reason: checks.Timeout, Start: time.Now(), Sent: 1}
 				}), nil
 			}}
-			check, err := agent.TunnelKind(look, silent).New(checks.Target{Network: "kestrel", Address: "100.64.0.1", Options: map[string]any{"hub": "hub-north"}})
+			check, err := agent.TunnelKind(look, nil, silent).New(checks.Target{Network: "kestrel", Address: "100.64.0.1", Options: map[string]any{"hub": "hub-north"}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -45,6 +45,7 @@ type Manager struct {
 	orders   int             // calls of Set and Withdraw
 	planned  int             // orders as of the last plan
 	lookErr  string
+	fault    error // as lookErr
 	sent     map[peerAt]sent
 	dead     map[string]sign // devices that lead nowhere, as we were told
 	tells    bool            // the host has told a preshared key: what it tells counts

@@ -13,6 +13,8 @@ import (
 // condition is how a network fares.
 type condition struct {
 	err, hint string // of the last step that failed; empty: none did
+	kind      Kind   // of that step
+	what      string // its text
 	since     time.Time
 	tries     int       // in a row that failed
 	notBefore time.Time // of the next try
@@ -214,6 +216,7 @@ func (m *Manager) fail(s Step, err error) {
 	c.tries++
 	c.waves = 0
 	c.notBefore = time.Now().Add(wait)
+	c.kind, c.what = s.Kind, s.Text
 	if c.err == err.Error() {
 		return
 	}
@@ -261,6 +264,9 @@ func (m *Manager) unsettled(steps []planned) ([]planned, error) {
 func (m *Manager) cannotLook(ctx context.Context, err error) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	if ctx.Err() == nil {
+		m.fault = err
+	}
 	if ctx.Err() == nil && m.lookErr != err.Error() {
 		m.lookErr = err.Error()
 		m.Log.Error("host cannot be read; it is tried again", "err", err, "hint", hintOf(err))
@@ -271,6 +277,7 @@ func (m *Manager) cannotLook(ctx context.Context, err error) error {
 func (m *Manager) canLook() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.fault = nil
 	if m.lookErr != "" {
 		m.lookErr = ""
 		m.Log.Info("host can be read again")

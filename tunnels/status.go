@@ -26,6 +26,8 @@ type Status struct {
 
 	// Of the whole network:
 	Err   string    // of the last step that failed; empty: all is as wanted or in hand
+	Kind  Kind      // of that step
+	What  string    // its text
 	Hint  string    // what to do about Err; may be empty
 	Since time.Time // of Err
 	Steps int       // written since the start
@@ -69,7 +71,7 @@ func (m *Manager) Status() []Status {
 				s.Role = Site
 			}
 			if c := m.networks[n.Name]; c != nil {
-				s.Err, s.Hint, s.Since, s.Steps = c.err, c.hint, c.since, c.steps
+				s.Err, s.Kind, s.What, s.Hint, s.Since, s.Steps = c.err, c.kind, c.what, c.hint, c.since, c.steps
 			}
 			m.observed(&s, t)
 			list = append(list, s)

@@ -29,6 +29,7 @@ type Snapshot struct {
 	Config    ConfigSnapshot    `json:"config"`
 	Collector CollectorSnapshot `json:"collector"`
 	Agent     AgentSnapshot     `json:"agent"`
+	Clock     ClockSnapshot     `json:"clock,omitzero"`
 }
 
 // TunnelSnapshot is one tunnel: a network's device towards one hub, or, in the
@@ -42,6 +43,7 @@ type TunnelSnapshot struct {
 	Since        time.Time    `json:"since"`
 	Reason       string       `json:"reason,omitempty"`
 	Code         string       `json:"code,omitempty"`
+	WaitsFor     string       `json:"waits_for,omitempty"`   // what it is only an effect of: "line"
 	HandshakeAge *float64     `json:"handshake_age_seconds"` // null: none yet
 	Figures
 	Peers   int `json:"peers"`
@@ -101,6 +103,16 @@ type CollectorSnapshot struct {
 	LastReceipt time.Time `json:"last_receipt,omitzero"` // zero: never
 	Waiting     int       `json:"waiting_blocks"`
 	Error       string    `json:"error,omitempty"`
+	Code        string    `json:"code,omitempty"` // of Error
+}
+
+// ClockSnapshot is how far the gateway's clock can be trusted. Null: not known.
+type ClockSnapshot struct {
+	Kept   bool     `json:"kept"`             // something keeps it, as NTP does
+	Within *float64 `json:"within_seconds"`   // how well, by the kernel
+	Off    *float64 `json:"off_seconds"`      // against the collector's; above 0: ahead
+	Fine   *float64 `json:"off_give_seconds"` // by how much that may be wrong
+	Text   string   `json:"text,omitempty"`   // in words
 }
 
 // AgentSnapshot is the program itself.

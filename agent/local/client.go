@@ -15,6 +15,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/block/report"
+	"github.com/ginnel/ginnel/agent/why"
 )
 
 // Errors that callers decide by.
@@ -48,6 +49,21 @@ func (c Client) Snapshot(ctx context.Context) (block.Snapshot, error) {
 		return s, fmt.Errorf("read the agent's status: %w", err)
 	}
 	return s, nil
+}
+
+// Why finds the first broken step of a network, or with an empty name of the
+// whole site.
+func (c Client) Why(ctx context.Context, network string) (*why.Report, error) {
+	body, err := c.do(ctx, http.MethodGet, "/v1/why?network="+url.QueryEscape(network), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer body.Close()
+	r := new(why.Report)
+	if err := json.NewDecoder(body).Decode(r); err != nil {
+		return nil, fmt.Errorf("read the agent's answer: %w", err)
+	}
+	return r, nil
 }
 
 // Report is the gateway's own report of a month, "2026-11".

@@ -8,6 +8,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/block/report"
+	"github.com/ginnel/ginnel/agent/why"
 )
 
 // Socket is where the agent listens.
@@ -20,6 +21,9 @@ const Group = "ginnel-admin"
 type Agent interface {
 	// Snapshot tells how the gateway is now.
 	Snapshot() block.Snapshot
+	// Why finds the first broken step of a network, or with an empty name of
+	// the whole site.
+	Why(ctx context.Context, network string) (*why.Report, error)
 	// Reload reads the config again. An error means that the old one stays.
 	Reload(ctx context.Context) error
 	// Report is this gateway's own report of a month.

@@ -13,6 +13,7 @@ import (
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/block/report"
 	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -31,6 +32,12 @@ type gateway struct {
 
 func (g *gateway) Snapshot() block.Snapshot {
 	return block.Snapshot{Gateway: "avocet-1", State: checks.Up}
+}
+func (g *gateway) Why(_ context.Context, network string) (*why.Report, error) {
+	if network == "wren" {
+		return nil, &why.ErrNoNetwork{Name: network, Has: []string{"heron"}}
+	}
+	return &why.Report{Network: network, Code: why.HubSilent}, nil
 }
 func (g *gateway) Report(_ context.Context, p report.Period) (*report.Report, error) {
 	return &report.Report{Site: "avocet", Month: fmt.Sprintf("%d-%02d", p.Year, p.Month)}, nil
@@ -91,6 +98,17 @@ func TestReport(t *testing.T) {
 	var answer *local.Error
 	if _, err := c.Report(t.Context(), "November"); !errors.As(err, &answer) || answer.Hint() == "" {
 		t.Errorf("report of November = %v, want an answer with a hint", err)
+	}
+}
+
+func TestWhy(t *testing.T) {
+	c, _ := serve(t, &gateway{})
+	if r, err := c.Why(t.Context(), "heron"); err != nil || r.Network != "heron" || r.Code != why.HubSilent {
+		t.Errorf("why = %+v, %v", r, err)
+	}
+	var answer *local.Error
+	if _, err := c.Why(t.Context(), "wren"); !errors.As(err, &answer) || answer.Hint() != "there is heron" {
+		t.Errorf("why of a network that is not there = %v", err)
 	}
 }
 

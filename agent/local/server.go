@@ -96,6 +96,14 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/status", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, s.Agent.Snapshot())
 	})
+	mux.HandleFunc("GET /v1/why", func(w http.ResponseWriter, r *http.Request) {
+		found, err := s.Agent.Why(r.Context(), r.FormValue("network"))
+		if err != nil {
+			answer(w, err)
+			return
+		}
+		writeJSON(w, http.StatusOK, found)
+	})
 	mux.HandleFunc("GET /v1/report", s.report)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.Agent.Reload(r.Context()))

@@ -14,15 +14,21 @@ import (
 )
 
 // healthOf is a snapshot as OpAMP's health tree: the gateway, and below it each
-// tunnel and each check. Figures are not in it, so that it changes only when a
+// tunnel and each check. What is a cause begins with its code; what is only an
+// effect says what it waits for, and has none. Figures are not in it, so that it changes only when a
 // state does.
 func healthOf(s block.Snapshot) *protobufs.ComponentHealth {
-	root := health(s.State, s.Since, s.Headline)
+	root := health(s.State, s.Since, coded(s.Code, s.Headline))
 	root.ComponentHealthMap = map[string]*protobufs.ComponentHealth{}
 	for _, t := range s.Tunnels {
 		name, text := "tunnel/"+t.Network, t.Reason
 		if t.Hub != "" {
 			name += "/" + t.Hub
+		}
+		if t.WaitsFor != "" {
+			text = "waits for " + t.WaitsFor
+		} else if t.Hub != "" {
+			text = coded(t.Code, text)
 		} else if t.Peers > 0 {
 			text = fmt.Sprintf("%d of %d peers up", t.PeersUp, t.Peers)
 		}
@@ -35,9 +41,18 @@ func healthOf(s block.Snapshot) *protobufs.ComponentHealth {
 		} else if c.Detail != "" {
 			text = c.Detail
 		}
+		text = coded(c.Code, text)
 		root.ComponentHealthMap["check/"+c.Name] = health(c.State, c.Since, text)
 	}
 	return root
+}
+
+// coded puts a code before a text.
+func coded(code, text string) string {
+	if code == "" {
+		return text
+	}
+	return code + ": " + text
 }
 
 func health(s checks.State, since time.Time, text string) *protobufs.ComponentHealth {

@@ -24,7 +24,10 @@ const (
 )
 
 // transport posts to the collector.
-type transport struct{ client *http.Client }
+type transport struct {
+	client *http.Client
+	heard  func(off, fine time.Duration) // see Options.Clock
+}
 
 // newTransport makes a client that goes through proxy, or directly: the proxy
 // variables of the environment are nobody's decision in a service. Redirects
@@ -50,7 +53,7 @@ func newTransport(t *tls.Config, proxy string) (*transport, error) {
 		}
 		rt.Proxy = http.ProxyURL(u)
 	}
-	return &transport{&http.Client{
+	return &transport{client: &http.Client{
 		Transport:     rt,
 		Timeout:       requestTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -73,6 +76,7 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 		return nil, fmt.Errorf("the collector's URL: %w", err)
 	}
 	r.Header = head
+	began := time.Now()
 	resp, err := t.client.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -88,7 +92,22 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 	case err != nil:
 		return nil, unreached(r.URL.Host, fmt.Errorf("the answer was cut off: %w", err))
 	}
-	return answer, judge(resp, answer, want)
+	err = judge(resp, answer, want)
+	if err == nil && t.heard != nil {
+		t.compare(resp.Header.Get("Date"), began)
+	}
+	return answer, err
+}
+
+// compare tells how far our clock is from the collector's, which stamps its
+// answers with whole seconds.
+func (t *transport) compare(date string, began time.Time) {
+	theirs, err := http.ParseTime(date)
+	if err != nil {
+		return
+	}
+	trip := time.Since(began)
+	t.heard(began.Add(trip/2).Sub(theirs.Add(time.Second/2)), time.Second/2+trip/2)
 }
 
 // squeeze compresses a message where that is worth it, and says so in head.

@@ -32,11 +32,14 @@ type Options struct {
 	// Effective gives the running config: its hash in hex, and its text with
 	// secrets taken out. Nil, or an empty hash: none runs.
 	Effective func() (hash, text string)
-	Queue     Queue         // blocks to deliver; nil: Deliver has nothing to do
-	Proxy     string        // http://HOST:PORT of a CONNECT proxy; empty: none
-	ExtraCA   []byte        // PEM; empty: the CA of the site pack only
-	Slowest   time.Duration // the longest pause between tries; 0: 60 s
-	Log       *slog.Logger  // nil: none
+	Queue     Queue  // blocks to deliver; nil: Deliver has nothing to do
+	Proxy     string // http://HOST:PORT of a CONNECT proxy; empty: none
+	ExtraCA   []byte // PEM; empty: the CA of the site pack only
+	// Clock is told, at each answer, how far our clock is ahead of the
+	// collector's, and by how much that may be wrong. Nil: nobody is.
+	Clock   func(off, fine time.Duration)
+	Slowest time.Duration // the longest pause between tries; 0: 60 s
+	Log     *slog.Logger  // nil: none
 }
 
 // Uplink is the way to one collector. Its methods are safe for concurrent use.
@@ -72,6 +75,7 @@ func New(o Options) (*Uplink, error) {
 	if err != nil {
 		return nil, err
 	}
+	t.heard = o.Clock
 	u := &Uplink{o: o, http: t, control: newPulse(), deliver: newPulse(), faults: map[string]error{}}
 	u.status.URL = o.Identity.Collector()[0]
 	return u, nil
@@ -103,6 +107,21 @@ func (u *Uplink) Status() block.CollectorSnapshot {
 		}
 	}
 	return s
+}
+
+// Trouble is the kind of what is wrong now; empty: nothing.
+func (u *Uplink) Trouble() Kind {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, loop := range []string{controlLoop, deliverLoop} {
+		if err := u.faults[loop]; err != nil {
+			if kind := kindOf(err); kind != "" {
+				return kind
+			}
+			return Broken
+		}
+	}
+	return ""
 }
 
 // The two loops, as the log and the status call them.

@@ -100,7 +100,8 @@ type Tunnel struct {
 	HubRole              bool // this gateway is the hub
 	State                checks.State
 	Since                time.Time
-	Said                 string // by the tunnel's own check
+	Said                 string    // by the tunnel's own check
+	Heard                time.Time // when the last echo that was answered was sent
 	RTT                  time.Duration
 
 	There, Up bool
@@ -160,6 +161,7 @@ type Name struct {
 	Addresses []netip.Addr
 	Asked     time.Time
 	Err       string // of the last question; empty: answered
+	Port      uint16
 }
 
 // Check is one check of a service.
@@ -170,5 +172,6 @@ type Check struct {
 	Reason                           checks.Reason
 	Detail                           string
 	WaitsFor                         string
+	Heard                            time.Time // when the last run that went well began
 	RTT                              time.Duration
 }

@@ -1,6 +1,7 @@
 package why
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -34,7 +35,7 @@ func (f Facts) request(t Tunnel) *Request {
 		}
 	}
 	for _, n := range t.Names {
-		e := Endpoint{Hub: t.Hub, Address: n.Addresses, Port: t.Endpoint.Port()}
+		e := Endpoint{Hub: t.Hub, Address: n.Addresses, Port: cmp.Or(n.Port, t.Endpoint.Port())}
 		if len(n.Addresses) != 1 || n.Addresses[0].String() != n.Name {
 			e.Name = n.Name
 		}
@@ -49,9 +50,9 @@ func (f Facts) request(t Tunnel) *Request {
 	return q
 }
 
-// WriteRequest is the Request in words that a firewall team takes.
-func (r *Report) WriteRequest(b *strings.Builder, loc *time.Location) {
-	q := r.Request
+// RequestText is the Request in words that a firewall team takes.
+func (r *Report) RequestText(loc *time.Location) string {
+	q, b := r.Request, new(strings.Builder)
 	line := func(head, text string) { entry(b, "  ", head, 12, text) }
 	who := r.Gateway
 	if r.Site != "" {
@@ -88,6 +89,7 @@ func (r *Report) WriteRequest(b *strings.Builder, loc *time.Location) {
 	if r.Code != "" {
 		line("code", string(r.Code))
 	}
+	return b.String()
 }
 
 func paren(s string) string {

@@ -131,8 +131,9 @@ func (f Facts) line() (string, Finding) {
 // beyond tells of something that is reached over the line now, other than a
 // hub; empty: nothing is.
 func (f Facts) beyond(but string) string {
+	fault := f.lastFault()
 	for _, t := range f.Tunnels {
-		if t.HubRole || t.Hub == but || t.State != checks.Up || f.At.Sub(t.LastHandshake) > rejectAfter {
+		if t.HubRole || t.Hub == but || t.State != checks.Up || f.At.Sub(t.LastHandshake) > rejectAfter || stale(t.Heard, fault) {
 			continue
 		}
 		if t.RTT > 0 {
@@ -141,7 +142,7 @@ func (f Facts) beyond(but string) string {
 		return fmt.Sprintf("%s answers over the same line", t.Hub)
 	}
 	for _, c := range f.Checks {
-		if c.Network == "" && (c.State == checks.Up || c.State == checks.DegradedState) {
+		if c.Network == "" && (c.State == checks.Up || c.State == checks.DegradedState) && !stale(c.Heard, fault) {
 			text := fmt.Sprintf("%s (%s) answers beside the tunnels", c.Name, c.Target)
 			if c.RTT > 0 {
 				text += " in " + millis(c.RTT)
@@ -149,11 +150,14 @@ func (f Facts) beyond(but string) string {
 			return text
 		}
 	}
-	if c := f.Collector; c.Name != "" && c.Error == "" && c.LastReceipt.After(f.lastFault()) && f.At.Sub(c.LastReceipt) < 2*time.Minute {
+	if c := f.Collector; c.Name != "" && c.Error == "" && c.LastReceipt.After(fault) && f.At.Sub(c.LastReceipt) < 2*time.Minute {
 		return fmt.Sprintf("%s answered %s ago", c.Name, span(f.At.Sub(c.LastReceipt)))
 	}
 	return ""
 }
+
+// stale says of something that is up that it was not heard since a fault began.
+func stale(heard, fault time.Time) bool { return !heard.IsZero() && heard.Before(fault) }
 
 // lastFault is when the newest trouble began: what was heard before it proves
 // nothing.
@@ -202,7 +206,7 @@ func (f Facts) agent() (string, Finding) {
 	case h.Fault != "":
 		return "", Finding{Code: HostFault, Object: "host", Text: h.Fault}
 	case !f.Down.IsZero():
-		return "", Finding{Code: TakenDown, Object: "tunnels", Text: "the tunnels were taken down by hand", Hint: "ginnel reload"}
+		return "", Finding{Code: TakenDown, Object: "tunnels", Text: "the tunnels were taken down by hand; ginnel reload brings them up", Hint: "ginnel reload"}
 	}
 	return "runs", Finding{}
 }

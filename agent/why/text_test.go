@@ -50,9 +50,7 @@ func TestRequestText(t *testing.T) {
 	f := avocet()
 	down(&f)
 	r, _ := Explain(f, "heron")
-	var b strings.Builder
-	r.WriteRequest(&b, time.UTC)
-	golden(t, "testdata/request.txt", b.String())
+	golden(t, "testdata/request.txt", r.RequestText(time.UTC))
 }
 
 // The technician's terminal is 80 columns of ASCII.
@@ -64,7 +62,7 @@ func TestNoTextIsTooWide(t *testing.T) {
 		var b strings.Builder
 		b.WriteString(r.Text(time.UTC))
 		if r.Request != nil {
-			r.WriteRequest(&b, time.UTC)
+			b.WriteString(r.RequestText(time.UTC))
 		}
 		for line := range strings.Lines(b.String()) {
 			line = strings.TrimRight(line, "\n")

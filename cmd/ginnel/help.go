@@ -14,6 +14,17 @@ Exit: 0 all up (maintenance counts as up), 1 degraded or unknown, 2 down, 3 the
 agent does not run or may not be asked. The last command at a site, and of a
 script: ginnel status --wait 60s`
 
+const whyHelp = `
+Walks a network from its device to its services, or without a name the whole
+site outward from the cable, and stops blaming at the first broken step. Says
+what that means, who can mend it, and what to read out on the phone.
+
+  --request  the text for whoever runs a firewall on the way
+  --json     the same as JSON: stable names and codes
+  --codes    what every code means
+
+Exit: as status. Without an agent root gets what can be seen without one.`
+
 const planHelp = `
 Compares FILE (/etc/ginnel/desired.toml unless given) with this host, and prints
 the steps that the agent would take: + what is added, ~ changed, - removed.

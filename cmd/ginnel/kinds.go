@@ -21,9 +21,9 @@ import (
 // checks.d offers. A program that is not as checks.d says is left out, and its
 // checks say that they lack their kind. sockets is a folder for the plugins'
 // sockets; empty: a temporary one.
-func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, log *slog.Logger) (checks.Registry, error) {
+func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (checks.Registry, error) {
 	look := agent.LookAt(manager)
-	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, builtin.ICMP()))
+	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, faults, builtin.ICMP()))
 	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Log: log})
 	if err != nil {
 		log.Warn("some programs in checks.d are not there", "err", err)
@@ -61,7 +61,7 @@ func handshakes(look agent.Tunnel) builtin.Look {
 
 // offlineKinds are the same for commands that look at a config without an agent.
 func offlineKinds(ctx context.Context) (checks.Registry, error) {
-	return kinds(ctx, place(), "", &tunnels.Manager{}, slog.New(slog.DiscardHandler))
+	return kinds(ctx, place(), "", &tunnels.Manager{}, nil, slog.New(slog.DiscardHandler))
 }
 
 func checkList(ctx context.Context, std cli.IO, args []string) error {

@@ -39,14 +39,16 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	if err := ready(ctx, h, log); err != nil {
 		return err
 	}
-	registry, err := kinds(ctx, paths, filepath.Join(paths.Run, "plugins"), h.Manager, log)
+	faults := new(agent.Faults)
+	registry, err := kinds(ctx, paths, filepath.Join(paths.Run, "plugins"), h.Manager, faults, log)
 	if err != nil {
 		return err
 	}
 	defer registry.Close()
 	a, err := agent.New(agent.Options{
 		Paths: paths, Config: *file, Host: h.Settings, Version: version, Backend: h.backendName,
-		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch, Log: log,
+		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch,
+		Sight: h.sight(), Faults: faults, Log: log,
 	})
 	if err != nil {
 		return advise(err)
