@@ -18,7 +18,7 @@ func boundBy(port int) string {
 	}
 	for _, socket := range sockets {
 		if pid := holderOf(socket); pid != 0 {
-			return processName(pid)
+			return fmt.Sprintf("%s (pid %d)", commOf(pid), pid)
 		}
 	}
 	return ""
@@ -51,13 +51,4 @@ func holderOf(socket string) int {
 		}
 	}
 	return 0
-}
-
-// processName is a process in words: "iperf3 (pid 312)".
-func processName(pid int) string {
-	comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
-	if err != nil {
-		return fmt.Sprintf("process %d", pid)
-	}
-	return fmt.Sprintf("%s (pid %d)", strings.TrimSpace(string(comm)), pid)
 }

@@ -49,6 +49,7 @@ type Host struct {
 	net      *netlink.Handle
 	nft      *nftables.Conn
 	settings *settings
+	evidence evidence
 
 	nftMu sync.Mutex // held while a transaction is put together
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,9 +21,11 @@ const (
 )
 
 // Watch calls wake soon after something changed that may concern us: links,
-// addresses, our routes and the default ones, rules, nftables. It says not
-// what: the caller looks afresh. It also wakes when events may have been lost,
-// and at the beginning. It returns when ctx ends.
+// addresses, forwarding, our routes and the default ones, our rules and nftables
+// tables. It says not what: the caller looks afresh. It also wakes at the
+// beginning, when events may have been lost, and every second while there are
+// none to be had. Who changed what is ours is kept for Culprit. It returns when
+// ctx ends.
 func (h *Host) Watch(ctx context.Context, wake func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -40,7 +42,7 @@ func (h *Host) Watch(ctx context.Context, wake func()) error {
 	backOff := time.Duration(0)
 	for ctx.Err() == nil {
 		began := time.Now()
-		err := listen(ctx, notify)
+		err := h.listen(ctx, notify)
 		if ctx.Err() != nil {
 			break
 		}
@@ -49,12 +51,23 @@ func (h *Host) Watch(ctx context.Context, wake func()) error {
 		}
 		backOff = min(max(2*backOff, 100*time.Millisecond), 10*time.Second)
 		h.log.Warn("lost the kernel's events, asking for them again", "err", err, "after", backOff)
-		select {
-		case <-ctx.Done():
-		case <-time.After(backOff):
-		}
+		deaf(ctx, backOff, notify)
 	}
 	return nil
+}
+
+// deaf waits, and notifies now and then: nothing is told meanwhile.
+func deaf(ctx context.Context, wait time.Duration, notify func()) {
+	end := time.After(wait)
+	for again := time.Tick(longest); ; notify() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-end:
+			return
+		case <-again:
+		}
+	}
 }
 
 // debounce calls wake when events have ceased for a moment, and now and then
@@ -91,13 +104,14 @@ type subscription struct {
 
 var subscriptions = []subscription{
 	{unix.NETLINK_ROUTE, []uint32{unix.RTNLGRP_LINK, unix.RTNLGRP_IPV4_IFADDR, unix.RTNLGRP_IPV6_IFADDR,
-		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE}, concernsRoute},
+		unix.RTNLGRP_IPV4_ROUTE, unix.RTNLGRP_IPV6_ROUTE, unix.RTNLGRP_IPV4_RULE, unix.RTNLGRP_IPV6_RULE,
+		unix.RTNLGRP_IPV4_NETCONF, unix.RTNLGRP_IPV6_NETCONF}, concernsRoute},
 	{unix.NETLINK_NETFILTER, []uint32{unix.NFNLGRP_NFTABLES}, concernsFilter},
 }
 
 // listen opens the sockets on the calling thread, so in its namespace, and
 // notifies until one of them fails.
-func listen(ctx context.Context, notify func()) error {
+func (h *Host) listen(ctx context.Context, notify func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, len(subscriptions))
@@ -107,7 +121,7 @@ func listen(ctx context.Context, notify func()) error {
 			return err
 		}
 		defer c.Close()
-		wg.Go(func() { failed <- s.receive(c, notify) })
+		wg.Go(func() { failed <- h.receive(s, c, notify) })
 	}
 	notify() // what happened before is not told
 	select {
@@ -132,40 +146,45 @@ func (s subscription) open() (*netlink.Conn, error) {
 	return c, nil
 }
 
-// receive reads until the socket is closed or fails, which it does when events
-// came faster than we read them.
-func (s subscription) receive(c *netlink.Conn, notify func()) error {
+// receive reads until the socket is closed or fails. Where events came faster
+// than we read them the kernel drops some and says so; the socket is as good as
+// before, and waking makes up for what was lost.
+func (h *Host) receive(s subscription, c *netlink.Conn, notify func()) error {
 	for {
 		messages, err := c.Receive()
-		if err != nil {
-			if errors.Is(err, os.ErrClosed) {
-				return nil
-			}
+		switch {
+		case errors.Is(err, os.ErrClosed):
+			return nil
+		case errors.Is(err, unix.ENOBUFS):
+			notify()
+			continue
+		case err != nil:
 			return fmt.Errorf("read the kernel's events: %w", err)
 		}
-		if slices.ContainsFunc(messages, s.concerns) {
-			notify()
+		for _, m := range messages {
+			h.note(s.family, m)
+			if s.concerns(m) {
+				notify()
+			}
 		}
 	}
 }
 
-// concernsRoute passes over routes that are neither ours nor the default: a
-// router may have thousands that come and go.
+// concernsRoute passes over routes that are neither ours nor the default, and
+// rules that are not ours: a router may have thousands that come and go.
 func concernsRoute(m netlink.Message) bool {
-	if m.Header.Type != unix.RTM_NEWROUTE && m.Header.Type != unix.RTM_DELROUTE {
-		return true
-	}
-	const prefixBits, protocol = 1, 5 // their places in struct rtmsg
-	return len(m.Data) > protocol && (m.Data[protocol] == Protocol || m.Data[prefixBits] == 0)
-}
-
-// concernsFilter passes over the elements of sets, which others add and remove
-// all the time, and over the note that ends each transaction: what is in it is
-// told besides.
-func concernsFilter(m netlink.Message) bool {
-	switch uint16(m.Header.Type) & 0xff {
-	case unix.NFT_MSG_NEWSETELEM, unix.NFT_MSG_DELSETELEM, unix.NFT_MSG_NEWGEN:
-		return false
+	switch m.Header.Type {
+	case unix.RTM_NEWROUTE, unix.RTM_DELROUTE:
+		const prefixBits, protocol = 1, 5 // their places in struct rtmsg
+		return len(m.Data) > protocol && (m.Data[protocol] == Protocol || m.Data[prefixBits] == 0)
+	case unix.RTM_NEWRULE, unix.RTM_DELRULE:
+		return ruleIn(m.Data) != ""
 	}
 	return true
+}
+
+// concernsFilter passes over the tables of others, and over the note that ends
+// each transaction: what is in it is told besides.
+func concernsFilter(m netlink.Message) bool {
+	return uint16(m.Header.Type)&0xff != unix.NFT_MSG_NEWGEN && strings.HasPrefix(tableIn(m), tablePrefix)
 }

@@ -22,8 +22,16 @@ const tagPrefix = "ginnel "
 
 // tagOf is the device that a link is by its tag; empty: it has none.
 func tagOf(link netlink.Link) string {
-	name, ok := strings.CutPrefix(link.Attrs().Alias, tagPrefix)
-	if !ok || !nameOfOurs.MatchString(name) || backendOf(link) == "" {
+	if backendOf(link) == "" {
+		return ""
+	}
+	return NameIn(link.Attrs().Alias)
+}
+
+// NameIn is the device that an alias names; empty: it is no tag of ours.
+func NameIn(alias string) string {
+	name, ok := strings.CutPrefix(alias, tagPrefix)
+	if !ok || !nameOfOurs.MatchString(name) {
 		return ""
 	}
 	return name
