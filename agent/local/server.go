@@ -57,15 +57,28 @@ func (s *Server) path() string {
 	return Socket
 }
 
+// lingering is how long the socket of a killed agent may seem to answer: a program
+// that it was just starting has it too, until it runs.
+const lingering = 2 * time.Second
+
+func answers(path string) bool {
+	conn, err := net.DialTimeout("unix", path, time.Second)
+	if err == nil {
+		conn.Close()
+	}
+	return err == nil
+}
+
 // listen opens the socket for root and Group only: the directory is closed to
 // others before the socket exists.
 func listen(path string) (net.Listener, error) {
 	if err := os.MkdirAll(filepath.Dir(path), 0o750); err != nil {
 		return nil, fmt.Errorf("make the socket's directory: %w", err)
 	}
-	if conn, err := net.DialTimeout("unix", path, time.Second); err == nil {
-		conn.Close()
-		return nil, fmt.Errorf("another agent answers on %s", path)
+	for until := time.Now().Add(lingering); answers(path); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(until) {
+			return nil, fmt.Errorf("another agent answers on %s", path)
+		}
 	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("remove the socket that a former agent left: %w", err)

@@ -148,13 +148,29 @@ func open(dir string, o Options, c clock) (*Spool, error) {
 	return s, nil
 }
 
+// lingering is how long the lock of a killed agent may stay: a program that it was
+// just starting has it too, until it runs.
+const lingering = 2 * time.Second
+
+// take locks a file for this process.
+func take(f *os.File) error {
+	until := time.Now().Add(lingering)
+	for {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		if err == nil || time.Now().After(until) {
+			return err
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
 // load takes the lock and everything that is in the directory.
 func (s *Spool) load() error {
 	var err error
 	if s.lock, err = s.root.OpenFile(lockFile, os.O_RDWR|os.O_CREATE, 0o600); err != nil {
 		return err
 	}
-	if err := syscall.Flock(int(s.lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	if err := take(s.lock); err != nil {
 		return fmt.Errorf("%w: %w", ErrInUse, err)
 	}
 	if err := s.loadState(); err != nil {
