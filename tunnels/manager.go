@@ -109,8 +109,9 @@ func poke(c chan struct{}) {
 
 const (
 	// pollSmall and pollLarge are how often the host is looked at without
-	// an event: WireGuard's own state has none, and events get lost.
-	pollSmall, pollLarge, largeFrom = 5 * time.Second, 30 * time.Second, 100
+	// an event: WireGuard's own state has none, and events get lost. With the
+	// pause before it and the look itself, pollSmall stays below 5 s.
+	pollSmall, pollLarge, largeFrom = 4 * time.Second, 30 * time.Second, 100
 	// gap is the least time between two looks that events ask for.
 	gap = 200 * time.Millisecond
 	// firstNames is how long the first pass waits for names that were never
