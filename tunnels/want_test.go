@@ -306,6 +306,24 @@ func TestWantWhereIPv6IsDisabled(t *testing.T) {
 	}
 }
 
+// Devices of ours take packets by any way on a host that is strict about it, and
+// no link of anybody else's does.
+func TestWantWherePathsAreStrict(t *testing.T) {
+	f := facts()
+	f.StrictPaths = true
+	s, _ := tunnels.Want(site(), f, resolve)
+	var got []string
+	for _, x := range s.Settings {
+		if strings.HasSuffix(x.Path, "/rp_filter") {
+			got = append(got, x.Network+" "+x.Path+"="+x.Value)
+		}
+	}
+	if want := []string{"kestrel net/ipv4/conf/gn-kestrel-n/rp_filter=2", "kestrel net/ipv4/conf/gn-kestrel-s/rp_filter=2",
+		"heron net/ipv4/conf/gn-heron-s/rp_filter=2"}; !slices.Equal(got, want) {
+		t.Errorf("settings %q, should be %q", got, want)
+	}
+}
+
 // What two peers of one device cannot both have goes to the first: else each
 // look would move it to the other, and sessions with it.
 func TestWantOfPeersInEachOthersWay(t *testing.T) {

@@ -19,7 +19,7 @@ func TestFacts(t *testing.T) {
 	if !apart(t) {
 		return
 	}
-	sh(t, `set -e
+	sh(t, `set -e; echo 0 | tee /proc/sys/net/ipv4/conf/all/rp_filter /proc/sys/net/ipv4/conf/default/rp_filter
 		for l in wan4 wan6 hubway lan gn-x; do ip link add $l type veth peer name p-$l; ip link set $l up; ip link set p-$l up; done
 		echo 0 | tee /proc/sys/net/ipv6/conf/p-*/accept_ra >/dev/null
 		ip addr add 192.0.2.2/24 dev wan4; ip route add default via 192.0.2.1; ip -6 addr add 2001:db8::2/64 dev wan6 nodad
@@ -58,6 +58,14 @@ func TestFacts(t *testing.T) {
 	h = open(t)
 	if diff := cmp.Diff(want, look(), same); diff != "" {
 		t.Errorf("facts after our changes (-want +got):\n%s", diff)
+	}
+	for _, of := range []string{"all", "default"} {
+		sh(t, "echo 1 > /proc/sys/net/ipv4/conf/"+of+"/rp_filter")
+		strict := look().StrictPaths
+		sh(t, "echo 2 > /proc/sys/net/ipv4/conf/"+of+"/rp_filter")
+		if !strict || look().StrictPaths {
+			t.Errorf("rp_filter of %s: at 1 paths are strict: %v, at 2: %v", of, strict, look().StrictPaths)
+		}
 	}
 	h.opts.Uplinks = []string{"dsl0"}
 	if got := look().Uplinks; !cmp.Equal(got, []string{"dsl0"}) {
