@@ -42,6 +42,26 @@ Nothing of anyone else's on this host is touched. Nothing was written.
 `)
 }
 
+// What a filter lets be opened is what one wants to see of it.
+func TestFilterText(t *testing.T) {
+	allow := []tunnels.Allow{{From: "sites", To: "198.51.100.0/24", Ports: []string{"tcp/443", "tcp/8443"}},
+		{From: "198.51.100.10/32", To: "sites", Ports: []string{"tcp/9100"}}}
+	for n, want := range map[int][2]string{
+		0: {"ginnel_kestrel: keeps gn-kestrel-n, gn-kestrel-s apart", "ginnel_kestrel: UDP 51820 on eth0 only"},
+		1: {"ginnel_kestrel: lan -> 198.51.100.0/24 tcp/443, tcp/8443", "ginnel_kestrel: sites -> 198.51.100.0/24 tcp/443, tcp/8443"},
+		2: {"ginnel_kestrel: 198.51.100.10/32 -> lan tcp/9100; 1 more", "ginnel_kestrel: sites -> 198.51.100.0/24 tcp/443, tcp/8443; 1 more"},
+	} {
+		for i, spec := range []tunnels.Spec{site(), hub()} {
+			spec.Networks = spec.Networks[:1]
+			spec.Networks[0].Allow = allow[:n]
+			state, _ := tunnels.Want(spec, facts(), resolve)
+			if got := tunnels.Plan(state, tunnels.State{})[0].Text; got != want[i] || len(got) > 67 {
+				t.Errorf("%s, should be %s", got, want[i])
+			}
+		}
+	}
+}
+
 func TestFormatPlanOfNothing(t *testing.T) {
 	golden(t, tunnels.FormatPlan([]string{"kestrel", "heron"}, nil), `
 kestrel  no change

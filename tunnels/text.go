@@ -1,6 +1,7 @@
 package tunnels
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -52,6 +53,9 @@ func list(prefixes []netip.Prefix) string {
 }
 
 func filterText(f Filter) string {
+	if open := openText(f); open != "" {
+		return f.Table + ": " + open
+	}
 	if len(f.Ports) == 0 {
 		return f.Table + ": keeps " + strings.Join(f.Devices, ", ") + " apart"
 	}
@@ -64,6 +68,31 @@ func filterText(f Filter) string {
 		where = strings.Join(f.Uplinks, ", ") + " only"
 	}
 	return fmt.Sprintf("%s: UDP %s on %s", f.Table, strings.Join(ports, ", "), where)
+}
+
+// openText names the first of the connections that are listed, and counts the
+// others; empty: none is.
+func openText(f Filter) string {
+	var words []string
+	add := func(openings []Opening, from, to string) {
+		for _, o := range openings {
+			words = append(words, strings.TrimSpace(fmt.Sprintf("%s -> %s %s",
+				cmp.Or(list(o.From), from), cmp.Or(list(o.To), to), strings.Join(o.Ports, ", "))))
+		}
+	}
+	add(f.In, AllSites, "lan")
+	add(f.Out, "lan", AllSites)
+	add(f.Across, AllSites, AllSites)
+	add(f.Gateway, AllSites, "here")
+	if len(words) < 2 {
+		return strings.Join(words, "")
+	}
+	more := fmt.Sprintf("; %d more", len(words)-1)
+	first := words[0]
+	if room := textWidth - len(f.Table) - len(": ") - len(more); len(first) > room {
+		first = first[:max(room-3, 0)] + "..."
+	}
+	return first + more
 }
 
 func routeText(r Route) string {
