@@ -63,6 +63,9 @@ func planFor(ctx context.Context, file string) (names []string, steps []tunnels.
 	if _, err := h.Backend(); err != nil {
 		return nil, nil, err
 	}
+	if err := h.Nftables(); err != nil {
+		return nil, nil, err
+	}
 	problems, err := h.collisions(ctx, c, spec)
 	if err != nil {
 		return nil, nil, err

@@ -28,6 +28,7 @@ type evidence struct {
 	mu     sync.Mutex
 	seen   map[string]suspect // by object
 	tables map[string]bool    // of ours, touched by the transaction that is being told
+	spoilt map[string]bool    // tables of ours that were seen to be changed
 }
 
 type suspect struct {

@@ -136,6 +136,9 @@ func (h *Host) applyFilter(s tunnels.Step) error {
 	h.nftMu.Lock()
 	defer h.nftMu.Unlock()
 	have, err := h.filters()
+	if noNftables(err) {
+		return withoutNftables(err)
+	}
 	if err != nil {
 		return err
 	}
@@ -143,7 +146,11 @@ func (h *Host) applyFilter(s tunnels.Step) error {
 	if s.Op == tunnels.Remove && i < 0 || s.Op != tunnels.Remove && i >= 0 && have[i].Digest == f.Sum() {
 		return nil
 	}
-	if err := transact(f, i >= 0, s.Op != tunnels.Remove); err != nil {
+	err = transact(f, i >= 0, s.Op != tunnels.Remove)
+	if errors.Is(err, unix.EOPNOTSUPP) {
+		return withoutNftables(err)
+	}
+	if err != nil {
 		return fmt.Errorf("nftables table %s: %w", f.Table, err)
 	}
 	return nil

@@ -25,6 +25,9 @@ func (h *Host) ForwardBlock(ctx context.Context) (who, line string, blocked bool
 		return "", "", false, err
 	}
 	chains, err := again(h.nft.ListChains)
+	if noNftables(err) {
+		return "", "", false, nil
+	}
 	if err != nil {
 		return "", "", false, fmt.Errorf("list nftables chains: %w", err)
 	}

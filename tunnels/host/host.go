@@ -108,9 +108,10 @@ func (h *Host) observe(ctx context.Context) (s tunnels.State, err error) {
 	if s.Rules, err = h.rules(); err != nil {
 		return s, err
 	}
-	if s.Filters, err = h.filters(); err != nil {
+	if s.Filters, err = h.filters(); err != nil && !noNftables(err) {
 		return s, err
 	}
+	h.tellFilters(s.Filters)
 	s.Settings, err = h.settings.observe()
 	return s, err
 }

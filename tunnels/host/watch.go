@@ -115,8 +115,14 @@ func (h *Host) listen(ctx context.Context, notify func()) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	failed := make(chan error, len(subscriptions))
+	var missing error
+	var retry <-chan time.Time
 	for _, s := range subscriptions {
 		c, err := s.open()
+		if s.family == unix.NETLINK_NETFILTER && noNftables(err) {
+			missing, retry = err, time.After(time.Minute)
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -129,6 +135,8 @@ func (h *Host) listen(ctx context.Context, notify func()) error {
 		return nil
 	case err := <-failed:
 		return err
+	case <-retry: // perhaps the module is there by now
+		return missing
 	}
 }
 

@@ -34,6 +34,9 @@ func hinted(hint, format string, args ...any) error {
 	return &Error{Err: fmt.Errorf(format, args...), hint: hint}
 }
 
+// Hinted is err with what to do about it.
+func Hinted(hint string, err error) error { return &Error{Err: err, hint: hint} }
+
 // NoCapability is ErrNoCapability with what to do about it.
 func NoCapability() error {
 	return hinted("run as root, or as a service with AmbientCapabilities=CAP_NET_ADMIN", "%w", ErrNoCapability)

@@ -1,0 +1,63 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/google/nftables"
+	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/tunnels"
+	"github.com/ginnel/ginnel/tunnels/wireguard"
+)
+
+// ErrNoNftables is of a kernel without nf_tables: what keeps networks apart
+// cannot be had, and so none is started.
+var ErrNoNftables = errors.New("the kernel has no nftables, which keep networks apart")
+
+// Nftables is ErrNoNftables, with what to do about it, where there are none.
+func (h *Host) Nftables() error {
+	_, err := again(func() ([]*nftables.Table, error) { return h.nft.ListTablesOfFamily(nftables.TableFamilyINet) })
+	if noNftables(err) {
+		return withoutNftables(err)
+	}
+	return nil // or it is told when it is tried
+}
+
+// noNftables is true of what a kernel without nf_tables answers: without
+// nfnetlink there is no such protocol; with it, questions are invalid and
+// transactions are not supported. One without the inet family says so as well.
+func noNftables(err error) bool {
+	for _, no := range []error{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.EINVAL} {
+		if errors.Is(err, no) {
+			return true
+		}
+	}
+	return false
+}
+
+func withoutNftables(err error) error {
+	return wireguard.Hinted("modprobe nf_tables; a kernel of one's own needs CONFIG_NF_TABLES and CONFIG_NF_TABLES_INET",
+		fmt.Errorf("%w (%w)", ErrNoNftables, err))
+}
+
+// tellFilters logs once when somebody else has changed a table of ours.
+func (h *Host) tellFilters(found []tunnels.Filter) {
+	h.evidence.mu.Lock()
+	defer h.evidence.mu.Unlock()
+	for _, f := range found {
+		was := h.evidence.spoilt[f.Table]
+		if f.Digest == "" && !was {
+			who := slog.Attr{}
+			if s, ok := h.evidence.seen[filterObject(f.Table)]; ok {
+				who = slog.String("culprit", s.who)
+			}
+			h.log.Warn("somebody else changed our nftables table; it is made anew", slog.String("table", f.Table), who)
+		}
+		if h.evidence.spoilt == nil {
+			h.evidence.spoilt = map[string]bool{}
+		}
+		h.evidence.spoilt[f.Table] = f.Digest == ""
+	}
+}
