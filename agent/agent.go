@@ -27,8 +27,8 @@ import (
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// Options are what an agent is made of. All but Collisions, Watch and Backend
-// must be set.
+// Options are what an agent is made of. All but Collisions, Watch, Backend and
+// Dataplanes must be set.
 type Options struct {
 	Paths    Paths
 	Config   string // the desired config; empty: Paths.Desired()
@@ -37,6 +37,8 @@ type Options struct {
 	Backend  func() string // "kernel", "userspace", or empty while none is in use
 	Tunnels  *tunnels.Manager
 	Registry checks.Registry
+	// Dataplanes are those of this host; nil: it has none.
+	Dataplanes Dataplanes
 	// Collisions says what a config would take away from this host, or needs
 	// and somebody else here has.
 	Collisions func(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error)

@@ -17,6 +17,7 @@ import (
 // Snapshot tells how the gateway is now.
 func (a *Agent) Snapshot() block.Snapshot {
 	s := a.parts()
+	s.Agent.Outdated = a.outdated(s.Tunnels)
 	now := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 	s.Clock = clockSnapshot(a.clock.now(a.o.Sight.Kept))
 	a.mu.Lock()

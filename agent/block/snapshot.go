@@ -121,4 +121,15 @@ type AgentSnapshot struct {
 	Backend   string  `json:"backend"` // "kernel", "userspace", or empty
 	SpoolUsed float64 `json:"spool_used_ratio"`
 	Trouble   string  `json:"trouble,omitempty"` // of the spool, in words
+
+	// Outdated are data planes of another version than the installed one.
+	Outdated []OutdatedSnapshot `json:"outdated,omitempty"`
+}
+
+// OutdatedSnapshot is a data plane that runs a program which has been replaced.
+type OutdatedSnapshot struct {
+	Network   string `json:"network"`
+	Device    string `json:"device"`
+	Version   string `json:"version"`
+	Installed string `json:"installed"`
 }

@@ -96,7 +96,18 @@ func (c Client) post(ctx context.Context, path string) error {
 
 // Enrol hands over a site pack and tells each step.
 func (c Client) Enrol(ctx context.Context, pack []byte, progress func(Progress)) error {
-	body, err := c.do(ctx, http.MethodPost, "/v1/enrol", pack)
+	return c.follow(ctx, "/v1/enrol", pack, progress)
+}
+
+// Renew has the data planes of a network replaced, or all where it is empty, and
+// tells each.
+func (c Client) Renew(ctx context.Context, network string, progress func(Progress)) error {
+	return c.follow(ctx, "/v1/renew?network="+url.QueryEscape(network), nil, progress)
+}
+
+// follow asks for an act that tells of itself.
+func (c Client) follow(ctx context.Context, path string, text []byte, progress func(Progress)) error {
+	body, err := c.do(ctx, http.MethodPost, path, text)
 	if err != nil {
 		return err
 	}
@@ -105,7 +116,7 @@ func (c Client) Enrol(ctx context.Context, pack []byte, progress func(Progress))
 	for {
 		var p Progress
 		if err := dec.Decode(&p); err != nil {
-			return fmt.Errorf("the agent stopped in the middle of the enrolment: %w", err)
+			return fmt.Errorf("the agent stopped in the middle of it: %w", err)
 		}
 		if !p.Final {
 			progress(p)

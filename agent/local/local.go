@@ -32,6 +32,9 @@ type Agent interface {
 	Down(ctx context.Context) error
 	// Enrol enrols with a site pack, telling each step as it is done.
 	Enrol(ctx context.Context, pack []byte, progress func(Progress)) error
+	// Renew replaces the data planes of a network, or of all where it is
+	// empty, telling each as it is done.
+	Renew(ctx context.Context, network string, progress func(Progress)) error
 }
 
 // Progress is one step of an act that takes a while.

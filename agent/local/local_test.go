@@ -27,6 +27,7 @@ func (hinted) Hint() string  { return "ask for another" }
 type gateway struct {
 	reload error
 	enrol  error
+	renew  error
 	pack   string
 }
 
@@ -48,6 +49,11 @@ func (g *gateway) Enrol(_ context.Context, pack []byte, progress func(local.Prog
 	g.pack = string(pack)
 	progress(local.Progress{Step: "device key", OK: true})
 	return g.enrol
+}
+
+func (g *gateway) Renew(_ context.Context, network string, progress func(local.Progress)) error {
+	progress(local.Progress{Step: "gn-" + network, OK: true, Text: "0.1.0 -> 0.1.1"})
+	return g.renew
 }
 
 // serve runs a server for g and gives its client, and what stops it.
@@ -139,6 +145,24 @@ func TestEnrolTellsItsSteps(t *testing.T) {
 	var answer *local.Error
 	if err := c.Enrol(t.Context(), nil, tell); !errors.As(err, &answer) || answer.Hint() == "" {
 		t.Errorf("refused enrolment = %v", err)
+	}
+}
+
+func TestRenewTellsEachDevice(t *testing.T) {
+	g := &gateway{}
+	c, _ := serve(t, g)
+	var steps []local.Progress
+	tell := func(p local.Progress) { steps = append(steps, p) }
+	if err := c.Renew(t.Context(), "a b&c", tell); err != nil {
+		t.Fatal(err)
+	}
+	if len(steps) != 1 || steps[0].Step != "gn-a b&c" || steps[0].Text != "0.1.0 -> 0.1.1" {
+		t.Errorf("steps %+v", steps)
+	}
+	g.renew = hinted{}
+	var answer *local.Error
+	if err := c.Renew(t.Context(), "", tell); !errors.As(err, &answer) || answer.Hint() == "" {
+		t.Errorf("a failure = %v", err)
 	}
 }
 

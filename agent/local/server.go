@@ -125,6 +125,11 @@ func (s *Server) handler() http.Handler {
 		answer(w, s.Agent.Down(r.Context()))
 	})
 	mux.HandleFunc("POST /v1/enrol", s.enrol)
+	mux.HandleFunc("POST /v1/renew", func(w http.ResponseWriter, r *http.Request) {
+		stream(w, "renew", func(tell func(Progress)) error {
+			return s.Agent.Renew(r.Context(), r.FormValue("network"), tell)
+		})
+	})
 	return mux
 }
 
@@ -172,22 +177,27 @@ func (s *Server) report(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, found)
 }
 
-// enrol streams one Progress a line.
+// enrol takes a site pack.
 func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
 	pack, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxPack))
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, failure{Error: fmt.Sprintf("read the site pack: %v", err)})
 		return
 	}
+	stream(w, "enrol", func(tell func(Progress)) error { return s.Agent.Enrol(r.Context(), pack, tell) })
+}
+
+// stream tells of an act, one Progress a line.
+func stream(w http.ResponseWriter, name string, act func(tell func(Progress)) error) {
 	w.Header().Set("Content-Type", "application/x-ndjson")
 	enc, flush := json.NewEncoder(w), http.NewResponseController(w)
 	tell := func(p Progress) {
 		_ = enc.Encode(p)
 		_ = flush.Flush()
 	}
-	if err := s.Agent.Enrol(r.Context(), pack, tell); err != nil {
-		tell(Progress{Step: "enrol", Text: err.Error(), Hint: hint(err), Final: true})
+	if err := act(tell); err != nil {
+		tell(Progress{Step: name, Text: err.Error(), Hint: hint(err), Final: true})
 		return
 	}
-	tell(Progress{Step: "enrol", OK: true, Final: true})
+	tell(Progress{Step: name, OK: true, Final: true})
 }

@@ -268,13 +268,13 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// eventually looks every 20 ms until done says so, for at most the given time.
+// eventually looks every 5 ms until done says so, for at most the given time.
 func eventually(ctx context.Context, most time.Duration, done func() bool) error {
 	for end := time.Now().Add(most); !done(); {
 		select {
 		case <-ctx.Done():
 			return context.Cause(ctx)
-		case <-time.After(20 * time.Millisecond):
+		case <-time.After(5 * time.Millisecond):
 		}
 		if time.Now().After(end) {
 			return fmt.Errorf("waited in vain for %v", most)

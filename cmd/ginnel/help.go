@@ -93,6 +93,15 @@ connection is needed. Unknown is what nobody measured: neither up nor down.
   --month MONTH    such as 2026-11, in Europe/London; this month unless given
   --format FORMAT  text or json; text unless given`
 
+const renewHelp = `
+After an upgrade data planes run on as they are, for their sessions' sake; status
+says which. This ends each one of NETWORK and starts the installed program in its
+place, the first hub's last, and prints what that lost of an echo each 10 ms.
+Traffic of the network is refused meanwhile, and never sent another way. With the
+kernel's WireGuard there is nothing to renew.
+
+  --all  those of all networks`
+
 const downHelp = `
 Takes the tunnels down. What is for their networks is refused, and never sent
 another way. Up again: ginnel reload, or the next start of the agent.`

@@ -23,6 +23,7 @@ type hostSide struct {
 	*host.Host
 	Settings config.Host
 	Manager  *tunnels.Manager
+	planes   dataplanes
 	paths    agent.Paths
 }
 
@@ -33,17 +34,16 @@ func openHost(paths agent.Paths, log *slog.Logger) (*hostSide, error) {
 		return nil, err
 	}
 	plane := wireguard.Plane{NoOffload: settings.Offload != nil && !*settings.Offload, Memory: settings.DataplaneMemory}
+	setsid := wireguard.Setsid{Program: dataplaneProgram(), Log: filepath.Join(paths.Run, "dataplane.log"), Plane: plane}
 	h, err := host.New(host.Options{
 		Remember: paths.Settings(), Uplinks: settings.Uplinks, Backend: wireguard.Backend(settings.Backend), Log: log,
-		Launcher: wireguard.Either(
-			wireguard.Socket{Path: paths.DataplaneSocket(), Plane: plane},
-			wireguard.Setsid{Program: dataplaneProgram(), Log: filepath.Join(paths.Run, "dataplane.log"), Plane: plane}),
+		Launcher: wireguard.Either(wireguard.Socket{Path: paths.DataplaneSocket(), Plane: plane}, setsid),
 	})
 	if err != nil {
 		return nil, err
 	}
 	return &hostSide{
-		Host: h, Settings: settings, paths: paths,
+		Host: h, Settings: settings, paths: paths, planes: dataplanes{program: setsid},
 		Manager: &tunnels.Manager{Host: h, Resolver: net.DefaultResolver, Cache: agent.Names{File: paths.Names()}, Log: log},
 	}, nil
 }

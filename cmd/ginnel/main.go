@@ -53,6 +53,8 @@ func ginnel(ctx context.Context, args []string, std cli.IO) int {
 				Short: "the options of a kind"},
 			{Name: "history", Args: "[--month 2026-11] [--format text|json]", Run: history, Long: historyHelp,
 				Short: "this gateway's own report of a month"},
+			{Name: "dataplane renew", Args: "[--all] [NETWORK]", Run: renew, Long: renewHelp,
+				Short: "replace data planes by the installed version, and say the loss"},
 			{Name: "down", Run: down, Long: downHelp,
 				Short: "take the tunnels down; refusals stay"},
 			{Name: "cleanup", Run: cleanup, Long: cleanupHelp,

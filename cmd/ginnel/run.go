@@ -48,7 +48,7 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	a, err := agent.New(agent.Options{
 		Paths: paths, Config: *file, Host: h.Settings, Version: version, Backend: h.backendName,
 		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch,
-		Sight: h.sight(), Faults: faults, Log: log,
+		Dataplanes: &h.planes, Sight: h.sight(), Faults: faults, Log: log,
 	})
 	if err != nil {
 		return advise(err)

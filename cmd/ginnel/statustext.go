@@ -125,6 +125,9 @@ func (f statusText) foot(s block.Snapshot) {
 	if s.Agent.Trouble != "" {
 		f.below(s.Agent.Trouble)
 	}
+	for _, o := range s.Agent.Outdated {
+		f.below(fmt.Sprintf("%s runs data plane %s, installed is %s: ginnel dataplane renew %s", o.Device, o.Version, o.Installed, o.Network))
+	}
 }
 
 func (f statusText) configLine(c block.ConfigSnapshot) string {

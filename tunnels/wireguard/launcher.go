@@ -121,6 +121,17 @@ func (s Setsid) start(device string, stdin *os.File) error {
 	return nil
 }
 
+// Version is that of the program; empty where it does not say.
+func (s Setsid) Version() string {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	out, err := exec.CommandContext(ctx, s.Program, "--version").Output()
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(strings.TrimPrefix(string(out), "ginnel-dataplane "))
+}
+
 // withoutService drops what a service manager meant for us alone.
 func withoutService(env []string) []string {
 	var kept []string
