@@ -12,7 +12,6 @@ import (
 var benches = []scenario{
 	{"throughput", "TCP from site to hub, beside the plain wireguard-go program", benchThroughput},
 	{"memory", "TCP from site to hub as on a machine with 512 MB, beside without a ceiling", benchMemory},
-	{"dataplane", "time without a tunnel when a data plane is renewed or killed", benchDataplane},
 	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},

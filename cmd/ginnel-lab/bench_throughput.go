@@ -61,17 +61,25 @@ func (p *pair) up(ctx context.Context, networks ...int) (down func(), err error)
 		}
 		running = append(running, cmd)
 	}
+	if err := p.reached(ctx, networks...); err != nil {
+		down()
+		return nil, err
+	}
+	return down, nil
+}
+
+// reached waits until the hub answers in these networks.
+func (p *pair) reached(ctx context.Context, networks ...int) error {
 	for _, network := range networks {
 		err := eventually(ctx, 30*time.Second, func() bool {
 			_, err := p.site.Run(ctx, "ping", "-c1", "-W1", "-I", overlayOf(network, false), overlayOf(network, true))
 			return err == nil
 		})
 		if err != nil {
-			down()
-			return nil, fmt.Errorf("network %d: %w", network, err)
+			return fmt.Errorf("network %d: %w", network, err)
 		}
 	}
-	return down, nil
+	return nil
 }
 
 // iperfPairs measures from site to hub through two networks in alternation.

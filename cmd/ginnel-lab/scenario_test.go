@@ -28,8 +28,9 @@ func TestScenarios(t *testing.T) {
 		}
 	}
 	for to, build := range map[string][]string{
-		"ginnel-check-banner": {"../../checks/plugin/example"},
-		"upgrade/ginnel":      {"-ldflags", "-X main.version=second", "../ginnel"},
+		"ginnel-check-banner":      {"../../checks/plugin/example"},
+		"upgrade/ginnel":           {"-ldflags", "-X main.version=second", "../ginnel"},
+		"upgrade/ginnel-dataplane": {"-ldflags", "-X main.version=second", "../ginnel-dataplane"},
 	} {
 		args := append([]string{"build", "-o", filepath.Join(l.out, to)}, build...)
 		if out, err := exec.Command("go", args...).CombinedOutput(); err != nil {

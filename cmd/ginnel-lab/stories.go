@@ -5,6 +5,7 @@ var scenarios = []scenario{
 	{"lab", "the lab's own lines do what they are told", playLab},
 	{"restart", "the agent is restarted and killed under a 1 ms ping", playRestart},
 	{"upgrade", "the agent is replaced by another build under a 1 ms ping", playUpgrade},
+	{"dataplane", "data planes are replaced and killed, at a site and at its hub", playDataplane},
 	{"plugin", "a check by a plugin, which is killed, ends with its agent, is changed", playPlugin},
 	{"apart", "networks do not mix", playApart},
 	{"hub", "a hub cannot be reached", playHub},

@@ -94,11 +94,11 @@ connection is needed. Unknown is what nobody measured: neither up nor down.
   --format FORMAT  text or json; text unless given`
 
 const renewHelp = `
-After an upgrade data planes run on as they are, for their sessions' sake; status
-says which. This ends each one of NETWORK and starts the installed program in its
-place, the first hub's last, and prints what that lost of an echo each 10 ms.
-Traffic of the network is refused meanwhile, and never sent another way. With the
-kernel's WireGuard there is nothing to renew.
+After an upgrade data planes run on as they are, for the sake of their sessions;
+status says which. This ends each one of NETWORK and starts the installed
+program in its place, the first hub's last, and prints what that lost of an echo
+each 10 ms. Traffic of the network is refused meanwhile, and never sent another
+way. With the kernel's WireGuard there is nothing to renew.
 
   --all  those of all networks`
 

@@ -32,7 +32,8 @@ func TestStatusText(t *testing.T) {
 		},
 		Config:    block.ConfigSnapshot{Generation: 14, Hash: "ab", Applied: now.Add(-19 * time.Hour)},
 		Collector: block.CollectorSnapshot{URL: "https://collector.example.net", LastReceipt: now.Add(-4 * time.Second)},
-		Agent:     block.AgentSnapshot{Version: "0.1.0", Backend: "kernel", SpoolUsed: 0.03},
+		Agent: block.AgentSnapshot{Version: "0.1.0", Backend: "kernel", SpoolUsed: 0.03, Outdated: []block.OutdatedSnapshot{
+			{Network: "heron", Device: "gn-heron-sxyz", Version: "0.0.9", Installed: "0.1.0"}}},
 	}
 	const want = `avocet-1, Avocet Surgery                                              DEGRADED
 heron is down since 13:55: hub-south does not answer.                GN-HUB-02
@@ -49,6 +50,8 @@ internet  beside   down     24 Oct 2026  timeout       192.0.2.53:53
 config     generation 14, applied Mon 19:12
 collector  collector.example.net, last receipt 4 s ago, nothing waiting
 gateway    0.1.0, kernel WireGuard, spool 3 % full
+           gn-heron-sxyz runs data plane 0.0.9, installed is 0.1.0: ginnel
+           dataplane renew heron
 `
 	var got bytes.Buffer
 	writeStatus(&got, s, now, time.UTC)

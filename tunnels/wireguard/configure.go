@@ -63,9 +63,16 @@ func PortFree(port int) error {
 
 // AddPeer makes a peer, or completes one that is there.
 func (d *Devices) AddPeer(ctx context.Context, name string, p tunnels.Peer) error {
-	c := peerConfig(p, tunnels.PeerFields{Endpoint: true, Keepalive: p.Keepalive > 0,
+	if at := d.lastSeen(name, wgtypes.Key(p.PublicKey)); at.IsValid() && !p.Endpoint.IsValid() {
+		return d.greet(ctx, name, p, at)
+	}
+	return d.writePeer(ctx, name, addition(p))
+}
+
+// addition is the message that makes a peer.
+func addition(p tunnels.Peer) wgtypes.PeerConfig {
+	return peerConfig(p, tunnels.PeerFields{Endpoint: true, Keepalive: p.Keepalive > 0,
 		Preshared: !p.PresharedKey.IsZero(), AddIPs: true})
-	return d.writePeer(ctx, name, c)
 }
 
 // ChangePeer writes those fields of a peer and leaves the others, and its

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -30,6 +31,8 @@ type Devices struct {
 	asked map[string]*question       // by device
 	mute  map[string]bool            // devices that could not be read at the last look
 	last  map[string]*wgtypes.Device // what data planes said last
+
+	places map[place]netip.AddrPort // where peers were seen
 }
 
 // New opens the calling thread's namespace.
@@ -42,7 +45,8 @@ func New(opts Options) (*Devices, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}, last: map[string]*wgtypes.Device{}}, nil
+	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}, last: map[string]*wgtypes.Device{},
+		places: map[place]netip.AddrPort{}}, nil
 }
 
 // Close lets go of the namespace. Devices live on.
@@ -162,6 +166,7 @@ func (d *Devices) Delete(ctx context.Context, name string) error {
 	d.mu.Lock()
 	delete(d.last, name)
 	d.mu.Unlock()
+	former, known := Running(name)
 	link, err := d.find(name)
 	if err == nil && deviceOf(link) != name {
 		return foreign(name, link.Type())
@@ -172,7 +177,10 @@ func (d *Devices) Delete(ctx context.Context, name string) error {
 	if err != nil && !isNoLink(err) && !errors.Is(err, unix.ENODEV) {
 		return fmt.Errorf("delete %s: %w", name, err)
 	}
-	ended := func() (bool, error) { return !held(name), nil }
+	ended := func() (bool, error) {
+		latter, again := Running(name) // somebody may have made it anew already
+		return known && again && latter != former || !held(name), nil
+	}
 	if err := waitFor(ctx, patience, ended); err != nil {
 		if err := kill(name); err != nil {
 			return err

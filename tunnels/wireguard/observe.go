@@ -62,6 +62,7 @@ func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 			return nil, cmp.Or(l.err, ctx.Err())
 		case l.read != nil:
 			fill(&l.dev, l.read)
+			d.remember(l.dev.Name, l.read)
 		}
 		if !errors.Is(l.err, errLate) {
 			d.tell(l.dev.Name, l.err)
@@ -148,6 +149,11 @@ func (d *Devices) device(ctx context.Context, name string, backend Backend) (*wg
 		read, err = c.Device(name)
 		return err
 	})
+	if err != nil && backend == Userspace {
+		if state, gone := lookAt(name); gone == nil && state != aliveSocket { // it died meanwhile
+			return nil, os.ErrNotExist
+		}
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -1,0 +1,55 @@
+package wireguard
+
+import (
+	"context"
+	"net/netip"
+	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
+
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// A hub learns where its sites are from what they send. When its data plane is
+// replaced it knows no more, and they do not notice for fifteen seconds
+// (KEEPALIVE_TIMEOUT and REKEY_TIMEOUT of WireGuard's paper, section 6.1). So we
+// remember where peers were seen, and a new device greets them there.
+
+// rejectAfter is when a session ends (REJECT_AFTER_TIME, ibid.). Where a peer was
+// before that says nothing.
+const rejectAfter = 180 * time.Second
+
+// place is one peer of one device.
+type place struct {
+	device string
+	peer   wgtypes.Key
+}
+
+// remember keeps where the peers of a device are.
+func (d *Devices) remember(name string, read *wgtypes.Device) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, p := range read.Peers {
+		if p.Endpoint != nil && time.Since(p.LastHandshakeTime) < rejectAfter {
+			d.places[place{name, p.PublicKey}] = p.Endpoint.AddrPort()
+		}
+	}
+}
+
+// lastSeen is where a peer was; zero where nobody knows.
+func (d *Devices) lastSeen(name string, peer wgtypes.Key) netip.AddrPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.places[place{name, peer}]
+}
+
+// greet makes a peer that calls us by itself, and calls it where it was last: a
+// keepalive that is switched on is sent at once, and begins a handshake.
+func (d *Devices) greet(ctx context.Context, name string, p tunnels.Peer, at netip.AddrPort) error {
+	called := p
+	called.Endpoint, called.Keepalive = at, time.Second
+	if err := d.writePeer(ctx, name, addition(called)); err != nil {
+		return err
+	}
+	return d.ChangePeer(ctx, name, p, tunnels.PeerFields{Keepalive: true})
+}
