@@ -141,8 +141,8 @@ func TestOurAddressOfAnotherLink(t *testing.T) {
 	if len(problems) != 1 || problems[0].String() != "kestrel: our address 198.51.100.1 is on eth2 already" || problems[0].Hint == "" {
 		t.Errorf("problems %v", problems)
 	}
-	if own := want.Filters[0].Own; fmt.Sprint(own) != "[100.64.0.1/32]" {
-		t.Errorf("own %v: what leaves by that link from its address would be refused", own)
+	if shared := want.Filters[0].Shared; fmt.Sprint(shared) != "[198.51.100.1/32]" {
+		t.Errorf("shared %v: what leaves by that link from its address would be refused", shared)
 	}
 }
 

@@ -16,7 +16,7 @@ import (
 func (f Filter) Sum() string {
 	f.Digest, f.Refused = "", nil
 	f.Devices, f.Ingress, f.Uplinks, f.Only = sortedSet(f.Devices), sortedSet(f.Ingress), sortedSet(f.Uplinks), sortedSet(f.Only)
-	f.LAN, f.Own, f.Ports = sortedPrefixes(f.LAN), sortedPrefixes(f.Own), sortedSet(f.Ports)
+	f.LAN, f.Own, f.Shared, f.Ports = sortedPrefixes(f.LAN), sortedPrefixes(f.Own), sortedPrefixes(f.Shared), sortedSet(f.Ports)
 	f.Maps = slices.SortedFunc(slices.Values(f.Maps), func(a, b Map) int { return a.LAN.Compare(b.LAN) })
 	for _, list := range []*[]Opening{&f.In, &f.Out, &f.Across, &f.Gateway} {
 		*list = sortedOpenings(*list)
@@ -37,7 +37,7 @@ func (f Filter) Sum() string {
 // the table as it is.
 func (w *wanting) filter(n Network, ingress []Link) {
 	f := Filter{Network: n.Name, Table: FilterTable(n.Name), Role: cmp.Or(n.Role, Site), Uplinks: sortedSet(w.uplinks()),
-		LAN: slices.Clone(n.LAN), Own: w.own(n), Maps: slices.Clone(n.Map)}
+		LAN: slices.Clone(n.LAN), Own: maskedAll(n.Addresses), Shared: w.shared(n), Maps: slices.Clone(n.Map)}
 	for _, t := range n.Devices {
 		f.Devices = append(f.Devices, t.Device)
 		port := t.ListenPort
@@ -66,20 +66,26 @@ func (w *wanting) filter(n Network, ingress []Link) {
 	w.Filters = append(w.Filters, f)
 }
 
-// own is our addresses inside the network. One that another link of the host
-// has as well is left to that link: what leaves from it is not ours to refuse.
-func (w *wanting) own(n Network) (own []netip.Prefix) {
-	for _, a := range n.Addresses {
-		taken := slices.IndexFunc(w.facts.Links, func(l Link) bool {
+// shared is our addresses inside the network that another link of the host has
+// as well: what leaves from them is not all ours to refuse.
+func (w *wanting) shared(n Network) (shared []netip.Prefix) {
+	for _, a := range maskedAll(n.Addresses) {
+		i := slices.IndexFunc(w.facts.Links, func(l Link) bool {
 			return slices.ContainsFunc(l.Addresses, func(p netip.Prefix) bool { return p.Addr() == a.Addr() })
 		})
-		if taken < 0 {
-			own = append(own, a.Masked())
-			continue
+		if i >= 0 {
+			shared = append(shared, a)
+			w.problem(n, "give the network an address of its own", "our address %v is on %s already", a.Addr(), w.facts.Links[i].Name)
 		}
-		w.problem(n, "give the network an address of its own", "our address %v is on %s already", a.Addr(), w.facts.Links[taken].Name)
 	}
-	return own
+	return shared
+}
+
+func maskedAll(list []netip.Prefix) (masked []netip.Prefix) {
+	for _, p := range list {
+		masked = append(masked, p.Masked())
+	}
+	return masked
 }
 
 // uplinks are the links by which a peer may reach us. Where no route says which

@@ -55,7 +55,7 @@ func Guard(spec Spec, facts Facts) State {
 	guard.Settings = nil
 	for i := range guard.Filters {
 		f := &guard.Filters[i]
-		f.Ingress, f.Own, f.Only, f.Only6 = nil, nil, nil, false
+		f.Ingress, f.Own, f.Shared, f.Only, f.Only6 = nil, nil, nil, nil, false
 		f.Digest = f.Sum()
 	}
 	return guard

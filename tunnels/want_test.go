@@ -193,6 +193,9 @@ rule6 5034 iif "" oif "gn-heron-s" from invalid Prefix lookup 7102
 rule4 5035 iif "" oif "" from 100.64.64.7/32 lookup 7102
 filter ginnel_heron devices [gn-heron-s] uplinks [] ports [] only [] false
 `
+	if f := tunnels.Guard(spec, tunnels.Facts{}).Filters[0]; len(f.Ingress) != 0 || len(f.Own) != 0 || f.Digest != f.Sum() {
+		t.Errorf("guard lets something pass between %v, or to %v", f.Ingress, f.Own)
+	}
 	if got := dump(tunnels.Guard(tunnels.Spec{Networks: site().Networks[1:]}, tunnels.Facts{})); got != want {
 		t.Errorf("guard is\n%s\nshould be\n%s", got, want)
 	}
@@ -213,6 +216,7 @@ func TestFilterSum(t *testing.T) {
 		func(f *tunnels.Filter) { f.Ports = []int{1} }, func(f *tunnels.Filter) { f.Only = nil }, func(f *tunnels.Filter) { f.Only6 = true },
 		func(f *tunnels.Filter) { f.Role = tunnels.Hub }, func(f *tunnels.Filter) { f.MTU = 1380 }, func(f *tunnels.Filter) { f.Ingress = []string{"eth1"} },
 		func(f *tunnels.Filter) { f.LAN = worldPrefixes[:1] }, func(f *tunnels.Filter) { f.Own = worldPrefixes[:1] },
+		func(f *tunnels.Filter) { f.Shared = worldPrefixes[:1] },
 		func(f *tunnels.Filter) { f.Maps = []tunnels.Map{{LAN: worldPrefixes[0], As: worldPrefixes[1]}} },
 		func(f *tunnels.Filter) { f.AnyIn = true }, func(f *tunnels.Filter) { f.AnyOut = true },
 		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{}} }, func(f *tunnels.Filter) { f.Out = []tunnels.Opening{{}} },

@@ -156,6 +156,22 @@ func TestNetworksDoNotMix(t *testing.T) {
 			t.Errorf("as %q refused %v, want %s", c.role, got, c.refusals)
 		}
 	}
+	// On one link, what is no LAN of the network's is none of its business.
+	f.Role, f.AnyIn, f.AnyOut, f.LAN = tunnels.Hub, true, true, prefixes("192.168.3.3/32")
+	apply(t, h, f)
+	sh(t, "ip -n n3 addr add 192.168.3.3/24 dev eth0; ip -n n3 route add 192.168.0.0/24 via 192.168.3.1 src 192.168.3.3")
+	if !pings(t, "n0", "192.168.3.3") || pings(t, "n0", "192.168.3.2") || !pings(t, "n3", "192.168.0.2") || pings(t, "n3", "-I 192.168.3.2 192.168.0.2") {
+		t.Error("the LAN, and nothing beside it on its link: that is not how it is")
+	}
+	// Hub of one network and site of another, for the same LAN.
+	f.AnyOut, f.LAN = false, prefixes("192.168.3.0/24")
+	apply(t, h, f)
+	apply(t, h, tunnels.Filter{Table: "ginnel_b", Role: tunnels.Site, Devices: []string{"gn-b"}, Ingress: []string{"lan"}, LAN: f.LAN, AnyOut: true})
+	if got := all(); got != "--+ --+ --- --+ " {
+		t.Errorf("hub of a, site of b: %s", got)
+	}
+	sh(t, "nft delete table inet ginnel_b")
+
 	f.Ingress = nil // as the boot guard writes it
 	apply(t, h, f)
 	if got := all(); got != "--- --- --+ --+ " {

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -11,6 +12,8 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -237,6 +240,15 @@ func TestSiteFilters(t *testing.T) {
 		echo 1 > /proc/sys/net/ipv4/conf/gn-alien/forwarding; ip route add 198.51.100.0/24 dev gn-site; ip route add 2001:db8:51::/64 dev gn-site`)
 	try(t, h, table, both("alien", "198.51.100.20", "2001:db8:51::20", most, tunnels.RefusedOtherNetwork))
 
+	// An error about a packet of ours comes back through what lets nothing in.
+	closed := dial(t, "pc", "198.51.100.20", "udp/4444")
+	soon(t, "a port that is closed is told", func() bool {
+		closed.Write([]byte("?"))
+		closed.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+		_, err := closed.Read(make([]byte, 1))
+		return errors.Is(err, unix.ECONNREFUSED)
+	})
+
 	// What is open goes on when the table is another.
 	open := dial(t, "pc", "198.51.100.20", "tcp/9100")
 	if open == nil || !answers(open) {
@@ -347,6 +359,14 @@ func TestOwnAddressStays(t *testing.T) {
 	try(t, h, "ginnel_kestrel", []way{{"pc", "100.64.0.7", "icmp", tunnels.RefusedAstray}})
 	if !connects(t, "pc", "192.168.10.1", "icmp") {
 		t.Error("the gateway's address in the LAN is silent as well")
+	}
+	sh(t, "ip addr add 100.64.0.7/32 dev lan")
+	facts, err := h.Facts(t.Context(), siteSpec)
+	must(t, err)
+	want, problems := tunnels.Want(siteSpec, facts, literal)
+	apply(t, h, want.Filters[0])
+	if !connects(t, "pc", "100.64.0.7", "icmp") || len(problems) != 1 {
+		t.Errorf("an address that the LAN's link has too is silent there: problems %v", problems)
 	}
 }
 

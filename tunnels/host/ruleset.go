@@ -2,6 +2,8 @@ package host
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 
 	"github.com/google/nftables"
 	"github.com/google/nftables/expr"
@@ -308,7 +310,8 @@ func (r *ruleset) onlyOurs(forward *chain) {
 // stay keeps what has our address in the network from leaving by another link.
 func (r *ruleset) stay(output *chain) {
 	for _, v := range versions {
-		if own := v.of(r.filter.Own); len(own) > 0 {
+		own := slices.DeleteFunc(v.of(r.filter.Own), func(p netip.Prefix) bool { return slices.Contains(r.filter.Shared, p) })
+		if len(own) > 0 {
 			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append([]string{"lo"}, r.filter.Devices...)),
 				v.match(), r.prefixes(v, v.source, own))
 		}
