@@ -38,7 +38,7 @@ ip addr add 192.168.200.1/24 dev br-other
 ip addr add 192.168.200.2/24 dev br-other
 ip addr add 100.127.0.7/32 dev gnat0
 ip neigh add 192.168.200.9 lladdr 02:00:00:00:00:09 dev br-other nud permanent
-if ip link set br-other addrgenmode none && sysctl -qw net.ipv6.conf.br-other.disable_ipv6=0; then
+if ip link set br-other addrgenmode none && echo 0 >/proc/sys/net/ipv6/conf/br-other/disable_ipv6; then
 	ip -6 addr add 2001:db8:200::1/64 dev br-other nodad
 	ip -6 route add 2001:db8:201::/48 via 2001:db8:200::9 proto 104 metric 5
 	ip -6 route add unreachable 2001:db8:202::/48 metric 9 table 999
@@ -72,8 +72,13 @@ table arp other {
 }
 END
 
-sysctl -qw net.ipv4.conf.br-other.rp_filter=1 net.ipv4.conf.br-other.forwarding=0 net.ipv4.conf.gnat0.rp_filter=2 \
-	net.ipv4.conf.gnat0.log_martians=1 net.ipv4.conf.br-other.proxy_arp=1 net.ipv4.igmp_max_memberships=21
+cd /proc/sys/net/ipv4
+echo 1 >conf/br-other/rp_filter
+echo 0 >conf/br-other/forwarding
+echo 1 >conf/br-other/proxy_arp
+echo 2 >conf/gnat0/rp_filter
+echo 1 >conf/gnat0/log_martians
+echo 21 >igmp_max_memberships
 `
 
 // plantBeside puts somebody's routes into the tables before and behind a

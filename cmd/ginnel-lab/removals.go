@@ -203,11 +203,12 @@ func (v victim) changeKey() error {
 // with it, a moment later.
 func (v victim) killDataPlane(int) error {
 	planes, err := dataPlanes(v.node)
-	if err != nil {
-		return err
+	pid := planes[v.device]
+	if err != nil || pid == 0 {
+		return errors.Join(err, fmt.Errorf("%s has no data plane", v.device))
 	}
-	if err := syscall.Kill(planes[v.device], syscall.SIGKILL); err != nil {
-		return fmt.Errorf("kill -9 of the data plane, process %d: %w", planes[v.device], err)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		return fmt.Errorf("kill -9 of the data plane, process %d: %w", pid, err)
 	}
 	for err == nil {
 		_, err = netlink.LinkByName(v.device)
