@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -34,6 +35,9 @@ type eye struct {
 
 // seen is what is ours, or some of it, by part.
 type seen map[string]string
+
+// only is one part of it.
+func (s seen) only(name string) seen { return seen{name: s[name]} }
 
 // without leaves parts out.
 func (s seen) without(names ...string) seen {
@@ -113,43 +117,54 @@ func (e *eye) differs(want seen) (part, how string) {
 	return "", ""
 }
 
-// undone does act at the node and returns how long it took until all was as
-// before. It is an error when act changed nothing that we see.
-func (e *eye) undone(want seen, act func() error, limit time.Duration) (took time.Duration, err error) {
-	const every = 5 * time.Millisecond
+// undone does act at the node and returns how long it took until what is wanted
+// was as before. It is an error when act changed nothing of a part.
+func (e *eye) undone(want seen, part string, act func() error) (took time.Duration, err error) {
 	err = e.node.Do(func() error {
-		if part, how := e.differs(want); part != "" {
-			return fmt.Errorf("before it, %s were not as wanted:\n%s", part, how)
-		}
 		began := time.Now()
 		if err := act(); err != nil {
 			return err
 		}
-		part, how := e.differs(want)
-		if part == "" {
-			return fmt.Errorf("nothing of ours was changed by it")
+		if part, _ := e.differs(want.only(part)); part == "" {
+			return errors.New("nothing of ours was changed by it")
 		}
-		for part != "" {
-			if took = time.Since(began); took > limit {
-				return &staysAway{limit, part, how}
-			}
-			time.Sleep(every)
-			part, how = e.differs(want)
-		}
-		took = time.Since(began)
-		return nil
+		took, err = e.await(want, began)
+		return err
 	})
 	return took, err
 }
 
-// staysAway is the error of undone when something does not come back.
-type staysAway struct {
-	limit     time.Duration
-	part, how string
+// await looks until all is as wanted, and returns how long that was since began.
+func (e *eye) await(want seen, began time.Time) (time.Duration, error) {
+	for {
+		part, how := e.differs(want)
+		took := time.Since(began)
+		if part == "" {
+			return took, nil
+		}
+		if took > hopelessly {
+			return took, &staysAway{part, how}
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
 }
 
+// settled waits until all is as wanted before anything is done.
+func (e *eye) settled(want seen) error {
+	return e.node.Do(func() error {
+		_, err := e.await(want, time.Now())
+		return err
+	})
+}
+
+// hopelessly is when we stop to wait for something to come back.
+const hopelessly = 30 * time.Second
+
+// staysAway is the error when something does not come back.
+type staysAway struct{ part, how string }
+
 func (e *staysAway) Error() string {
-	return fmt.Sprintf("after %v %s are not as before:\n%s", e.limit, e.part, e.how)
+	return fmt.Sprintf("after %v %s are not as before:\n%s", hopelessly, e.part, e.how)
 }
 
 func text(lines []string) string {

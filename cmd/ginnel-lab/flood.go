@@ -6,6 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -112,4 +116,36 @@ func sendAll(fd int, bursts [][]byte) error {
 		}
 	}
 	return nil
+}
+
+// eventsLost is how many messages the kernel could not put into the netlink
+// sockets of a process, which it tells that as ENOBUFS.
+func eventsLost(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/netlink", pid))
+	if err != nil {
+		return 0, err
+	}
+	open, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
+	if err != nil {
+		return 0, err
+	}
+	own := map[string]bool{}
+	for _, fd := range open {
+		to, _ := os.Readlink(fd) // it may be closed by now
+		own[to] = true
+	}
+	lost := 0
+	for line := range strings.Lines(string(text)) {
+		// sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+		field := strings.Fields(line)
+		if len(field) < 10 || !own["socket:["+field[9]+"]"] {
+			continue
+		}
+		n, err := strconv.Atoi(field[8])
+		if err != nil {
+			return 0, fmt.Errorf("netlink sockets of process %d: %w", pid, err)
+		}
+		lost += n
+	}
+	return lost, nil
 }

@@ -24,6 +24,7 @@ import (
 // removal is one way in which somebody else takes what is ours, or changes it.
 type removal struct {
 	what string
+	part string        // of what the eye sees: where it shows at once
 	aim  time.Duration // it is back within
 	take func(v victim, turn int) error
 	echo bool // it is not back before an echo has passed the tunnel
@@ -54,29 +55,29 @@ func newVictim(e *eye, s *county.Site, network string) victim {
 }
 
 var removals = []removal{
-	{"link deleted", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkDel) }, false},
-	{"link renamed", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
-	{"link's alias", byEvent, func(v victim, _ int) error { return v.link(dropAlias) }, false},
-	{"link downed", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
-	{"address", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
-	{"route", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
-	{"unreachable route", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }, false},
-	{"rule", byEvent, victim.dropRule, false},
-	{"nft table", byEvent, func(v victim, _ int) error { return v.filter(dropTable) }, false},
-	{"nft chain flushed", byEvent, func(v victim, _ int) error { return v.filter(flushChain) }, false},
-	{"nft rule removed", byEvent, func(v victim, _ int) error { return v.filter(dropNftRule) }, false},
-	{"nft rule added", byEvent, func(v victim, _ int) error { return v.filter(addNftRule) }, false},
-	{deviceForwarding, byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "forwarding", "0") }, false},
-	{deviceStrict, byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "rp_filter", "1") }, false},
-	{"peer removed", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
-	{"peer's allowed IPs", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }, false},
-	{"private key", byPoll, func(v victim, _ int) error { return v.changeKey() }, false},
-	{dataPlane, byEvent, victim.killDataPlane, true},
+	{"link deleted", "links", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkDel) }, false},
+	{"link renamed", "links", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
+	{"link's alias", "links", byEvent, func(v victim, _ int) error { return v.link(dropAlias) }, false},
+	{"link downed", "links", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
+	{"address", "addresses", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
+	{"route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
+	{"unreachable route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }, false},
+	{"rule", "rules", byEvent, victim.dropRule, false},
+	{"nft table", "nftables", byEvent, func(v victim, _ int) error { return v.filter(dropTable) }, false},
+	{"nft chain flushed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(flushChain) }, false},
+	{"nft rule removed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(dropNftRule) }, false},
+	{"nft rule added", "nftables", byEvent, func(v victim, _ int) error { return v.filter(addNftRule) }, false},
+	{deviceForwarding, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "forwarding", "0") }, false},
+	{deviceStrict, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "rp_filter", "1") }, false},
+	{"peer removed", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
+	{"peer's allowed IPs", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }, false},
+	{"private key", "wireguard", byPoll, func(v victim, _ int) error { return v.changeKey() }, false},
+	{dataPlane, "links", byEvent, victim.killDataPlane, true},
 }
 
 // shared is what all networks at the gateway need: it cannot be taken from one.
 var shared = []removal{
-	{"the LAN link's forwarding", byEvent, func(v victim, _ int) error { return v.sysctl("eth1", "forwarding", "0") }, false},
+	{"the LAN link's forwarding", "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl("eth1", "forwarding", "0") }, false},
 }
 
 // Removals of what not every gateway has.

@@ -22,10 +22,6 @@ func playFlood(ctx context.Context, s *stage) error {
 		return err
 	}
 	defer h.close()
-	log, err := s.logFromHere(h.site)
-	if err != nil {
-		return err
-	}
 	began := time.Now()
 	before, err := memory(h.site.PID(), "VmRSS")
 	if err != nil {
@@ -51,7 +47,7 @@ func playFlood(ctx context.Context, s *stage) error {
 	s.zero("removals that were missed", missed, "objects", fmt.Sprintf("%d objects taken while %s routes came and went %d times in %.0f s",
 		len(all), thousands(floodRoutes), f.rounds.Load(), time.Since(began).Seconds()))
 	s.back("all of these", all, byFlood)
-	return h.lived(ctx, log, before)
+	return h.lived(ctx, before)
 }
 
 // byEvents are the removals that the kernel tells of.
@@ -65,13 +61,14 @@ func byEvents(all []removal) (some []removal) {
 }
 
 // lived makes the rows about the agent itself.
-func (h *healing) lived(ctx context.Context, log agentLog, before float64) error {
-	lost, err := log.lines("no buffer space")
+func (h *healing) lived(ctx context.Context, before float64) error {
+	s := h.stage
+	lost, err := eventsLost(h.site.PID())
 	if err != nil {
 		return err
 	}
-	s := h.stage
-	s.holds("the agent did lose events (ENOBUFS), else this would prove nothing", len(lost) > 0, fmt.Sprintf("%d times", len(lost)))
+	s.holds("the agent did lose events (ENOBUFS), else this would prove nothing", lost > 0,
+		fmt.Sprintf("the kernel had no room for %s of them", thousands(lost)))
 	rss, err := memory(h.site.PID(), "VmRSS")
 	if err != nil {
 		return fmt.Errorf("the agent did not live: %w", err)

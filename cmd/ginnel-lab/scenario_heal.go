@@ -135,7 +135,6 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 			if why != "" {
 				continue
 			}
-			sleep(ctx, h.pause())
 			t, err := h.takeOnce(ctx, r, turn)
 			if err != nil {
 				return nil, fmt.Errorf("%s, turn %d: %w", r.what, turn+1, err)
@@ -155,15 +154,22 @@ func (h *healing) pause() time.Duration {
 	return 300*time.Millisecond + rand.N(pick(h.stage, 2*time.Second, 300*time.Millisecond))
 }
 
-// hopelessly is when we stop to wait for something to come back.
-const hopelessly = 30 * time.Second
-
 // takeOnce takes something and says how long it was away.
 func (h *healing) takeOnce(ctx context.Context, r removal, turn int) (time.Duration, error) {
+	if err := h.settled(h.want); err != nil {
+		return 0, fmt.Errorf("before it: %w", err)
+	}
+	sleep(ctx, h.pause())
 	var echo sync.WaitGroup
 	var echoed time.Duration
 	var eerr error
-	took, err := h.undone(h.want, func() error {
+	want := h.want
+	if r.aim == byPoll {
+		// A tunnel without its peer or key for seconds is dead, and its
+		// routes are kept from it until it answers again.
+		want = want.only(r.part)
+	}
+	took, err := h.undone(want, r.part, func() error {
 		began := time.Now()
 		err := r.take(h.victim, turn)
 		if err == nil && r.echo {
@@ -174,7 +180,7 @@ func (h *healing) takeOnce(ctx context.Context, r removal, turn int) (time.Durat
 			})
 		}
 		return err
-	}, hopelessly)
+	})
 	echo.Wait()
 	return max(took, echoed), errors.Join(err, eerr)
 }
