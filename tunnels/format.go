@@ -1,25 +1,28 @@
 package tunnels
 
 import (
+	"cmp"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 )
 
 // StepJSON is a Step for programs. Its names stay.
 type StepJSON struct {
-	Network string `json:"network"` // empty: left over from a network that is no longer wanted
-	Op      string `json:"op"`      // "add", "change", "remove"
-	Kind    Kind   `json:"kind"`
-	Text    string `json:"text"`
-	Cuts    bool   `json:"cuts"` // sessions or packets are lost by it
+	Network  string         `json:"network"` // empty: left over from a network that is no longer wanted
+	Op       string         `json:"op"`      // "add", "change", "remove"
+	Kind     Kind           `json:"kind"`
+	Text     string         `json:"text"`
+	Cuts     bool           `json:"cuts"`               // sessions or packets are lost by it
+	Prefixes []netip.Prefix `json:"prefixes,omitempty"` // whose routes are taken with a peer
 }
 
 // StepsJSON is never nil, so that no steps are [] and not null.
 func StepsJSON(steps []Step) []StepJSON {
 	list := make([]StepJSON, 0, len(steps))
 	for _, s := range steps {
-		list = append(list, StepJSON{Network: s.Network, Op: s.Op.Word(), Kind: s.Kind, Text: s.Text, Cuts: s.Cuts})
+		list = append(list, StepJSON{Network: s.Network, Op: s.Op.Word(), Kind: s.Kind, Text: s.Text, Cuts: s.Cuts, Prefixes: s.Prefixes()})
 	}
 	return list
 }
@@ -127,8 +130,11 @@ func goingDown(steps []Step) []string {
 			text = s.Device.Name
 		case s.Kind == KeyKind || s.Kind == PortKind:
 			text = s.Device.Name + " (until the next handshake)"
-		case s.Kind == PeerKind && s.Op == Remove:
-			text = s.Text
+		case s.Kind == PeerKind && (s.Op == Remove || s.Fields.Make):
+			text = cmp.Or(s.Peer.Name, short(s.Peer.PublicKey)) + " on " + s.Device.Name
+		}
+		if s.Fields.Make {
+			text += " (until the next handshake)"
 		}
 		if text != "" && !slices.Contains(down, text) {
 			down = append(down, text)
@@ -140,7 +146,11 @@ func goingDown(steps []Step) []string {
 func changes(steps []Step) string {
 	number := map[Kind]int{}
 	for _, s := range steps {
-		number[s.Kind]++
+		kind := s.Kind
+		if s.Fields.Make {
+			kind = KeyKind
+		}
+		number[kind]++
 	}
 	var words []string
 	for _, k := range []struct {

@@ -22,23 +22,21 @@ func TestFormatPlan(t *testing.T) {
 	f.Digest = f.Sum()
 	steps := tunnels.Plan(want, have)
 	golden(t, tunnels.FormatPlan([]string{"kestrel", "heron"}, steps), `
-kestrel  5 steps
+kestrel  3 steps
   ~ filter  ginnel_kestrel: UDP 51821 on eth0 only
-  + route   unreachable 192.0.2.128/25 table 7101
   ~ peer    hub-north allowed_ips + 192.0.2.128/25
-  + route   192.0.2.128/25 dev gn-kestrel-n table 7101
   ~ peer    hub-north endpoint 192.0.2.10:51820 -> 192.0.2.11:51820
 heron    no change
 
 No tunnel goes down. No device, key or address changes.
 Nothing of anyone else's on this host is touched. Nothing was written.
 `)
-	b, err := json.Marshal(tunnels.StepsJSON(steps[:1]))
+	b, err := json.Marshal(tunnels.StepsJSON(steps[:2]))
 	if err != nil {
 		t.Fatal(err)
 	}
 	golden(t, "\n"+string(b)+"\n", `
-[{"network":"kestrel","op":"change","kind":"filter","text":"ginnel_kestrel: UDP 51821 on eth0 only","cuts":false}]
+[{"network":"kestrel","op":"change","kind":"filter","text":"ginnel_kestrel: UDP 51821 on eth0 only","cuts":false},{"network":"kestrel","op":"change","kind":"peer","text":"hub-north allowed_ips + 192.0.2.128/25","cuts":false,"prefixes":["192.0.2.128/25"]}]
 `)
 }
 

@@ -10,8 +10,9 @@ type Host interface {
 	// Observe returns everything that carries our tags, whoever's Spec it
 	// came from, and nothing else.
 	Observe(ctx context.Context) (State, error)
-	// Apply takes one step. It succeeds when the object is already as the
-	// step wants it.
+	// Apply takes one step, without its Before and After. It succeeds when
+	// the object is already as the step wants it. It is called for several
+	// networks at once.
 	Apply(ctx context.Context, step Step) error
 }
 

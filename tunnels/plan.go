@@ -2,6 +2,7 @@ package tunnels
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 )
 
@@ -10,7 +11,8 @@ import (
 // unreachable routes, rules), then what carries (settings, devices, addresses,
 // peers, routes, endpoints), network by network; what goes, goes last and in
 // the reverse order. So at no moment does traffic of a network leave around it,
-// and a route is moved by one write.
+// and a route is moved by one write. A peer of a device that is there takes its
+// routes with it, see fold.
 //
 // Plan(x, x) is empty. Names, counters and alternatives are not compared, nor
 // is a port of 0 or a key that want does not have. What goes with its link is
@@ -33,6 +35,7 @@ func plan(want, have State) []planned {
 	p.rules()
 	p.settings()
 	p.devices()
+	p.fold()
 	slices.SortStableFunc(p.steps, func(a, b planned) int {
 		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.Network, b.Network),
 			cmp.Compare(a.phase, b.phase), cmp.Compare(a.order, b.order))
@@ -49,6 +52,8 @@ type planned struct {
 	round round
 	phase phase
 	order string // among steps of one phase
+
+	comes, goes []netip.Prefix // what a peer's step makes its device accept, or accept no more
 }
 
 // A round is all that has to be done before the next one begins.
@@ -93,6 +98,9 @@ func (p *planner) add(phase phase, order string, s Step) {
 func (p *planner) remove(phase phase, order string, s Step) {
 	p.steps = append(p.steps, planned{Step: s, round: removals, phase: lastPhase - phase, order: order})
 }
+
+// last is the step that was planned last.
+func (p *planner) last() *planned { return &p.steps[len(p.steps)-1] }
 
 // attribute finds out which network an observed object belongs to, by its
 // table or link: objects on the host do not carry the name.

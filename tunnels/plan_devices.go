@@ -37,7 +37,7 @@ func (p *planner) devices() {
 		h.Network = p.links[h.Name]
 		p.remove(devicePhase, h.Name, Step{Network: h.Network, Op: Remove, Kind: DeviceKind, Cuts: true, Text: h.Name, Device: new(h)})
 		if needed[h.ListenPort] != "" {
-			p.steps[len(p.steps)-1].round = first
+			p.last().round = first
 		}
 	}
 }
@@ -95,50 +95,113 @@ func (p *planner) addresses(w, h Device) {
 	}
 }
 
+// peers passes over those that are as wanted, which at a big hub are all but one.
 func (p *planner) peers(w, h Device) {
-	have := map[key.Public]Peer{}
-	for _, peer := range h.Peers {
-		have[peer.PublicKey] = peer
+	index := make(map[key.Public]int, len(h.Peers))
+	for i, former := range h.Peers {
+		index[former.PublicKey] = i
 	}
-	owner := map[netip.Prefix]key.Public{}
-	for _, peer := range w.Peers {
-		for _, a := range peer.AllowedIPs {
-			owner[a] = peer.PublicKey
+	wanted := make([]bool, len(h.Peers))
+	var added, differ []int
+	for i := range w.Peers {
+		at, ok := index[w.Peers[i].PublicKey]
+		switch {
+		case !ok:
+			added = append(added, i)
+		case !same(&w.Peers[i], &h.Peers[at]):
+			differ = append(differ, i)
+		}
+		if ok {
+			wanted[at] = true
 		}
 	}
-	for _, peer := range w.Peers {
-		former, ok := have[peer.PublicKey]
-		delete(have, peer.PublicKey)
-		if !ok {
-			if !peer.Endpoint.IsValid() {
-				peer.Keepalive = 0 // see session
-			}
-			p.peer(peerPhase, w, peer, PeerFields{}, Add, peerText(w, peer))
-			continue
+	gone := map[key.Public]Peer{}
+	for i, former := range h.Peers {
+		if !wanted[i] {
+			gone[former.PublicKey] = former
 		}
+	}
+	if len(added)+len(differ)+len(gone) == 0 {
+		return
+	}
+	owner := owners(w)
+	for _, i := range differ {
+		peer := w.Peers[i]
+		former := h.Peers[index[peer.PublicKey]]
 		p.allowedIPs(w, peer, former, owner)
 		p.session(w, peer, former)
 	}
-	for _, former := range have {
-		p.remove(peerPhase, w.Name+former.PublicKey.String(), Step{Network: w.Network, Op: Remove, Kind: PeerKind, Cuts: true,
-			Text: fmt.Sprintf("%s on %s", cmp.Or(former.Name, short(former.PublicKey)), w.Name), Device: new(w), Peer: new(former)})
+	heirs := heirsOf(gone)
+	for _, i := range added {
+		p.newPeer(w, w.Peers[i], heirs, gone, owner)
 	}
+	for _, former := range gone {
+		p.remove(peerPhase, w.Name+former.PublicKey.String(), removal(w, former))
+		p.last().goes = unowned(former, owner)
+	}
+}
+
+// same is true where neither allowedIPs nor session would find anything to do.
+func same(peer, former *Peer) bool {
+	if len(peer.AllowedIPs) != len(former.AllowedIPs) || !peer.PresharedKey.Equal(former.PresharedKey) ||
+		moves(peer, former) || quickens(peer, former) {
+		return false
+	}
+	for i, a := range peer.AllowedIPs {
+		if former.AllowedIPs[i] != a && !slices.Contains(former.AllowedIPs, a) {
+			return false
+		}
+	}
+	return true
+}
+
+// owners is which peer each prefix of a device belongs to.
+func owners(w Device) map[netip.Prefix]key.Public {
+	owner := make(map[netip.Prefix]key.Public, 2*len(w.Peers))
+	for i := range w.Peers {
+		for _, a := range w.Peers[i].AllowedIPs {
+			owner[a] = w.Peers[i].PublicKey
+		}
+	}
+	return owner
+}
+
+// newPeer plans a peer that is not there: in the place of one that it is the heir
+// of, or beside the others.
+func (p *planner) newPeer(w Device, peer Peer, heirs heirs, gone map[key.Public]Peer, owner map[netip.Prefix]key.Public) {
+	if !peer.Endpoint.IsValid() {
+		peer.Keepalive = 0 // see session
+	}
+	if former, ok := heirs.of(peer, owner); ok {
+		delete(gone, former.PublicKey)
+		p.rekey(w, peer, former)
+		return
+	}
+	p.peer(peerPhase, w, peer, PeerFields{}, Add, peerText(w, peer)).comes = peer.AllowedIPs
+}
+
+// removal is the step that ends a peer.
+func removal(w Device, former Peer) Step {
+	return Step{Network: w.Network, Op: Remove, Kind: PeerKind, Cuts: true,
+		Text: fmt.Sprintf("%s on %s", cmp.Or(former.Name, short(former.PublicKey)), w.Name), Device: new(w), Peer: new(former)}
+}
+
+// unowned is what a peer had and none of its device is to have.
+func unowned(former Peer, owner map[netip.Prefix]key.Public) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(former.AllowedIPs), func(a netip.Prefix) bool {
+		_, wanted := owner[a]
+		return wanted
+	})
 }
 
 // allowedIPs adds what is missing, which disturbs nothing. A prefix that
 // another peer of this device gets is moved by adding it there, without a gap;
 // only what is left over makes a replacement, after the routes are gone.
 func (p *planner) allowedIPs(w Device, peer, former Peer, owner map[netip.Prefix]key.Public) {
-	grown, shrunk := slices.Clone(peer.AllowedIPs), []netip.Prefix(nil)
-	for _, a := range former.AllowedIPs {
-		o, wanted := owner[a]
-		switch {
-		case wanted && o == peer.PublicKey:
-			grown = slices.DeleteFunc(grown, func(x netip.Prefix) bool { return x == a })
-		case !wanted:
-			shrunk = append(shrunk, a)
-		}
-	}
+	grown := slices.DeleteFunc(slices.Clone(peer.AllowedIPs), func(a netip.Prefix) bool {
+		return slices.Contains(former.AllowedIPs, a) && owner[a] == peer.PublicKey
+	})
+	shrunk := unowned(former, owner)
 	text := fmt.Sprintf("%s allowed_ips", peer.Name)
 	if len(grown) > 0 {
 		text += " + " + list(grown)
@@ -147,16 +210,18 @@ func (p *planner) allowedIPs(w Device, peer, former Peer, owner map[netip.Prefix
 		text += " - " + list(shrunk)
 	}
 	switch {
-	case len(shrunk) > 0 && len(grown) > 0:
-		p.peer(peerPhase, w, peer, PeerFields{ReplaceIPs: true}, Change, text)
 	case len(shrunk) > 0:
 		p.peer(peerPhase, w, peer, PeerFields{ReplaceIPs: true}, Change, text)
-		last := &p.steps[len(p.steps)-1]
-		last.round, last.phase = removals, lastPhase-peerPhase
+		if len(grown) == 0 {
+			p.last().round, p.last().phase = removals, lastPhase-peerPhase
+		}
 	case len(grown) > 0:
 		peer.AllowedIPs = grown
 		p.peer(peerPhase, w, peer, PeerFields{AddIPs: true}, Change, text)
+	default:
+		return
 	}
+	p.last().comes, p.last().goes = grown, shrunk
 }
 
 // session plans what concerns the way to the peer. An endpoint that is as good
@@ -167,8 +232,7 @@ func (p *planner) session(w Device, peer, former Peer) {
 	if !peer.PresharedKey.Equal(former.PresharedKey) {
 		p.peer(peerPhase, w, peer, PeerFields{Preshared: true}, Change, peer.Name+" preshared key")
 	}
-	moves := peer.Endpoint.IsValid() && !good(peer, former.Endpoint)
-	quickens := peer.Keepalive != former.Keepalive && (peer.Endpoint.IsValid() || former.Endpoint.IsValid())
+	moves, quickens := moves(&peer, &former), quickens(&peer, &former)
 	text := fmt.Sprintf("%s keepalive %s -> %s", peer.Name, pause(former.Keepalive), pause(peer.Keepalive))
 	phase := peerPhase
 	if moves {
@@ -182,15 +246,29 @@ func (p *planner) session(w Device, peer, former Peer) {
 	}
 }
 
+func moves(peer, former *Peer) bool {
+	return peer.Endpoint.IsValid() && !good(peer, former.Endpoint)
+}
+
+func quickens(peer, former *Peer) bool {
+	return peer.Keepalive != former.Keepalive && (peer.Endpoint.IsValid() || former.Endpoint.IsValid())
+}
+
 // good is true for the endpoint that is wanted and for those as good.
-func good(peer Peer, endpoint netip.AddrPort) bool {
+func good(peer *Peer, endpoint netip.AddrPort) bool {
 	return unmapped(peer.Endpoint) == unmapped(endpoint) ||
 		slices.ContainsFunc(peer.Alternatives, func(e netip.AddrPort) bool { return unmapped(e) == unmapped(endpoint) })
 }
 
-func (p *planner) peer(phase phase, w Device, peer Peer, fields PeerFields, op Op, text string) {
+func (p *planner) peer(phase phase, w Device, peer Peer, fields PeerFields, op Op, text string) *planned {
 	p.add(phase, w.Name+peer.Name+peer.PublicKey.String(), Step{Network: w.Network, Op: op, Kind: PeerKind,
 		Cuts: fields.ReplaceIPs, Text: text, Device: new(w), Peer: new(peer), Fields: fields})
+	return p.last()
 }
 
 func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }
+
+// without is a less what b has.
+func without(a, b []netip.Prefix) []netip.Prefix {
+	return slices.DeleteFunc(slices.Clone(a), func(x netip.Prefix) bool { return slices.Contains(b, x) })
+}

@@ -57,11 +57,11 @@ func checkPlans(t *testing.T, from, to uint64) {
 	if n := reach(t, h, a); n > 1 {
 		t.Fatalf("%d plans to get there from nothing, want 1", n)
 	}
-	h.Take()
-	if n := reach(t, h, b); n > 1 {
-		t.Fatalf("%d plans to get from one to the other, want 1", n)
+	checkOrder(t, tunnels.Plan(b, h.State()))
+	checkMoments(t, h, b)
+	if n := reach(t, h, b); n > 0 {
+		t.Fatalf("%d more plans to get from one to the other, want none", n)
 	}
-	checkOrder(t, h.Take())
 	reach(t, h, tunnels.State{})
 	if left := h.State(); fmt.Sprint(left) != fmt.Sprint(tunnels.State{}) {
 		t.Fatalf("withdrawn, and there is still %+v", left)
@@ -93,6 +93,79 @@ func checkOrder(t *testing.T, steps []tunnels.Step) {
 			t.Error("a port is left without a word")
 		}
 	}
+}
+
+// checkMoments takes the plan from one State to another write by write, and holds
+// what has to be true at every moment.
+func checkMoments(t *testing.T, h *tunnelstest.Host, to tunnels.State) {
+	t.Helper()
+	before, wanted := h.State(), setOf(to)
+	was := setOf(before)
+	steps := tunnels.Plan(to, before)
+	for _, s := range steps {
+		for _, w := range s.Writes() {
+			if err := h.Apply(t.Context(), w); err != nil {
+				t.Fatalf("of the plan\n%s%v", lines(steps), err)
+			}
+			now := h.State()
+			there := setOf(now)
+			wrong := func(format string, args ...any) {
+				t.Fatalf("after %c %s of %c %s: %s\nof the plan\n%s", w.Op, w.Text, s.Op, s.Text, fmt.Sprintf(format, args...), lines(steps))
+			}
+			for _, r := range now.Routes {
+				if !r.Unreachable && wanted.devices[r.Device] && !there.refuses[refusal{r.Table, r.Prefix}] {
+					wrong("%v leads to %s and nothing refuses behind it", r.Prefix, r.Device)
+				}
+			}
+			for _, r := range now.Rules {
+				r.Network = ""
+				for refused := range wanted.refuses {
+					if refused.table == r.Table && !was.rules[r] && !there.refuses[refused] {
+						wrong("rule %d is there before %v is refused", r.Priority, refused.prefix)
+					}
+				}
+				for refused := range was.refuses {
+					if refused.table == r.Table && !wanted.rules[r] && !there.refuses[refused] {
+						wrong("rule %d is still there and %v no longer refused", r.Priority, refused.prefix)
+					}
+				}
+			}
+			for refused := range was.refuses {
+				if wanted.refuses[refused] && !there.refuses[refused] {
+					wrong("%v is not refused for a moment", refused.prefix)
+				}
+			}
+		}
+	}
+}
+
+// refusal is an unreachable route.
+type refusal struct {
+	table  int
+	prefix netip.Prefix
+}
+
+type set struct {
+	refuses map[refusal]bool
+	rules   map[tunnels.Rule]bool
+	devices map[string]bool
+}
+
+func setOf(s tunnels.State) set {
+	all := set{map[refusal]bool{}, map[tunnels.Rule]bool{}, map[string]bool{}}
+	for _, r := range s.Routes {
+		if r.Unreachable {
+			all.refuses[refusal{r.Table, r.Prefix}] = true
+		}
+	}
+	for _, r := range s.Rules {
+		r.Network = ""
+		all.rules[r] = true
+	}
+	for _, d := range s.Devices {
+		all.devices[d.Name] = true
+	}
+	return all
 }
 
 func TestPlanFromAnyToAny(t *testing.T) {
@@ -203,7 +276,7 @@ func TestPlanIsSmall(t *testing.T) {
 			w.Devices[0].Peers[0].AllowedIPs = makePrefixes("198.51.100.0/24")
 			h.Routes = append(h.Routes, tunnels.Route{Table: 7101, Prefix: netip.MustParsePrefix("100.64.0.1/32"),
 				Device: "gn-kestrel-n", Metric: tunnels.RouteMetric})
-		}, "kestrel: - route 100.64.0.1/32 dev gn-kestrel-n table 7101\nkestrel: ~ peer hub-north allowed_ips - 100.64.0.1/32 (cuts)\n"},
+		}, "kestrel: ~ peer hub-north allowed_ips - 100.64.0.1/32 (cuts)\n"},
 		{"a prefix for another", func(w, _ *tunnels.State) {
 			w.Devices[0].Peers[0].AllowedIPs[1] = netip.MustParsePrefix("100.64.0.2/32")
 		},
@@ -213,7 +286,7 @@ func TestPlanIsSmall(t *testing.T) {
 			w.Devices[0].Peers[1].AllowedIPs = makePrefixes("203.0.113.0/24", "100.64.0.1/32")
 		}, "kestrel: ~ peer hub-third allowed_ips + 100.64.0.1/32\n"},
 		{"a peer with another key", func(w, _ *tunnels.State) { w.Devices[0].Peers[1].PublicKey = worldKeys[4].Public() },
-			"kestrel: + peer hub-third " + k(4) + " on gn-kestrel-n\nkestrel: - peer hub-third on gn-kestrel-n (cuts)\n"},
+			"kestrel: ~ peer hub-third key " + k(3) + " -> " + k(4) + " on gn-kestrel-n (cuts)\n"},
 		{"a route to the other hub", func(w, _ *tunnels.State) { w.Routes[1].Device = "gn-kestrel-s" },
 			"kestrel: ~ route 198.51.100.0/24 dev gn-kestrel-n -> gn-kestrel-s table 7101\n"},
 		{"a device lost with all it carried", func(_, h *tunnels.State) { h.Devices, h.Routes, h.Settings = h.Devices[1:], h.Routes[:1], nil },

@@ -1,6 +1,7 @@
 package tunnels
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
@@ -10,6 +11,7 @@ import (
 
 // sent is what we last wrote to a peer and may not be able to read back.
 type sent struct {
+	name      string // of the peer, while it was wanted
 	preshared key.Preshared
 	endpoint  netip.AddrPort
 	look      int // the last one that had begun by then
@@ -63,7 +65,8 @@ func (m *Manager) remember(have *State, want State) {
 				p.PresharedKey = note.preshared
 			}
 			w := wanted[at]
-			p.Name = w.Name
+			note.name = cmp.Or(w.Name, note.name)
+			p.Name = note.name
 			if p.Endpoint.IsValid() && (p.Endpoint == w.Endpoint || slices.Contains(w.Alternatives, p.Endpoint)) {
 				note.endpoint = w.Endpoint
 			}

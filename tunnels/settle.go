@@ -184,7 +184,21 @@ func (m *Manager) fine(steps []planned) {
 	}
 }
 
+// write takes a step with all that belongs to it.
 func (m *Manager) write(ctx context.Context, s Step) error {
+	for _, w := range s.Writes() {
+		if err := m.writeOne(ctx, w); err != nil {
+			return err
+		}
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.condition(s.Network).steps++
+	m.Log.Info("host changed", "network", s.Network, "op", s.Op.Word(), "kind", string(s.Kind), "step", s.Text)
+	return nil
+}
+
+func (m *Manager) writeOne(ctx context.Context, s Step) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	if err := m.Host.Apply(ctx, s); err != nil {
@@ -193,8 +207,6 @@ func (m *Manager) write(ctx context.Context, s Step) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.wrote(s)
-	m.condition(s.Network).steps++
-	m.Log.Info("host changed", "network", s.Network, "op", s.Op.Word(), "kind", string(s.Kind), "step", s.Text)
 	return nil
 }
 

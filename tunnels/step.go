@@ -55,4 +55,5 @@ type PeerFields struct {
 	Endpoint, Keepalive, Preshared bool
 	AddIPs                         bool // Peer.AllowedIPs, then the missing ones only, are added
 	ReplaceIPs                     bool // Peer.AllowedIPs replace the present ones
+	Make                           bool // the peer may not be there yet: it has a new key
 }

@@ -89,8 +89,10 @@ func converge(t *testing.T, h *Host, spec tunnels.Spec) (steps []string) {
 		}
 		for _, s := range plan {
 			steps = append(steps, string(s.Op)+" "+string(s.Kind)+" "+s.Text)
-			if err := h.Apply(ctx, s); err != nil {
-				t.Fatalf("%c %s %s: %v", s.Op, s.Kind, s.Text, err)
+			for _, w := range s.Writes() {
+				if err := h.Apply(ctx, w); err != nil {
+					t.Fatalf("%c %s %s: %v", w.Op, w.Kind, w.Text, err)
+				}
 			}
 		}
 	}

@@ -94,8 +94,17 @@ func (h *Host) Observe(ctx context.Context) (tunnels.State, error) {
 	return h.observed(), ctx.Err()
 }
 
-// Apply implements tunnels.Host.
+// Apply implements tunnels.Host, for a step with all that is taken with it.
 func (h *Host) Apply(ctx context.Context, s tunnels.Step) error {
+	for _, w := range s.Writes() {
+		if err := h.apply(ctx, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h *Host) apply(ctx context.Context, s tunnels.Step) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}

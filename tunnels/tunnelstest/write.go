@@ -178,9 +178,9 @@ func peer(d *tunnels.Device, s tunnels.Step) error {
 	case s.Op == tunnels.Remove:
 		d.Peers = slices.DeleteFunc(d.Peers, func(p tunnels.Peer) bool { return p.PublicKey == w.PublicKey })
 		return nil
-	case s.Op == tunnels.Change && i < 0:
+	case s.Op == tunnels.Change && i < 0 && !s.Fields.Make:
 		return errNoPeer
-	case s.Op == tunnels.Add && i < 0:
+	case i < 0:
 		d.Peers = append(d.Peers, tunnels.Peer{PublicKey: w.PublicKey})
 		i = len(d.Peers) - 1
 	}

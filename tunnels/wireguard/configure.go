@@ -76,10 +76,10 @@ func addition(p tunnels.Peer) wgtypes.PeerConfig {
 }
 
 // ChangePeer writes those fields of a peer and leaves the others, and its
-// session, as they are. A peer that is not there is not made.
+// session, as they are. A peer that is not there is not made, unless f says so.
 func (d *Devices) ChangePeer(ctx context.Context, name string, p tunnels.Peer, f tunnels.PeerFields) error {
 	c := peerConfig(p, f)
-	c.UpdateOnly = true
+	c.UpdateOnly = !f.Make
 	return d.writePeer(ctx, name, c)
 }
 
