@@ -29,26 +29,32 @@ type Manager struct {
 	asked chan struct{} // what is wanted has changed: at once
 	names *names
 
+	gap  time.Duration // before the next look that an event asks for
+	idle bool          // the last pass found nothing to do; of whom is in a pass
+
 	pass    chan struct{}  // full from a look to the last step that follows from it, but for those of busy networks
 	workers sync.WaitGroup // added to while pass is full
 
-	mu       sync.Mutex // guards what follows
-	spec     Spec
-	extent   Extent
-	seen     State
-	seenAt   time.Time
-	problems []Problem
-	networks map[string]*condition
-	busy     map[string]bool // networks whose worker is at work
-	before   map[string]bool // those that were when the last look began
-	looks    int             // begun
-	orders   int             // calls of Set and Withdraw
-	planned  int             // orders as of the last plan
-	lookErr  string
-	fault    error // as lookErr
-	sent     map[peerAt]sent
-	dead     map[string]sign // devices that lead nowhere, as we were told
-	tells    bool            // the host has told a preshared key: what it tells counts
+	mu        sync.Mutex // guards what follows
+	spec      Spec
+	extent    Extent
+	seen      State
+	seenAt    time.Time
+	problems  []Problem
+	networks  map[string]*condition
+	busy      map[string]bool // networks whose worker is at work
+	before    map[string]bool // those that were when the last look began
+	looks     int             // begun
+	orders    int             // calls of Set and Withdraw
+	planned   int             // orders as of the last plan
+	lookErr   string
+	fault     error // as lookErr
+	sent      map[peerAt]sent
+	fights    fights
+	last      lastPlan
+	heldUntil time.Time       // the first of what the last plan held; zero: it held nothing
+	dead      map[string]sign // devices that lead nowhere, as we were told
+	tells     bool            // the host has told a preshared key: what it tells counts
 }
 
 // Extent is how much of a Spec is to be on the host.
@@ -74,7 +80,7 @@ func (m *Manager) init() {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
-		m.busy = map[string]bool{}
+		m.busy, m.fights, m.gap = map[string]bool{}, fights{}, gap
 		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]sign{}
 	})
 }
@@ -86,6 +92,7 @@ func (m *Manager) Set(spec Spec) {
 	m.mu.Lock()
 	m.spec, m.extent = spec, All
 	m.orders++
+	m.fights.retry()
 	m.forgetDead()
 	for _, c := range m.networks {
 		c.tries, c.notBefore = 0, time.Time{}
@@ -112,8 +119,10 @@ const (
 	// an event: WireGuard's own state has none, and events get lost. With the
 	// pause before it and the look itself, pollSmall stays below 5 s.
 	pollSmall, pollLarge, largeFrom = 4 * time.Second, 30 * time.Second, 100
-	// gap is the least time between two looks that events ask for.
-	gap = 200 * time.Millisecond
+	// gap is the least time between two looks that events ask for. It grows
+	// while events go on and there is nothing to do, as when somebody fights
+	// over what is put back slowly by now.
+	gap, longestGap = 200 * time.Millisecond, 1500 * time.Millisecond
 	// firstNames is how long the first pass waits for names that were never
 	// answered. A packet that enters a tunnel before its endpoint is known
 	// costs a handshake try, and the next is 5 s later (REKEY_TIMEOUT of the
@@ -166,7 +175,17 @@ func (m *Manager) rest(ctx context.Context) {
 		return
 	case <-m.asked:
 		return
-	case <-time.After(gap):
+	case <-time.After(m.gap):
+	}
+	select {
+	case <-m.woken:
+		m.gap = min(2*m.gap, longestGap)
+		if !m.idle {
+			m.gap = gap
+		}
+		return
+	default:
+		m.gap = gap
 	}
 	select {
 	case <-ctx.Done():
@@ -189,6 +208,9 @@ func (m *Manager) untilNext() time.Duration {
 		if c.err != "" {
 			next = min(next, max(gap, time.Until(c.notBefore)))
 		}
+	}
+	if !m.heldUntil.IsZero() {
+		next = min(next, max(gap, time.Until(m.heldUntil)))
 	}
 	return next
 }

@@ -53,6 +53,9 @@ type planned struct {
 	phase phase
 	order string // among steps of one phase
 
+	repair bool // undoes what somebody else did; see Manager.repairs
+	held   bool // one of those that has to wait
+
 	comes, goes []netip.Prefix // what a peer's step makes its device accept, or accept no more
 }
 

@@ -48,6 +48,7 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		m.hurry()
 	}
 	var failed error
+	m.idle = true
 	for range maxLooks {
 		steps, err := m.look(ctx)
 		if err != nil {
@@ -55,6 +56,7 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		}
 		m.canLook()
 		due := m.due(steps)
+		m.idle = m.idle && len(due) == 0
 		m.fine(steps)
 		due, err = m.unsettled(due)
 		if !force {
@@ -112,7 +114,11 @@ func (m *Manager) look(ctx context.Context) ([]planned, error) {
 		want = refusals(want)
 	}
 	m.planned = order
-	return plan(m.compared(want, have)), nil
+	want, have = m.compared(want, have)
+	steps := plan(want, have)
+	m.repairs(steps, want, order)
+	m.atPeace()
+	return steps, nil
 }
 
 // ports is by device. One that does not answer has the port that it had: its
@@ -150,7 +156,7 @@ func (m *Manager) due(steps []planned) []planned {
 	defer m.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(steps), func(s planned) bool {
 		c := m.networks[s.Network]
-		return m.before[s.Network] || m.busy[s.Network] || c != nil && time.Now().Before(c.notBefore)
+		return s.held || m.before[s.Network] || m.busy[s.Network] || c != nil && time.Now().Before(c.notBefore)
 	})
 }
 
@@ -167,7 +173,9 @@ func (m *Manager) hurry() {
 func (m *Manager) fine(steps []planned) {
 	left := map[string]bool{}
 	for _, s := range steps {
-		left[s.Network] = true
+		if !s.held {
+			left[s.Network] = true
+		}
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -185,16 +193,21 @@ func (m *Manager) fine(steps []planned) {
 }
 
 // write takes a step with all that belongs to it.
-func (m *Manager) write(ctx context.Context, s Step) error {
+func (m *Manager) write(ctx context.Context, s planned) error {
 	for _, w := range s.Writes() {
 		if err := m.writeOne(ctx, w); err != nil {
 			return err
 		}
 	}
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.condition(s.Network).steps++
-	m.Log.Info("host changed", "network", s.Network, "op", s.Op.Word(), "kind", string(s.Kind), "step", s.Text)
+	delete(m.last.pending, s.object())
+	m.mu.Unlock()
+	if s.repair {
+		m.putBack(s.Step)
+	} else {
+		m.Log.Info("host changed", "network", s.Network, "op", s.Op.Word(), "kind", string(s.Kind), "step", s.Text)
+	}
 	return nil
 }
 
@@ -257,6 +270,11 @@ func (m *Manager) unsettled(steps []planned) ([]planned, error) {
 	var errs []error
 	gaveUp := map[string]bool{}
 	for network, own := range byNetwork(steps) {
+		if i := slices.IndexFunc(own, func(s planned) bool { return !s.repair }); i < 0 {
+			continue // see fights
+		} else {
+			own = own[i:]
+		}
 		m.mu.Lock()
 		c := m.condition(network)
 		c.waves++

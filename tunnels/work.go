@@ -106,7 +106,7 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
 		if m.outdated(order) {
 			return nil
 		}
-		err := m.write(ctx, s.Step)
+		err := m.write(ctx, s)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

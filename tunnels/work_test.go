@@ -55,8 +55,8 @@ func TestNetworkThatHangsDelaysNoOther(t *testing.T) {
 				if !r.up {
 					t.Error("not ready: one network holds it up")
 				}
-				for range 100 { // across the ends of steps that hang
-					pass(1700 * time.Millisecond)
+				for range 50 { // across the ends of steps that hang
+					pass(7700 * time.Millisecond)
 					r.host.Change(func(s *tunnels.State) {
 						s.Rules = slices.DeleteFunc(s.Rules, func(x tunnels.Rule) bool { return x.Table == tableOf(other) })
 					})
