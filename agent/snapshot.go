@@ -71,7 +71,7 @@ func firstLine(err error) string {
 	}
 	line := problems[0].OneLine()
 	if n := len(problems) - 1; n > 0 {
-		line += fmt.Sprintf(" (and %d more: ginnel config check)", n)
+		line += fmt.Sprintf(" (and %d more: ginnel plan)", n)
 	}
 	return line
 }

@@ -72,7 +72,7 @@ func TestStatusTextOfLongTroubles(t *testing.T) {
 		Gateway: "hub-north", State: checks.Down, Code: "GN-HUB-02",
 		Headline: "kestrel is down since 16:26: change port gn-kestrel UDP 42341 -> 51820: UDP port 51820: the port is taken.",
 		Config: block.ConfigSnapshot{Hash: "ab", Applied: time.Now(),
-			Error: `/etc/ginnel/desired.toml:12:33: network[0].hub[0].allowed_ips[1]: "198.51.100.7/24" has bits set beyond /24 (and 3 more: ginnel config check)`},
+			Error: `/etc/ginnel/desired.toml:12:33: network[0].hub[0].allowed_ips[1]: "198.51.100.7/24" has bits set beyond /24 (and 3 more: ginnel plan)`},
 		Collector: block.CollectorSnapshot{URL: "https://collector.example.net", Waiting: 12,
 			Error: "collector.example.net shows a certificate of a foreign CA, not the one of the site pack"},
 		Agent: block.AgentSnapshot{Version: "0.1.0", Trouble: strings.Repeat("the disk is full ", 9)},
@@ -83,7 +83,7 @@ func TestStatusTextOfLongTroubles(t *testing.T) {
 		}
 	}
 	words := strings.Join(strings.Fields(got.String()), " ")
-	for _, want := range []string{"GN-HUB-02", "the port is taken.", "beyond /24 (and 3 more: ginnel config check)", "not the one of the site pack"} {
+	for _, want := range []string{"GN-HUB-02", "the port is taken.", "beyond /24 (and 3 more: ginnel plan)", "not the one of the site pack"} {
 		if !strings.Contains(words, want) {
 			t.Errorf("%q is not in:\n%s", want, got.String())
 		}
