@@ -239,6 +239,13 @@ func TestSiteFilters(t *testing.T) {
 		ip -n alien route add default via 203.0.113.1; ip -n alien route add default via 2001:db8:33::1
 		echo 1 > /proc/sys/net/ipv4/conf/gn-alien/forwarding; ip route add 198.51.100.0/24 dev gn-site; ip route add 2001:db8:51::/64 dev gn-site`)
 	try(t, h, table, both("alien", "198.51.100.20", "2001:db8:51::20", most, tunnels.RefusedOtherNetwork))
+	// Addresses of the LAN on a link that is not the LAN's.
+	sh(t, `set -e; ip netns add guest; ip link add guest type veth peer name eth0 netns guest; ip link set guest up; ip -n guest link set eth0 up
+		ip addr add 203.0.113.129/30 dev guest; ip -n guest addr add 203.0.113.130/30 dev eth0; ip -n guest addr add 192.168.10.77/32 dev eth0
+		ip addr add 2001:db8:88::1/64 dev guest nodad; ip -n guest addr add 2001:db8:88::2/64 dev eth0 nodad; ip -n guest addr add 2001:db8:10::77/128 dev eth0 nodad
+		ip -n guest route add default via 203.0.113.129 src 192.168.10.77; ip -n guest route add default via 2001:db8:88::1 src 2001:db8:10::77
+		echo 1 > /proc/sys/net/ipv4/conf/guest/forwarding`)
+	try(t, h, table, both("guest", "198.51.100.20", "2001:db8:51::20", most, tunnels.RefusedSpoofed))
 
 	// An error about a packet of ours comes back through what lets nothing in.
 	closed := dial(t, "pc", "198.51.100.20", "udp/4444")
