@@ -33,7 +33,7 @@ func (a *Agent) dueToFind() bool {
 	return ill || time.Since(a.foundAt) >= whileWell
 }
 
-// name puts what was found beside the states that it explains.
+// explained puts what was found beside the states that it explains.
 func (a *Agent) explained(s *block.Snapshot) why.Finding {
 	a.mu.Lock()
 	found := a.found
@@ -46,7 +46,7 @@ func (a *Agent) explained(s *block.Snapshot) why.Finding {
 		}
 		t.Code, t.WaitsFor = string(one.Code), one.WaitsFor
 		if one.Text != "" {
-			t.Reason = one.Text
+			t.Reason, t.Hint = one.Text, one.Hint
 		}
 	}
 	for i := range s.Checks {
