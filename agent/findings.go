@@ -13,8 +13,9 @@ import (
 // state, every few seconds while something is not well, and now and then while
 // all is; never because somebody asks for the status.
 
-// whileWell is how often all is looked through although all is well.
-const whileWell = 30 * time.Second
+// whileWell is how often all is looked through although all is well: of what
+// others do beside us no event tells.
+const whileWell = 10 * time.Second
 
 // find looks for what is broken now.
 func (a *Agent) find(ctx context.Context) {

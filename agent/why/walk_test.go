@@ -131,8 +131,12 @@ var cases = []struct {
 	{PortTaken, "device", "heron", unmet("port", "gn-heron-s UDP 42 -> 51820", "change port gn-heron-s UDP 42 -> 51820: the port is taken")},
 	{NoOverlay, "address", "heron", unmet("address", "100.64.20.7/32 on gn-heron-s", "")},
 	{NoRule, "rule", "heron", unmet("rule", "5012: from 192.168.10.0/24 lookup 7102", "")},
-	{RuleForeign, "rule", "heron", func(f *Facts) {
+	{NoRule, "rule", "heron", func(f *Facts) {
 		f.Tunnels[1].Lookups[0].Table, f.Tunnels[1].Lookups[0].Device = 254, "eth0"
+	}},
+	{RuleForeign, "rule", "heron", func(f *Facts) {
+		l := &f.Tunnels[1].Lookups[0]
+		l.Table, l.Device, l.Rule = 99, "eth0", "100: from 192.168.10.0/24 lookup 99"
 	}},
 	{NoWay, "route", "heron", unmet("route", "203.0.113.0/24 dev gn-heron-s table 7102", "")},
 	{NoWay, "route", "heron", func(f *Facts) {

@@ -19,5 +19,6 @@ var scenarios = []scenario{
 	{"leave", "the agent is stopped, and everything of ours removed", playLeave},
 	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"badhost", "a host on which others have taken what we need, and one with 10,000 peers", playBadHost},
+	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
 	{"token", "a used and an unknown token are refused", playToken},
 }
