@@ -55,7 +55,7 @@ func (a *Agent) explained(s *block.Snapshot) why.Finding {
 		one := found.Checks[c.Name]
 		switch {
 		case c.State == checks.Up || c.State == checks.MaintenanceMode || c.WaitsFor != "":
-		case one.WaitsFor != "" && c.Network == "":
+		case one.WaitsFor != "":
 			c.WaitsFor = one.WaitsFor
 		default:
 			c.Code = string(one.Code)

@@ -74,3 +74,31 @@ func TestMuteHub(t *testing.T) {
 		})
 	}
 }
+
+// A hub whose name has no address was never called: that is no hub that drops
+// echoes.
+func TestHubWithoutAnAddressIsDown(t *testing.T) {
+	look := func(string, string) (tunnels.Status, error) {
+		return tunnels.Status{Present: true, Peers: []tunnels.PeerStatus{{Name: "hub-north", Present: true}}}, nil
+	}
+	check, err := agent.TunnelKind(look, nil, echo(checks.Failed)).New(checks.Target{Network: "kestrel", Address: "100.64.0.1", Options: map[string]any{"hub": "hub-north"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := check.Run(t.Context()); r.Verdict != checks.Failed || r.Reason != checks.NotResolved {
+		t.Errorf("%+v", r)
+	}
+}
+
+// echo is the icmp kind with one answer.
+func echo(v checks.Verdict) checks.Kind {
+	return checks.Kind{Name: "icmp", New: func(checks.Target) (checks.Check, error) {
+		return checks.Func(func(context.Context) checks.Result {
+			r := checks.Result{Verdict: v, Start: time.Now(), Sent: 1}
+			if v == checks.Failed {
+				r.Reason = checks.Timeout
+			}
+			return r
+		}), nil
+	}}
+}

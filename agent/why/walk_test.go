@@ -284,6 +284,21 @@ func TestHubsAloneDoNotBlameTheLine(t *testing.T) {
 	}
 }
 
+// A service is not blamed for what its tunnel, which has not been called down
+// yet, may have done.
+func TestAServiceBehindADoubtfulTunnelWaits(t *testing.T) {
+	f := avocet()
+	check(1, checks.Timeout)(&f)
+	f.Tunnels[1].Heard = cut.Add(-time.Second)
+	if found := Judge(f).Checks["results"]; found.Code != "" || found.WaitsFor != "heron" {
+		t.Errorf("not heard of since: %+v", found)
+	}
+	f.Tunnels[1].Heard = cut.Add(time.Second)
+	if found := Judge(f).Checks["results"]; found.Code != TargetSilent {
+		t.Errorf("heard of since: %+v", found)
+	}
+}
+
 func TestAHubTellsOfItsSites(t *testing.T) {
 	f := avocet()
 	f.Tunnels = f.Tunnels[:1]
