@@ -318,6 +318,15 @@ func (c *County) Node(name string) (*netns.Node, error) {
 	return nil, fmt.Errorf("no node %q; there are %s", name, strings.Join(sortedKeys(c.nodes), " "))
 }
 
+// Nodes are all of them.
+func (c *County) Nodes() []*netns.Node {
+	var all []*netns.Node
+	for _, name := range sortedKeys(c.nodes) {
+		all = append(all, c.nodes[name])
+	}
+	return all
+}
+
 // Line finds a line by the name of its place.
 func (c *County) Line(name string) (*wan.Link, error) {
 	if l, ok := c.lines[strings.TrimSuffix(name, "-1")]; ok {

@@ -68,6 +68,18 @@ func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 	return nil
 }
 
+// Greet has a node accept connections at ports, on all of its addresses.
+func (c *County) Greet(n *netns.Node, ports ...uint16) error {
+	for _, port := range ports {
+		l, err := c.services.listen(n, netip.IPv6Unspecified(), port)
+		if err != nil {
+			return err
+		}
+		go greetAndWait(l, n.Name+" is here\r\n")
+	}
+	return nil
+}
+
 func (s *serviceSet) listen(n *netns.Node, at netip.Addr, port uint16) (net.Listener, error) {
 	l, err := n.Listen("tcp", netip.AddrPortFrom(at, port).String())
 	if err != nil {
