@@ -26,8 +26,9 @@ func TestPackages(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a machine in software emulation: make test runs it")
 	}
+	t.Parallel()
 	s := boot(t)
-	defer func() { keep(t, "packages: ", s.rows) }()
+	defer func() { keep(t, s.rows, named("packages: ")) }()
 	s.step("a hub and a LAN are there", s.surroundings)
 	s.step("install offline: dpkg -i of three packages", s.install)
 	s.step("service install is refused while packaged", s.refusedWhilePackaged)

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -55,14 +56,15 @@ func (f *Failed) Error() string {
 }
 
 // Boot starts a machine, whose /lab is a copy of the folder lab with the hand
-// in it, and waits until it takes scripts. Close ends it.
-func Boot(ctx context.Context, image Image, lab string) (*Machine, error) {
+// in it, and waits until it takes scripts. Close ends it. words are added to the
+// kernel's command line.
+func Boot(ctx context.Context, image Image, lab string, words ...string) (*Machine, error) {
 	dir, err := os.MkdirTemp("", "ginnel-vm-")
 	if err != nil {
 		return nil, err
 	}
 	m := &Machine{dir: dir, done: make(chan struct{}), booted: make(chan struct{}), waiting: map[int]chan reply{}}
-	if err := m.start(ctx, image, lab); err != nil {
+	if err := m.start(ctx, image, lab, words); err != nil {
 		m.Close()
 		return nil, err
 	}
@@ -73,16 +75,18 @@ func Boot(ctx context.Context, image Image, lab string) (*Machine, error) {
 	return m, nil
 }
 
-func (m *Machine) start(ctx context.Context, image Image, lab string) error {
+func (m *Machine) start(ctx context.Context, image Image, lab string, words []string) error {
 	disk := filepath.Join(m.dir, "lab.img")
 	if err := labDisk(ctx, lab, disk); err != nil {
 		return err
 	}
 	port := filepath.Join(m.dir, "port")
-	m.cmd = exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024",
+	// One processor: emulated side by side, two ran into each other inside the
+	// kernel's WireGuard and never came out (both in netif_receive_skb_list_internal).
+	m.cmd = exec.Command("qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-smp", "1", "-m", "1024",
 		"-nodefaults", "-display", "none", "-nic", "none", "-serial", "file:"+filepath.Join(m.dir, "console"),
 		"-kernel", image.Kernel, "-initrd", image.Initrd,
-		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 systemd.show_status=0",
+		"-append", strings.Join(append([]string{"root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 systemd.show_status=0"}, words...), " "),
 		"-drive", "file="+image.Disk+",format=raw,if=virtio,snapshot=on,cache=unsafe",
 		"-drive", "file="+disk+",format=raw,if=virtio,readonly=on",
 		"-object", "rng-random,filename=/dev/urandom,id=rng", "-device", "virtio-rng-pci,rng=rng",
@@ -145,7 +149,7 @@ func labDisk(ctx context.Context, lab, disk string) error {
 	if out, err := build.CombinedOutput(); err != nil {
 		return fmt.Errorf("build the hand: %w\n%s", err, out)
 	}
-	out, err := exec.CommandContext(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", lab, disk, "256M").CombinedOutput()
+	out, err := exec.CommandContext(ctx, "mke2fs", "-q", "-t", "ext4", "-O", "^has_journal", "-d", lab, disk, "512M").CombinedOutput()
 	if err != nil {
 		return fmt.Errorf("make the second disk: %w\n%s", err, out)
 	}

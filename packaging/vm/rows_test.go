@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -18,7 +19,7 @@ type row struct {
 	Ratio  *float64 `json:"ratio"`
 	Aim    string   `json:"aim"`
 	Met    bool     `json:"met"`
-	Form   string   `json:"form"` // "full" or "short"
+	Form   string   `json:"form"` // "full" or "short", and what is special
 	Detail string   `json:"detail"`
 }
 
@@ -38,12 +39,22 @@ func rowOf(name, value string, err error) row {
 // without it they are printed only.
 const rowsFile = "GINNEL_ROWS"
 
-// keep puts the rows into the file, in place of older ones with our prefix.
-func keep(t testing.TB, prefix string, rows []row) {
+// named are older rows whose names begin with a prefix.
+func named(prefix string) func(row) bool {
+	return func(r row) bool { return strings.HasPrefix(r.Name, prefix) }
+}
+
+// files keeps tests that run side by side from losing each other's rows.
+var files sync.Mutex
+
+// keep puts the rows into the file, in place of those that are old.
+func keep(t testing.TB, rows []row, old func(row) bool) {
 	path := os.Getenv(rowsFile)
 	if path == "" {
 		return
 	}
+	files.Lock()
+	defer files.Unlock()
 	var all []row
 	text, err := os.ReadFile(path)
 	if err == nil {
@@ -52,7 +63,7 @@ func keep(t testing.TB, prefix string, rows []row) {
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatalf("read %s: %v", path, err)
 	}
-	all = slices.DeleteFunc(all, func(r row) bool { return strings.HasPrefix(r.Name, prefix) })
+	all = slices.DeleteFunc(all, old)
 	text, err = json.MarshalIndent(append(all, rows...), "", "  ")
 	if err == nil {
 		err = os.WriteFile(path, append(text, '\n'), 0o644)

@@ -22,33 +22,48 @@ type site struct {
 
 // boot starts a machine with two builds of our packages beside it.
 func boot(t testing.TB) *site {
+	lab := t.TempDir()
+	return &site{t: t, m: start(t, lab, addPackages)}
+}
+
+// addPackages builds the packages into the folder lab, and puts in what stands
+// around the site.
+func addPackages(ctx context.Context, lab string) error {
+	if err := os.CopyFS(filepath.Join(lab, "site"), os.DirFS("testdata/site")); err != nil {
+		return err
+	}
+	for _, version := range []string{first, second} {
+		build := exec.CommandContext(ctx, "packaging/build.sh", filepath.Join(lab, version), "amd64")
+		build.Dir = "../.."
+		build.Env = append(os.Environ(), "KINDS=deb", "VERSION="+version)
+		if out, err := build.CombinedOutput(); err != nil {
+			return fmt.Errorf("build the packages: %w\n%s", err, out)
+		}
+	}
+	return nil
+}
+
+// start starts a machine whose /lab add has filled; words are added to its
+// kernel's command line.
+func start(t testing.TB, lab string, add func(ctx context.Context, lab string) error, words ...string) *vm.Machine {
 	if os.Getuid() != 0 {
 		t.Fatal("builds a machine's disk: run it as root")
 	}
 	began := time.Now()
 	image, err := vm.Prepare(t.Context(), t.Logf)
+	if err == nil {
+		err = add(t.Context(), lab)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	lab := t.TempDir()
-	if err := os.CopyFS(filepath.Join(lab, "site"), os.DirFS("testdata/site")); err != nil {
-		t.Fatal(err)
-	}
-	for _, version := range []string{first, second} {
-		build := exec.CommandContext(t.Context(), "packaging/build.sh", filepath.Join(lab, version), "amd64")
-		build.Dir = "../.."
-		build.Env = append(os.Environ(), "KINDS=deb", "VERSION="+version)
-		if out, err := build.CombinedOutput(); err != nil {
-			t.Fatalf("build the packages: %v\n%s", err, out)
-		}
-	}
-	m, err := vm.Boot(t.Context(), image, lab)
+	m, err := vm.Boot(t.Context(), image, lab, words...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { m.Close() })
-	fmt.Printf("  %-66s %s\n", "the machine is up", time.Since(began).Round(time.Second))
-	return &site{t: t, m: m}
+	fmt.Printf("  %-66s %s\n", t.Name()+": the machine is up", time.Since(began).Round(time.Second))
+	return m
 }
 
 // step runs one step and prints its row; what it gives is the row's value.

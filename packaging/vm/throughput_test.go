@@ -54,7 +54,7 @@ func BenchmarkKernelThroughput(b *testing.B) {
 		Detail: fmt.Sprintf("beside ip link and wg setconf, %d pairs, 95 %% interval %.3f to %.3f, software emulation", len(ratios), r.Low, r.High),
 	}
 	fmt.Printf("  %s: %.0f Mbit/s, plain %.0f, ratio %.3f (%.3f to %.3f)\n", line.Name, line.Value, them, r.Median, r.Low, r.High)
-	keep(b, "vm: TCP", []row{line})
+	keep(b, []row{line}, named("vm: TCP"))
 }
 
 // plain makes the peer to compare with, between the same two ends.
