@@ -25,6 +25,9 @@ func (h *Host) Culprit(s tunnels.Step) string {
 		return likely(s.Kind, running)
 	}
 	for _, u := range usual {
+		if u.comm == "nft" && strings.Contains(who, "started by") {
+			continue // that script is to be mended, not nftables.conf
+		}
 		if strings.HasPrefix(who, u.comm+" (pid") || strings.HasSuffix(who, "started by "+u.comm) {
 			if advice := u.advice(s.Kind); advice != "" {
 				return who + ": " + advice

@@ -26,9 +26,9 @@ import (
 // they are looked up before anything else is done with an event.
 type evidence struct {
 	mu     sync.Mutex
-	seen   map[string]suspect // by object
-	tables map[string]bool    // of ours, touched by the transaction that is being told
-	spoilt map[string]bool    // tables of ours that were seen to be changed
+	seen   map[string]suspect   // by object
+	tables map[string]bool      // of ours, touched by the transaction that is being told
+	spoilt map[string]time.Time // when it was told of tables of ours that were changed
 }
 
 type suspect struct {

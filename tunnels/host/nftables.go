@@ -3,7 +3,7 @@ package host
 import (
 	"errors"
 	"fmt"
-	"log/slog"
+	"time"
 
 	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
@@ -42,22 +42,19 @@ func withoutNftables(err error) error {
 		fmt.Errorf("%w (%w)", ErrNoNftables, err))
 }
 
-// tellFilters logs once when somebody else has changed a table of ours.
+// tellFilters logs when somebody else has changed a table of ours, once: a fight
+// over it is told as such.
 func (h *Host) tellFilters(found []tunnels.Filter) {
 	h.evidence.mu.Lock()
 	defer h.evidence.mu.Unlock()
 	for _, f := range found {
-		was := h.evidence.spoilt[f.Table]
-		if f.Digest == "" && !was {
-			who := slog.Attr{}
-			if s, ok := h.evidence.seen[filterObject(f.Table)]; ok {
-				who = slog.String("culprit", s.who)
+		if last, told := h.evidence.spoilt[f.Table]; f.Digest == "" && (!told || time.Since(last) > fresh) {
+			h.log.Warn("somebody else changed our nftables table; it is made anew",
+				"table", f.Table, "culprit", h.evidence.seen[filterObject(f.Table)].who)
+			if h.evidence.spoilt == nil {
+				h.evidence.spoilt = map[string]time.Time{}
 			}
-			h.log.Warn("somebody else changed our nftables table; it is made anew", slog.String("table", f.Table), who)
+			h.evidence.spoilt[f.Table] = time.Now()
 		}
-		if h.evidence.spoilt == nil {
-			h.evidence.spoilt = map[string]bool{}
-		}
-		h.evidence.spoilt[f.Table] = f.Digest == ""
 	}
 }

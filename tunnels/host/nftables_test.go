@@ -98,6 +98,7 @@ func TestForeignInOurTable(t *testing.T) {
 		"delete table inet ginnel_kestrel; add table inet ginnel_kestrel; add chain inet ginnel_kestrel theirs",
 	} {
 		said.Reset()
+		h.evidence.spoilt = nil
 		sh(t, "nft '"+fill+"'")
 		steps := converge(t, h, siteSpec)
 		if len(steps) != 1 || !strings.Contains(steps[0], "filter") {
