@@ -13,6 +13,8 @@ var benches = []scenario{
 	{"throughput", "TCP from site to hub, beside the plain wireguard-go program", benchThroughput},
 	{"memory", "TCP from site to hub as on a machine with 512 MB, beside without a ceiling", benchMemory},
 	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
+	{"cold", "a hub with 1,000 sites from nothing, beside wg setconf", benchCold},
+	{"idle", "CPU and memory of an idle agent with 10,000 sites", benchIdle},
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},
 }
