@@ -16,6 +16,13 @@ type Host interface {
 	Apply(ctx context.Context, step Step) error
 }
 
+// Crowded is a Host that adds many peers to a device at less than what each of
+// them costs.
+type Crowded interface {
+	// AddPeers does what Steps that add these peers do.
+	AddPeers(ctx context.Context, device string, peers []Peer) error
+}
+
 // Detective is a Host that can guess who else changes its objects.
 type Detective interface {
 	// Culprit names the program that most likely undid what s put there,

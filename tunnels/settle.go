@@ -199,6 +199,12 @@ func (m *Manager) write(ctx context.Context, s planned) error {
 			return err
 		}
 	}
+	m.took(s)
+	return nil
+}
+
+// took notes that a step was taken.
+func (m *Manager) took(s planned) {
 	m.mu.Lock()
 	m.condition(s.Network).steps++
 	delete(m.last.pending, s.object())
@@ -208,7 +214,6 @@ func (m *Manager) write(ctx context.Context, s planned) error {
 	} else {
 		m.Log.Info("host changed", "network", s.Network, "op", s.Op.Word(), "kind", string(s.Kind), "step", s.Text)
 	}
-	return nil
 }
 
 func (m *Manager) writeOne(ctx context.Context, s Step) error {

@@ -102,10 +102,16 @@ func (m *Manager) work(ctx context.Context, steps []planned, force bool) error {
 // apply takes the steps of one network in order, up to one that fails, or until
 // something else is wanted than at the order that they follow from.
 func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
-	for _, s := range steps {
+	for len(steps) > 0 {
 		if m.outdated(order) {
 			return nil
 		}
+		if n := crowd(steps); n > 1 && m.addPeers(ctx, steps[:n]) {
+			steps = steps[n:]
+			continue
+		}
+		s := steps[0]
+		steps = steps[1:]
 		err := m.write(ctx, s)
 		if ctx.Err() != nil {
 			return ctx.Err()
@@ -116,6 +122,46 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
 		}
 	}
 	return nil
+}
+
+// maxCrowd is how many peers are added at once: a data plane takes some 0.1 s for
+// them, and answers nobody meanwhile.
+const maxCrowd = 256
+
+// crowd counts the steps that begin a list and add peers to one device, and do
+// nothing else.
+func crowd(steps []planned) int {
+	for i, s := range steps {
+		if s.Kind != PeerKind || s.Op != Add || len(s.Writes()) > 1 || i == maxCrowd || s.Device.Name != steps[0].Device.Name {
+			return i
+		}
+	}
+	return len(steps)
+}
+
+// addPeers takes such steps at once. It is false where the host does not, or one
+// of them failed: taken one by one they tell which.
+func (m *Manager) addPeers(ctx context.Context, steps []planned) bool {
+	h, ok := m.Host.(Crowded)
+	if !ok {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	var peers []Peer
+	for _, s := range steps {
+		peers = append(peers, *s.Peer)
+	}
+	if err := h.AddPeers(ctx, steps[0].Device.Name, peers); err != nil {
+		return false
+	}
+	for _, s := range steps {
+		m.mu.Lock()
+		m.wrote(s.Step)
+		m.mu.Unlock()
+		m.took(s)
+	}
+	return true
 }
 
 func (m *Manager) outdated(order int) bool {

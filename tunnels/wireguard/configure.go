@@ -63,10 +63,29 @@ func PortFree(port int) error {
 
 // AddPeer makes a peer, or completes one that is there.
 func (d *Devices) AddPeer(ctx context.Context, name string, p tunnels.Peer) error {
-	if at := d.lastSeen(name, wgtypes.Key(p.PublicKey)); at.IsValid() && !p.Endpoint.IsValid() {
-		return d.greet(ctx, name, p, at)
+	return d.AddPeers(ctx, name, []tunnels.Peer{p})
+}
+
+// AddPeers makes many peers by one message. Those who call us by themselves and
+// were there before are greeted, as by AddPeer.
+func (d *Devices) AddPeers(ctx context.Context, name string, peers []tunnels.Peer) error {
+	backend, err := d.backend(name)
+	if err != nil {
+		return err
 	}
-	return d.writePeer(ctx, name, addition(p))
+	var all, greeted []wgtypes.PeerConfig
+	for _, p := range peers {
+		if at := d.lastSeen(name, wgtypes.Key(p.PublicKey)); at.IsValid() && !p.Endpoint.IsValid() {
+			all = append(all, greeting(p, at))
+			greeted = append(greeted, ending(p))
+			continue
+		}
+		all = append(all, addition(p))
+	}
+	if err := d.write(ctx, name, backend, wgtypes.Config{Peers: all}); err != nil || len(greeted) == 0 {
+		return err
+	}
+	return d.write(ctx, name, backend, wgtypes.Config{Peers: greeted})
 }
 
 // addition is the message that makes a peer.

@@ -1,7 +1,6 @@
 package wireguard
 
 import (
-	"context"
 	"net/netip"
 	"time"
 
@@ -43,13 +42,16 @@ func (d *Devices) lastSeen(name string, peer wgtypes.Key) netip.AddrPort {
 	return d.places[place{name, peer}]
 }
 
-// greet makes a peer that calls us by itself, and calls it where it was last: a
+// greeting makes a peer that calls us by itself, and calls it where it was last: a
 // keepalive that is switched on is sent at once, and begins a handshake.
-func (d *Devices) greet(ctx context.Context, name string, p tunnels.Peer, at netip.AddrPort) error {
-	called := p
-	called.Endpoint, called.Keepalive = at, time.Second
-	if err := d.writePeer(ctx, name, addition(called)); err != nil {
-		return err
-	}
-	return d.ChangePeer(ctx, name, p, tunnels.PeerFields{Keepalive: true})
+func greeting(p tunnels.Peer, at netip.AddrPort) wgtypes.PeerConfig {
+	p.Endpoint, p.Keepalive = at, time.Second
+	return addition(p)
+}
+
+// ending gives the peer its own keepalive after that.
+func ending(p tunnels.Peer) wgtypes.PeerConfig {
+	c := peerConfig(p, tunnels.PeerFields{Keepalive: true})
+	c.UpdateOnly = true
+	return c
 }
