@@ -54,12 +54,14 @@ func plural(n int, one string) string {
 // isSecretKey is true of keys whose values are keys, and belong in files of
 // their own.
 func isSecretKey(key string) bool {
-	switch strings.ToLower(strings.NewReplacer("-", "", "_", "").Replace(key)) {
+	switch strings.ToLower(noHyphens.Replace(key)) {
 	case "privatekey", "presharedkey":
 		return true
 	}
 	return false
 }
+
+var noHyphens = strings.NewReplacer("-", "", "_", "")
 
 // isSecret is true of values that must not be printed: by their shape, or by
 // the name of their key.

@@ -14,6 +14,7 @@ var benches = []scenario{
 	{"memory", "TCP from site to hub as on a machine with 512 MB, beside without a ceiling", benchMemory},
 	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
 	{"cold", "a hub with 1,000 sites from nothing, beside wg setconf", benchCold},
+	{"change", "one site of a hub with 1,000 and 10,000 changed, beside wg syncconf", benchChange},
 	{"idle", "CPU and memory of an idle agent with 10,000 sites", benchIdle},
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},

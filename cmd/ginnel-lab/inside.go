@@ -17,6 +17,7 @@ import (
 const (
 	boxInit   = "box-init"   // BIN OUT SETUP: the first process of the box
 	boxCounty = "box-county" // SETUP: the county in it
+	boxChange = "box-change" // SITES PAIRS: what changes a hub's device, at a node
 )
 
 // runInside is the program when it was started by itself; false when it was
@@ -28,6 +29,8 @@ func runInside(args []string) (int, bool) {
 		return netns.Init(args[1], args[2], []string{boxCounty, args[3]}, files), true
 	case len(args) == 2 && args[0] == boxCounty:
 		return runCounty(args[1]), true
+	case len(args) == 3 && args[0] == boxChange:
+		return runChange(args[1:]), true
 	}
 	return 0, false
 }

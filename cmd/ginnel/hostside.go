@@ -100,6 +100,9 @@ func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnel
 // boot because of one network's port.
 func (h *hostSide) newCollisions(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error) {
 	problems, err := h.collisions(ctx, c, spec)
+	if len(problems) == 0 {
+		return nil, err
+	}
 	if last, lastErr := config.Load(h.paths.LastGood()); lastErr == nil && last.Hash == c.Hash {
 		_, problems = problems.Split(config.ErrTaken)
 	}
