@@ -113,14 +113,20 @@ func (p *planner) attribute() {
 		for _, r := range s.Rules {
 			note(p.tables, r.Table, r.Network)
 		}
-		for _, r := range s.Routes {
-			note(p.tables, r.Table, r.Network)
+		for i := range s.Routes { // many of one table
+			if r := &s.Routes[i]; i == 0 || r.Table != s.Routes[i-1].Table || r.Network != s.Routes[i-1].Network {
+				note(p.tables, r.Table, r.Network)
+			}
 		}
 		for _, d := range s.Devices {
 			note(p.links, d.Name, d.Network)
 		}
 	}
-	for _, r := range p.have.Routes {
+	for i := range p.have.Routes {
+		r := &p.have.Routes[i]
+		if i > 0 && r.Device == p.have.Routes[i-1].Device && r.Table == p.have.Routes[i-1].Table {
+			continue
+		}
 		if p.links[r.Device] == "" && r.Device != "" {
 			note(p.links, r.Device, p.tables[r.Table])
 		}

@@ -113,7 +113,7 @@ func (f *folding) refusing() {
 const alone = -1
 
 // refusal is where the route that refuses behind r is looked for.
-func (r Route) refusal() place { return place{r.Table, r.Prefix, UnreachableMetric} }
+func (r Route) refusal() place { return placeOf(r.Table, r.Prefix, UnreachableMetric) }
 
 // carryingNow counts the routes into devices where refusing ones are removed.
 func (f *folding) carryingNow() map[place]int {

@@ -5,14 +5,20 @@ import (
 	"net/netip"
 )
 
-// place is what no two routes have in common.
+// place is what no two routes have in common. It is one run of bytes, without
+// pointers: of these a big hub has tens of thousands in a map.
 type place struct {
-	table  int
-	prefix netip.Prefix
-	metric int
+	addr          [16]byte
+	family, bits  uint16
+	table, metric uint32
 }
 
-func (r Route) place() place { return place{r.Table, r.Prefix, r.Metric} }
+func (r Route) place() place { return placeOf(r.Table, r.Prefix, r.Metric) }
+
+func placeOf(table int, prefix netip.Prefix, metric int) place {
+	a := prefix.Addr()
+	return place{addr: a.As16(), family: uint16(a.BitLen()), bits: uint16(prefix.Bits()), table: uint32(table), metric: uint32(metric)}
+}
 
 func (r Route) phase() phase {
 	if r.Unreachable {
@@ -26,32 +32,34 @@ func (r Route) order() string { return fmt.Sprintf("%d %v %d", r.Table, r.Prefix
 // allRoutes keeps the routes that are there as wanted, replaces those that are
 // there otherwise in one write, adds and removes the rest.
 func (p *planner) allRoutes() {
-	wanted := map[place]Route{}
-	for _, r := range p.want.Routes {
-		wanted[r.place()] = r
+	wanted := make(map[place]int, len(p.want.Routes)) // the last one of a place
+	for i := range p.want.Routes {
+		wanted[p.want.Routes[i].place()] = i
 	}
-	kept, other := map[place]bool{}, map[place]Route{}
+	kept, other := make([]bool, len(p.want.Routes)), map[place]Route{}
 	var extra []Route
 	for _, h := range p.have.Routes {
-		w, ok := wanted[h.place()]
-		h.Network = w.Network
+		i, ok := wanted[h.place()]
+		if ok {
+			h.Network = p.want.Routes[i].Network
+		}
 		switch {
-		case ok && h == w:
-			kept[h.place()] = true
+		case ok && h == p.want.Routes[i]:
+			kept[i] = true
 		case ok && other[h.place()] == Route{}:
 			other[h.place()] = h
 		default:
 			extra = append(extra, h)
 		}
 	}
-	for at, w := range wanted {
-		if kept[at] {
+	for i, w := range p.want.Routes {
+		if kept[i] || wanted[w.place()] != i {
 			continue
 		}
 		s := Step{Network: w.Network, Op: Add, Kind: RouteKind, Text: routeText(w), Route: new(w)}
-		if h, ok := other[at]; ok {
+		if h, ok := other[w.place()]; ok {
 			s.Op, s.Text = Change, routeChange(h, w)
-			delete(other, at)
+			delete(other, w.place())
 		}
 		p.add(w.phase(), w.order(), s)
 	}
