@@ -16,8 +16,10 @@ var scenarios = []scenario{
 	{"bighub", "a hub with 500 sites: one is added, changed, removed", playBigHub},
 	{"flood", "the kernel tells more than can be read while somebody takes what is ours", playFlood},
 	{"fight", "programs fight over what is ours", playFight},
+	{"darkboot", "a boot without the collector, the resolver and one hub's name", playDarkBoot},
 	{"leave", "the agent is stopped, and everything of ours removed", playLeave},
 	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"badhost", "a host on which others have taken what we need, and one with 10,000 peers", playBadHost},
+	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
 	{"token", "a used and an unknown token are refused", playToken},
 }

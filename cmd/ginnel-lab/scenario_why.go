@@ -1,0 +1,424 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/tunnels"
+)
+
+// breakage is one thing that is broken for real at a site, and what
+// `ginnel why` must say of it. Its commands run at the gateway unless they say
+// otherwise.
+type breakage struct {
+	what    string
+	network string // that is asked; empty: the site
+	code    why.Code
+	step    string
+	act     func(ctx context.Context) error
+	undo    func(ctx context.Context) error
+}
+
+// playWhy breaks each layer for real, and asks why: one cause, one code, one
+// step and one alarm. Sites go side by side, the breakages of a site one after
+// another. At last a hub is cut off, and all its sites say the same.
+func playWhy(ctx context.Context, s *stage) error {
+	ctx = within(ctx, 5*time.Minute)
+	c, err := startCounty(ctx, s, "avocet", "bittern", "curlew", "dunlin", "egret", "fulmar")
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, site := range c.Sites {
+		if _, _, err := site.Await(ctx, county.AllUp); err != nil {
+			return err
+		}
+	}
+	var all sync.WaitGroup
+	var mu sync.Mutex
+	var failed error
+	for site, list := range breakages(c) {
+		all.Go(func() {
+			for _, b := range list {
+				row, err := b.play(ctx, c, c.Site(site))
+				mu.Lock()
+				s.row(row)
+				failed = errors.Join(failed, err)
+				mu.Unlock()
+				if err != nil {
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	if failed != nil {
+		return failed
+	}
+	return s.oneCauseInACounty(ctx, c)
+}
+
+// oneCauseInACounty cuts hub-south off and counts what the collector has of it.
+func (s *stage) oneCauseInACounty(ctx context.Context, c *county.County) error {
+	if err := c.Cut("hub-south"); err != nil {
+		return err
+	}
+	defer c.Heal("hub-south")
+	a, err := awaitAlarm(ctx, c, why.HubSilent, 4)
+	if err != nil {
+		return err
+	}
+	s.row(result{Name: "alarms at the collector when hub-south is cut off", Value: float64(len(a.causes)), Unit: "alarms", Aim: "1",
+		Met: len(a.causes) == 1, Detail: fmt.Sprintf("%s; %d things not up at %d sites, the others wait", strings.Join(a.causes, ", "), a.ill, a.sites)})
+	return nil
+}
+
+// play breaks one thing, reads what is said, and mends it.
+func (b breakage) play(ctx context.Context, c *county.County, site *county.Site) (result, error) {
+	row := result{Name: fmt.Sprintf("%s: %s", site.Name(), b.what), Unit: "alarm", Aim: "1"}
+	if err := b.act(ctx); err != nil {
+		return row, fmt.Errorf("%s: %s: %w", site.Name(), b.what, err)
+	}
+	began := time.Now()
+	seen, report, err := b.await(ctx, site)
+	said := causes(seen)
+	row.Value = float64(len(said))
+	row.Met = err == nil && len(said) == 1
+	row.Detail = fmt.Sprintf("after %.1f s: %s (%s) at %s, expected %s at %s; %s\nsaid: %s",
+		time.Since(began).Seconds(), report.Code, report.Owner, failing(report), b.code, b.step, strings.Join(said, ", "), report.Headline)
+	if err := b.undo(ctx); err != nil {
+		return row, fmt.Errorf("%s: undo %s: %w", site.Name(), b.what, err)
+	}
+	if _, _, err := site.Await(within(ctx, 40*time.Second), county.AllUp); err != nil {
+		return row, fmt.Errorf("after %s: %w", b.what, err)
+	}
+	return row, nil
+}
+
+// await asks until both the status and why say what is expected.
+func (b breakage) await(ctx context.Context, site *county.Site) (seen block.Snapshot, report why.Report, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 40*time.Second)
+	defer cancel()
+	for {
+		seen, err = site.Status(ctx)
+		if err == nil {
+			report, err = askWhy(ctx, site.Node, b.network)
+		}
+		if err == nil && seen.Code == string(b.code) && report.Code == b.code && failing(report) == b.step {
+			return seen, report, nil
+		}
+		if ctx.Err() != nil {
+			return seen, report, errors.Join(err, context.Cause(ctx))
+		}
+		sleep(ctx, 200*time.Millisecond)
+	}
+}
+
+// askWhy is what `ginnel why --json` says; its exit codes are answers too.
+func askWhy(ctx context.Context, n *netns.Node, network string) (why.Report, error) {
+	var r why.Report
+	args := []string{"ginnel", "why", "--json"}
+	if network != "" {
+		args = append(args, network)
+	}
+	out, err := n.Run(ctx, args...)
+	if f, ok := errors.AsType[*netns.Failure](err); err != nil && (!ok || out == "" || f.Code > 2) {
+		return r, err
+	}
+	return r, json.Unmarshal([]byte(out), &r)
+}
+
+// failing names the first step that fails.
+func failing(r why.Report) string {
+	for _, s := range r.Steps {
+		if s.Result == why.Failed {
+			return s.Name
+		}
+	}
+	return "no step"
+}
+
+// causes are the alarms of one gateway: what has a code and waits for nothing.
+func causes(s block.Snapshot) []string {
+	var all []string
+	note := func(code, object string) {
+		if text := strings.TrimSpace(code + " " + object); code != "" && !slices.Contains(all, text) {
+			all = append(all, text)
+		}
+	}
+	for _, t := range s.Tunnels {
+		note(t.Code, t.Hub)
+	}
+	for _, k := range s.Checks {
+		note(k.Code, k.Target)
+	}
+	if !slices.ContainsFunc(all, func(a string) bool { return strings.HasPrefix(a, s.Code) }) {
+		note(s.Code, s.Gateway)
+	}
+	return all
+}
+
+// alarm is what the collector has of one cause.
+type alarm struct {
+	causes     []string
+	ill, sites int // what is not up, and where
+}
+
+// awaitAlarm waits until so many sites have told the collector of a code and
+// nothing else.
+func awaitAlarm(ctx context.Context, c *county.County, code why.Code, sites int) (alarm, error) {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	api, err := c.Collector.API()
+	if err != nil {
+		return alarm{}, err
+	}
+	for {
+		var a alarm
+		told := 0
+		for _, site := range c.Sites {
+			d, err := api.Site(ctx, site.Name())
+			if err != nil {
+				return a, err
+			}
+			if d.State != checks.Up {
+				a.sites++
+			}
+			if d.Code == string(code) {
+				told++
+			}
+			for _, s := range d.Snapshots {
+				for _, cause := range causes(s.Snapshot) {
+					if !slices.Contains(a.causes, cause) {
+						a.causes = append(a.causes, cause)
+					}
+				}
+				a.ill += illParts(s.Snapshot)
+			}
+		}
+		if told >= sites && told == a.sites || ctx.Err() != nil {
+			return a, nil // too few are seen in the row
+		}
+		sleep(ctx, 300*time.Millisecond)
+	}
+}
+
+func illParts(s block.Snapshot) (n int) {
+	for _, t := range s.Tunnels {
+		if t.State != checks.Up {
+			n++
+		}
+	}
+	for _, k := range s.Checks {
+		if k.State != checks.Up {
+			n++
+		}
+	}
+	return n
+}
+
+// breakages are those of each site.
+func breakages(c *county.County) map[string][]breakage {
+	w := breaker{c}
+	return map[string][]breakage{
+		"avocet":  {w.cable("avocet"), w.address("avocet"), w.contestedRule("avocet", "heron")},
+		"bittern": {w.defaultRoute("bittern"), w.name("bittern", "kestrel", "hub-north")},
+		"curlew":  {w.deviceTaken("curlew", "heron", "hub-south"), w.contestedRoute("curlew", "heron"), w.clock("curlew")},
+		"dunlin":  {w.foreignRule("dunlin", "heron"), w.contestedAddress("dunlin", "heron", "hub-south")},
+		"egret":   {w.foreignRoute("egret", "heron"), w.foreignFirewall("egret", "heron"), w.unreached("egret", "heron", "hub-north")},
+		"fulmar":  {w.wrongKey("fulmar", "kestrel", "hub-south"), w.service("fulmar", "heron", "hub-south"), w.mute("fulmar", "heron", "hub-south")},
+	}
+}
+
+// breaker makes breakages.
+type breaker struct{ c *county.County }
+
+// at runs commands at a node.
+func (w breaker) at(node string, commands ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		n, err := w.c.Node(node)
+		if err != nil {
+			return err
+		}
+		_, err = n.Run(ctx, "sh", "-ec", strings.Join(commands, "\n"))
+		return err
+	}
+}
+
+func (w breaker) router(site string) string {
+	return w.c.Site(site).WAN().Prev().String()
+}
+
+func (w breaker) cable(site string) breakage {
+	return breakage{what: "the cable is out", code: why.NoCarrier, step: "cable",
+		act: w.at(site, "ip link set eth0 carrier off"), undo: w.at(site, "ip link set eth0 carrier on")}
+}
+
+func (w breaker) address(site string) breakage {
+	at := w.c.Site(site).WAN().String()
+	return breakage{what: "the WAN address is gone", code: why.NoAddress, step: "address",
+		act:  w.at(site, "ip addr del "+at+"/31 dev eth0"),
+		undo: w.at(site, "ip addr add "+at+"/31 dev eth0", "ip route replace default via "+w.router(site)+" dev eth0")}
+}
+
+func (w breaker) defaultRoute(site string) breakage {
+	return breakage{what: "the default route is gone", code: why.NoRoute, step: "route",
+		act: w.at(site, "ip route del default"), undo: w.at(site, "ip route add default via "+w.router(site)+" dev eth0")}
+}
+
+// deviceTaken has somebody else's link in the place of a device, faster than
+// the agent can put it back.
+func (w breaker) deviceTaken(site, network, hub string) breakage {
+	d := tunnels.DeviceName(network, hub)
+	return breakage{what: "its device's name is taken", network: network, code: why.DeviceTaken, step: "device",
+		act: func(ctx context.Context) error {
+			s := w.c.Site(site)
+			if err := syscall.Kill(s.PID(), syscall.SIGSTOP); err != nil {
+				return err
+			}
+			err := w.at(site, "ip link del "+d, "ip link add "+d+" type veth peer name foreign0")(ctx)
+			return errors.Join(err, syscall.Kill(s.PID(), syscall.SIGCONT))
+		},
+		undo: w.at(site, "ip link del "+d)}
+}
+
+func (w breaker) foreignRule(site, network string) breakage {
+	lan := w.c.Site(site).SitePlan.LAN.String()
+	return breakage{what: "a foreign rule leads its LAN elsewhere", network: network, code: why.RuleForeign, step: "rule",
+		act:  w.at(site, "ip route add default via "+w.router(site)+" dev eth0 table 99", "ip rule add from "+lan+" lookup 99 priority 100"),
+		undo: w.at(site, "ip rule del priority 100", "ip route flush table 99")}
+}
+
+func (w breaker) foreignRoute(site, network string) breakage {
+	route := fmt.Sprintf("203.0.113.0/28 via %s dev eth0 table %d", w.router(site), tunnels.TableNumber(network))
+	return breakage{what: "a foreign route in its table leads elsewhere", network: network, code: why.RouteForeign, step: "route",
+		act: w.at(site, "ip route add "+route), undo: w.at(site, "ip route del "+route)}
+}
+
+// foreignFirewall is what docker does to a host.
+func (w breaker) foreignFirewall(site, network string) breakage {
+	return breakage{what: "a foreign firewall drops what is forwarded", code: why.ForeignDrop, step: "filter",
+		act:  w.at(site, "nft add table ip filter", "nft add chain ip filter FORWARD '{ type filter hook forward priority 0; policy drop; }'"),
+		undo: w.at(site, "nft delete table ip filter")}
+}
+
+// fighting runs a script in the background while it is broken.
+func (w breaker) fighting(site, script string) (act, undo func(context.Context) error) {
+	var cmd *exec.Cmd
+	act = func(context.Context) error {
+		n := w.c.Site(site).Node
+		if err := n.WriteFile("/run/fight.sh", "#!/bin/sh\nwhile :; do "+script+"; sleep 0.2; done\n", 0o755); err != nil {
+			return err
+		}
+		cmd = n.Command(context.Background(), "/run/fight.sh")
+		return n.Start(cmd)
+	}
+	undo = func(context.Context) error {
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+		_ = cmd.Wait() // it was killed
+		return nil
+	}
+	return act, undo
+}
+
+func (w breaker) contestedRule(site, network string) breakage {
+	act, undo := w.fighting(site, fmt.Sprintf("ip rule del priority %d 2>/dev/null", tunnels.RulePriority(network)))
+	return breakage{what: "a program removes its rule again and again", network: network, code: why.ContestedObj, step: "rule", act: act, undo: undo}
+}
+
+func (w breaker) contestedRoute(site, network string) breakage {
+	act, undo := w.fighting(site, fmt.Sprintf("ip route del 203.0.113.0/24 table %d metric 100 2>/dev/null", tunnels.TableNumber(network)))
+	return breakage{what: "a program removes its route again and again", network: network, code: why.ContestedObj, step: "route", act: act, undo: undo}
+}
+
+func (w breaker) contestedAddress(site, network, hub string) breakage {
+	act, undo := w.fighting(site, fmt.Sprintf("ip addr del %s/32 dev %s 2>/dev/null", w.c.Site(site).Overlay(network), tunnels.DeviceName(network, hub)))
+	return breakage{what: "a program removes its address again and again", network: network, code: why.ContestedObj, step: "address", act: act, undo: undo}
+}
+
+// restarted ends an agent and its tunnels, does something, and starts it again.
+func (w breaker) restarted(site string, commands ...string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		s := w.c.Site(site)
+		if err := s.StopAgent(ctx); err != nil {
+			return err
+		}
+		if err := w.at(site, commands...)(ctx); err != nil {
+			return err
+		}
+		if err := s.StartAgent(); err != nil {
+			return err
+		}
+		_, err := s.AwaitAnswer(ctx)
+		return err
+	}
+}
+
+// name takes a hub's name away, and what was remembered of it.
+func (w breaker) name(site, network, hub string) breakage {
+	return breakage{what: "the hub's name is not answered, and never was", network: network, code: why.HubNoName, step: "name",
+		act: w.restarted(site, "ginnel down", "cp /etc/hosts /run/kept.hosts", "cp /etc/resolv.conf /run/kept.resolv",
+			"grep -v "+hub+" /run/kept.hosts > /etc/hosts", "echo nameserver 127.0.0.1 > /etc/resolv.conf", "rm -f /var/lib/ginnel/names.json"),
+		undo: w.restarted(site, "cat /run/kept.hosts > /etc/hosts", "cat /run/kept.resolv > /etc/resolv.conf")}
+}
+
+// clock is a gateway that wakes up in the past: it has seen a later time, and
+// reaches nobody that could say which of the two is right.
+func (w breaker) clock(site string) breakage {
+	later := time.Now().Add(48 * time.Hour).UTC().Format(time.RFC3339)
+	return breakage{what: "the clock is behind what was seen", code: why.ClockBehind, step: "clock",
+		act: w.restarted(site, "echo "+later+" > /var/lib/ginnel/clock-floor",
+			"nft add table inet cut", "nft add chain inet cut out '{ type filter hook output priority 0; }'", "nft add rule inet cut out oifname eth0 tcp dport 443 drop"),
+		undo: w.at(site, "nft delete table inet cut")}
+}
+
+// unreached is a hub that is silent to one site: its packets are dropped on the
+// way.
+func (w breaker) unreached(site, network, hub string) breakage {
+	from, to := w.c.Site(site).WAN().String(), w.c.Hub(hub).Address.String()
+	return breakage{what: "UDP to its hub is dropped on the way", network: network, code: why.HubSilent, step: "handshake",
+		act: w.at("provider", "nft add table inet cut", "nft add chain inet cut over '{ type filter hook forward priority 0; }'",
+			"nft add rule inet cut over ip saddr "+from+" ip daddr "+to+" udp dport 1024-65535 drop"),
+		undo: w.at("provider", "nft delete table inet cut")}
+}
+
+// wrongKey has a site expect another key of its hub.
+func (w breaker) wrongKey(site, network, hub string) breakage {
+	const wrong = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAE="
+	return breakage{what: "its hub's key is another", network: network, code: why.HubNever, step: "handshake",
+		act: w.at(site, "cp /etc/ginnel/desired.toml /run/kept.toml",
+			fmt.Sprintf("awk '/^\\[\\[network\\]\\]/ {n=\"\"} /^ *name *= *\"%s\"/ {n=1} n && /public_key/ && !done {sub(/\"[^\"]*\"/, \"\\\"%s\\\"\"); done=1} {print}' /run/kept.toml > /etc/ginnel/desired.toml", network, wrong),
+			"ginnel reload"),
+		undo: w.at(site, "cat /run/kept.toml > /etc/ginnel/desired.toml", "ginnel reload")}
+}
+
+// service stops a service for one site, as its overlay address shows.
+func (w breaker) service(site, network, hub string) breakage {
+	from := w.c.Site(site).Overlay(network).String()
+	return breakage{what: "a service refuses it", network: network, code: why.TargetRefuses, step: "results",
+		act: w.at(hub+"-"+network, "nft add table inet cut", "nft add chain inet cut in '{ type filter hook input priority 0; }'",
+			"nft add rule inet cut in ip saddr "+from+" tcp dport 443 reject with tcp reset"),
+		undo: w.at(hub+"-"+network, "nft delete table inet cut")}
+}
+
+// mute has a hub drop all that comes out of the tunnel from one site.
+func (w breaker) mute(site, network, hub string) breakage {
+	from := w.c.Site(site).Overlay(network).String()
+	return breakage{what: "its hub drops what comes out of the tunnel", network: network, code: why.ProbeSilent, step: "probe",
+		act: w.at(hub, "nft add table inet cut", "nft add chain inet cut pre '{ type filter hook prerouting priority -300; }'",
+			"nft add rule inet cut pre iifname "+tunnels.DeviceName(network, "")+" ip saddr "+from+" drop"),
+		undo: w.at(hub, "nft delete table inet cut")}
+}
