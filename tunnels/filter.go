@@ -16,7 +16,8 @@ import (
 func (f Filter) Sum() string {
 	f.Digest, f.Refused = "", nil
 	f.Devices, f.Ingress, f.Uplinks, f.Only = sortedSet(f.Devices), sortedSet(f.Ingress), sortedSet(f.Uplinks), sortedSet(f.Only)
-	f.LAN, f.Own, f.Shared, f.Ports = sortedPrefixes(f.LAN), sortedPrefixes(f.Own), sortedPrefixes(f.Shared), sortedSet(f.Ports)
+	f.LAN, f.Own, f.Shared, f.Far = sortedPrefixes(f.LAN), sortedPrefixes(f.Own), sortedPrefixes(f.Shared), sortedPrefixes(f.Far)
+	f.Ports = sortedSet(f.Ports)
 	f.Maps = slices.SortedFunc(slices.Values(f.Maps), func(a, b Map) int { return a.LAN.Compare(b.LAN) })
 	for _, list := range []*[]Opening{&f.In, &f.Out, &f.Across, &f.Gateway} {
 		*list = sortedOpenings(*list)
@@ -24,7 +25,7 @@ func (f Filter) Sum() string {
 	text, err := json.Marshal(struct {
 		Version int // of what the host makes of these fields
 		Filter
-	}{2, f})
+	}{3, f})
 	if err != nil {
 		panic("tunnels: strings and numbers refused by JSON: " + err.Error())
 	}
@@ -52,6 +53,9 @@ func (w *wanting) filter(n Network, ingress []Link) {
 		}
 	}
 	slices.Sort(f.Ports)
+	if f.Role == Site {
+		f.Far = sortedPrefixes(accepted(n))
+	}
 	four, six := families(n)
 	for _, l := range ingress {
 		f.Ingress = append(f.Ingress, l.Name)

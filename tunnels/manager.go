@@ -123,7 +123,7 @@ const (
 	// while events go on and there is nothing to do, as when somebody fights
 	// over what is put back slowly by now.
 	gap, longestGap = 200 * time.Millisecond, 1500 * time.Millisecond
-	// firstNames is how long the first pass waits where no name was ever
+	// firstNames is how long the first pass waits for names that were never
 	// answered. A packet that enters a tunnel before its endpoint is known
 	// costs a handshake try, and the next is 5 s later (REKEY_TIMEOUT of the
 	// WireGuard paper, section 6.1).
@@ -143,9 +143,7 @@ func (m *Manager) Run(ctx context.Context, ready func()) error {
 	var lookups sync.WaitGroup
 	defer lookups.Wait()
 	m.names.load()
-	if !m.names.anyKnown() { // else one that is not known would delay the others
-		m.names.askOnce(ctx, firstNames, m.dialled())
-	}
+	m.names.askOnce(ctx, firstNames, m.dialled())
 	defer m.finish()
 	isReady, began := sync.OnceFunc(ready), time.Now()
 	defer time.AfterFunc(readyIn, m.Wake).Stop()

@@ -146,18 +146,6 @@ func (n *names) refresh(ctx context.Context, wg *sync.WaitGroup, wanted map[stri
 	})
 }
 
-// anyKnown reports whether a name was ever answered.
-func (n *names) anyKnown() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, k := range n.known {
-		if len(k.addrs) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
 // askOnce asks for what was never answered, and waits at most patience.
 func (n *names) askOnce(ctx context.Context, patience time.Duration, wanted map[string]bool) {
 	ctx, cancel := context.WithTimeout(ctx, patience)

@@ -87,6 +87,7 @@ type Filter struct {
 	LAN     []netip.Prefix // behind them, as they are there; none: any may enter, nothing is there to be reached
 	Own     []netip.Prefix // our addresses inside the tunnels
 	Shared  []netip.Prefix // those of them that another link has as well, and that may leave by it
+	Far     []netip.Prefix // at a site, what is behind its hubs: it comes out of the tunnels only
 	Maps    []Map          // what of LAN the network knows by another prefix
 
 	// Connections that may be opened. Replies pass always, what is not

@@ -217,6 +217,7 @@ func TestFilterSum(t *testing.T) {
 		func(f *tunnels.Filter) { f.Role = tunnels.Hub }, func(f *tunnels.Filter) { f.MTU = 1380 }, func(f *tunnels.Filter) { f.Ingress = []string{"eth1"} },
 		func(f *tunnels.Filter) { f.LAN = worldPrefixes[:1] }, func(f *tunnels.Filter) { f.Own = worldPrefixes[:1] },
 		func(f *tunnels.Filter) { f.Shared = worldPrefixes[:1] },
+		func(f *tunnels.Filter) { f.Far = worldPrefixes[:1] },
 		func(f *tunnels.Filter) { f.Maps = []tunnels.Map{{LAN: worldPrefixes[0], As: worldPrefixes[1]}} },
 		func(f *tunnels.Filter) { f.AnyIn = true }, func(f *tunnels.Filter) { f.AnyOut = true },
 		func(f *tunnels.Filter) { f.In = []tunnels.Opening{{}} }, func(f *tunnels.Filter) { f.Out = []tunnels.Opening{{}} },

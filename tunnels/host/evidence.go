@@ -115,11 +115,8 @@ func (e *evidence) noteFilter(m netlink.Message) {
 		return
 	}
 	who := name
-	for _, p := range []int{pid, int(m.Header.PID)} { // the first is wrong where processes are counted apart
-		if commOf(p) == name { // else it has ended
-			who = processWords(p)
-			break
-		}
+	if commOf(pid) == name { // else it has ended, or counts its processes apart
+		who = processWords(pid)
 	}
 	for table := range touched {
 		e.add(filterObject(table), who)

@@ -27,16 +27,11 @@ func mark(digest string, i, n int, reason string) string {
 
 // filters lists our tables. The digest of one that was changed is empty.
 func (h *Host) filters() ([]tunnels.Filter, error) {
-	nft, err := nftables.New(nftables.AsLasting()) // many questions by one socket
-	if err != nil {
-		return nil, err
-	}
-	defer nft.CloseLasting()
-	tables, err := again(func() ([]*nftables.Table, error) { return nft.ListTablesOfFamily(nftables.TableFamilyINet) })
+	tables, err := again(func() ([]*nftables.Table, error) { return h.nft.ListTablesOfFamily(nftables.TableFamilyINet) })
 	if err != nil {
 		return nil, fmt.Errorf("list nftables tables: %w", err)
 	}
-	chains, err := again(func() ([]*nftables.Chain, error) { return nft.ListChainsOfTableFamily(nftables.TableFamilyINet) })
+	chains, err := again(func() ([]*nftables.Chain, error) { return h.nft.ListChainsOfTableFamily(nftables.TableFamilyINet) })
 	if err != nil {
 		return nil, fmt.Errorf("list nftables chains: %w", err)
 	}
@@ -45,7 +40,7 @@ func (h *Host) filters() ([]tunnels.Filter, error) {
 		if !strings.HasPrefix(t.Name, tablePrefix) {
 			continue
 		}
-		f, err := readFilter(nft, t, chains)
+		f, err := h.readFilter(t, chains)
 		if errors.Is(err, unix.ENOENT) { // gone since
 			continue
 		}
@@ -59,7 +54,7 @@ func (h *Host) filters() ([]tunnels.Filter, error) {
 
 // readFilter reads back what a table was made from, and what it has refused.
 // Its digest is empty if the table is no longer what we made.
-func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain) (tunnels.Filter, error) {
+func (h *Host) readFilter(t *nftables.Table, chains []*nftables.Chain) (tunnels.Filter, error) {
 	f := tunnels.Filter{Table: t.Name}
 	var comments []string
 	changed := false
@@ -69,7 +64,7 @@ func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain)
 			continue
 		}
 		changed = changed || !asMade(c)
-		rules, err := again(func() ([]*nftables.Rule, error) { return nft.GetRules(t, c) })
+		rules, err := again(func() ([]*nftables.Rule, error) { return h.nft.GetRules(t, c) })
 		if err != nil {
 			return f, err
 		}

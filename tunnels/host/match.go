@@ -19,14 +19,15 @@ import (
 type version struct {
 	nfproto        byte
 	source, target uint32 // offsets of the addresses
+	quoted         uint32 // of the target of the packet inside an ICMP error
 	headers        int    // bytes of IP's and TCP's
 	icmp, ping     byte   // protocol, and type of an echo request
 	key            nftables.SetDatatype
 }
 
 var (
-	v4 = &version{unix.NFPROTO_IPV4, 12, 16, 20 + 20, unix.IPPROTO_ICMP, 8, nftables.TypeIPAddr}
-	v6 = &version{unix.NFPROTO_IPV6, 8, 24, 40 + 20, unix.IPPROTO_ICMPV6, 128, nftables.TypeIP6Addr}
+	v4 = &version{unix.NFPROTO_IPV4, 12, 16, 20 + 8 + 16, 20 + 20, unix.IPPROTO_ICMP, 8, nftables.TypeIPAddr}
+	v6 = &version{unix.NFPROTO_IPV6, 8, 24, 40 + 8 + 24, 40 + 20, unix.IPPROTO_ICMPV6, 128, nftables.TypeIP6Addr}
 
 	versions = []*version{v4, v6}
 )
@@ -59,7 +60,25 @@ func (v *version) match() []expr.Any {
 
 // echo matches echo requests.
 func (v *version) echo() []expr.Any {
-	return append(protocol(v.icmp), &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}, equal(v.ping))
+	return append(protocol(v.icmp), v.kind(v.ping)...)
+}
+
+// kind matches the type of an ICMP message.
+func (*version) kind(number byte) []expr.Any {
+	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}, equal(number)}
+}
+
+// failure matches ICMP errors.
+func (r *ruleset) failure(v *version) []expr.Any {
+	kind := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}
+	if v == v6 { // RFC 4443, section 2.1: errors have the high bit 0
+		return append(protocol(v.icmp), kind, &expr.Cmp{Op: expr.CmpOpLt, Register: 1, Data: []byte{128}})
+	}
+	var kinds []nftables.SetElement
+	for _, k := range []byte{3, 11, 12} {
+		kinds = append(kinds, nftables.SetElement{Key: []byte{k}})
+	}
+	return append(protocol(v.icmp), kind, r.oneOf(nftables.TypeICMPType, false, kinds))
 }
 
 func equal(data ...byte) expr.Any { return &expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: data} }

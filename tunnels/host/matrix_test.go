@@ -354,7 +354,8 @@ func TestHubFilters(t *testing.T) {
 	})
 }
 
-// A gateway says nothing from its address in the network but by the network.
+// A gateway's address in the network is there for the network: nobody else
+// reaches it, and nothing leaves from it for anybody else.
 func TestOwnAddressStays(t *testing.T) {
 	if !apart(t) {
 		return
@@ -363,7 +364,12 @@ func TestOwnAddressStays(t *testing.T) {
 	h := open(t)
 	converge(t, h, siteSpec)
 	sh(t, "ip -n pc route add 100.64.0.7 via 192.168.10.1")
-	try(t, h, "ginnel_kestrel", []way{{"pc", "100.64.0.7", "icmp", tunnels.RefusedAstray}})
+	try(t, h, "ginnel_kestrel", []way{{"pc", "100.64.0.7", "icmp", tunnels.RefusedSpoofed}})
+	before := refused(t, h, "ginnel_kestrel")[tunnels.RefusedAstray]
+	sh(t, "ping -c1 -W1 -I 100.64.0.7 192.168.10.20 && exit 1 || true")
+	if after := refused(t, h, "ginnel_kestrel")[tunnels.RefusedAstray]; after == before {
+		t.Error("what left from that address for the LAN was not counted")
+	}
 	if !connects(t, "pc", "192.168.10.1", "icmp") {
 		t.Error("the gateway's address in the LAN is silent as well")
 	}
@@ -375,6 +381,23 @@ func TestOwnAddressStays(t *testing.T) {
 	if !connects(t, "pc", "100.64.0.7", "icmp") || len(problems) != 1 {
 		t.Errorf("an address that the LAN's link has too is silent there: problems %v", problems)
 	}
+}
+
+// What says that it is from behind the hub, and came by the line, reaches neither
+// the LAN nor the gateway's address in the network.
+func TestForgedFromTheLine(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	dual(t)
+	site, _ := ends()
+	h := open(t)
+	converge(t, h, site)
+	// The hub's machine speaks beside its tunnel, as anybody on the line could.
+	sh(t, `set -e; echo 1 > /proc/sys/net/ipv4/conf/wan/forwarding
+		ip -n hub addr add 100.64.0.1/32 dev lo; ip -n hub route add 192.168.10.0/24 via 192.0.2.2 src 100.64.0.1
+		ip -n hub route add 100.64.0.7 via 192.0.2.2 src 100.64.0.1`)
+	try(t, h, "ginnel_kestrel", []way{{"hub", "192.168.10.20", most, tunnels.RefusedSpoofed}, {"hub", "100.64.0.7", most, tunnels.RefusedSpoofed}})
 }
 
 // Two sites have the same LAN. The network knows one of them by another prefix,

@@ -17,20 +17,22 @@ import (
 //
 //	chain input { type filter hook input priority filter
 //		iifname "gn-kestrel" goto gateway
+//		iifname != "lo" ip daddr 100.64.0.7 drop
 //		udp dport 51820 iifname != "lo" iifname != "eth0" drop
 //	}
 //	chain forward { type filter hook forward priority filter
 //		iifname "gn-kestrel" goto out_of_tunnel
 //		oifname "gn-kestrel" goto into_tunnel
+//		ip saddr { 100.64.0.1, 198.51.100.0/24 } ip daddr 192.168.10.0/24 drop
 //		meta nfproto ipv4 iifname "eth1" oifname != "gn-*" ct state != established,related drop
 //		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" drop
 //	}
 //	chain output { type filter hook output priority filter
 //		oifname != "gn-kestrel" oifname != "lo" ip saddr 100.64.0.7 drop
+//		oifname != "gn-kestrel" oifname != "lo" icmp type { 3, 11, 12 } ip daddr { 100.64.0.1, 198.51.100.0/24 } drop
 //	}
 //	chain out_of_tunnel {
 //		tcp flags syn / syn,rst jump clamp
-//		oifname "eth1" ct state established,related accept
 //		oifname "gn-*" oifname != "gn-kestrel" drop
 //		oifname != "eth1" drop
 //		ip daddr 192.168.10.0/24 goto in
@@ -38,7 +40,6 @@ import (
 //	}
 //	chain into_tunnel {
 //		tcp flags syn / syn,rst jump clamp
-//		iifname "eth1" ct state established,related accept
 //		iifname "gn-*" drop
 //		iifname != "eth1" drop
 //		ip saddr 192.168.10.0/24 goto out
@@ -50,15 +51,16 @@ import (
 //		ip daddr 192.168.10.0/24 goto in
 //		drop
 //	}
-//	chain in { ip saddr 198.51.100.10 tcp dport 9100 accept; drop }
+//	chain in { ct state established,related accept; ip saddr 198.51.100.10 tcp dport 9100 accept; drop }
 //	chain out { accept }
 //	chain clamp { meta nfproto ipv4 tcp option maxseg size set 1380 }
 //
 // The last two rules of forward are there where packets are forwarded because
 // of us only. Accept ends these chains and no others: what somebody else's
-// table drops is dropped. A packet of an open connection meets four rules, one
-// that is no network's only compares of links. Links are few and are named in
-// the rules: nft(8) cannot show link names in a set.
+// table drops is dropped. Replies pass only where a question could come from:
+// two networks may know one address, and connection tracking knows no networks.
+// Links are few and are named in the rules: nft(8) cannot show link names in a
+// set.
 type ruleset struct {
 	nft    *nftables.Conn
 	table  *nftables.Table
@@ -101,9 +103,11 @@ func (r *ruleset) write() error {
 		r.each(f.Devices, input, iif, r.gateway(in))
 		r.maps()
 	}
+	r.forged(input, forward)
 	r.ports(input)
 	r.onlyOurs(forward)
 	r.stay(output)
+	r.quotes(output)
 	return r.number()
 }
 
@@ -153,9 +157,6 @@ func (r *ruleset) outOfTunnel(clamp, in *chain) *chain {
 	if clamp != nil {
 		c.add(syn(), clamp.jump())
 	}
-	for _, l := range once(f.Ingress) {
-		c.add(r.link(oif, expr.CmpOpEq, l), replies(), accept())
-	}
 	if f.Role == tunnels.Hub {
 		r.each(f.Devices, c, oif, r.across())
 	}
@@ -178,9 +179,6 @@ func (r *ruleset) intoTunnel(clamp, out *chain) *chain {
 	f, c := r.filter, r.chain("into_tunnel")
 	if clamp != nil {
 		c.add(syn(), clamp.jump())
-	}
-	for _, l := range once(f.Ingress) {
-		c.add(r.link(iif, expr.CmpOpEq, l), replies(), accept())
 	}
 	c.refuse(tunnels.RefusedOtherNetwork, drop, ours(iif, expr.CmpOpEq))
 	if c.refuse(tunnels.RefusedSpoofed, drop, r.noneOf(iif, f.Ingress)); len(f.Ingress) == 0 {
@@ -221,6 +219,9 @@ func (r *ruleset) gateway(in *chain) *chain {
 // in judges a new connection from a tunnel to our LAN.
 func (r *ruleset) in() *chain {
 	f, c := r.filter, r.chain("in")
+	if !f.AnyIn {
+		c.add(replies(), accept())
+	}
 	switch {
 	case f.AnyIn:
 		c.add(accept())
@@ -238,6 +239,9 @@ func (r *ruleset) in() *chain {
 // who asked, so that programs of ours need not wait.
 func (r *ruleset) out() *chain {
 	f, c := r.filter, r.chain("out")
+	if !f.AnyOut {
+		c.add(replies(), accept())
+	}
 	switch {
 	case f.AnyOut:
 		c.add(accept())
@@ -310,10 +314,58 @@ func (r *ruleset) onlyOurs(forward *chain) {
 // stay keeps what has our address in the network from leaving by another link.
 func (r *ruleset) stay(output *chain) {
 	for _, v := range versions {
-		own := slices.DeleteFunc(v.of(r.filter.Own), func(p netip.Prefix) bool { return slices.Contains(r.filter.Shared, p) })
-		if len(own) > 0 {
+		if own := r.alone(v); len(own) > 0 {
 			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append([]string{"lo"}, r.filter.Devices...)),
 				v.match(), r.prefixes(v, v.source, own))
+		}
+	}
+}
+
+// alone is our addresses in the network that no other link has as well.
+func (r *ruleset) alone(v *version) []netip.Prefix {
+	return slices.DeleteFunc(v.of(r.filter.Own), func(p netip.Prefix) bool { return slices.Contains(r.filter.Shared, p) })
+}
+
+// forged refuses what says that it is of the network and came by no tunnel: on
+// its way to our addresses there, and, at a site, from what is behind the hubs to
+// our LAN. The tunnels' own packets are judged before.
+func (r *ruleset) forged(input, forward *chain) {
+	f := r.filter
+	for _, v := range versions {
+		if own := r.alone(v); len(own) > 0 {
+			input.refuse(tunnels.RefusedSpoofed, drop, r.noneOf(iif, []string{"lo"}), v.match(), r.prefixes(v, v.target, own))
+		}
+		far, lan := v.of(f.Far), v.of(f.LAN)
+		switch {
+		case len(far) == 0:
+		case len(lan) > 0:
+			forward.refuse(tunnels.RefusedSpoofed, drop, v.match(), r.prefixes(v, v.source, far), r.prefixes(v, v.target, lan))
+		case len(f.LAN) == 0:
+			for _, l := range once(f.Ingress) {
+				forward.refuse(tunnels.RefusedSpoofed, drop, r.link(oif, expr.CmpOpEq, l), v.match(), r.prefixes(v, v.source, far))
+			}
+		}
+	}
+}
+
+// quotes keeps this host's ICMP errors about packets of the network in it. They
+// have the packet in them, and the host's own routing, which knows no tunnels,
+// would send them to the line. A site knows who is behind its hubs; a hub knows
+// whom its sites asked, but for those who asked each other: of these the kernel
+// sends redirects, as they leave by the link that they came in by.
+func (r *ruleset) quotes(output *chain) {
+	f := r.filter
+	out := append([]string{"lo"}, f.Devices...)
+	if f.Role == tunnels.Hub {
+		output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append(out, f.Ingress...)), v4.match(), protocol(v4.icmp), v4.kind(5))
+	}
+	for _, v := range versions {
+		if far := v.of(f.Far); len(far) > 0 {
+			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, out), v.match(), r.failure(v), r.prefixes(v, v.target, far))
+		}
+		asked := append(v.of(f.LAN), v.of(f.Own)...)
+		if f.Role == tunnels.Hub && len(asked) > 0 {
+			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append(out, f.Ingress...)), v.match(), r.failure(v), r.prefixes(v, v.quoted, asked))
 		}
 	}
 }

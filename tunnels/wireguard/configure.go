@@ -137,9 +137,6 @@ func (d *Devices) read(ctx context.Context, name string) (*wgtypes.Device, Backe
 		return nil, "", err
 	}
 	read, err := d.device(ctx, name, backend)
-	if errors.Is(err, ErrSilent) {
-		return nil, "", err
-	}
 	if err != nil {
 		return nil, "", fmt.Errorf("read %s: %w", name, err)
 	}

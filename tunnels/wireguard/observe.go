@@ -25,8 +25,8 @@ var glance = 300 * time.Millisecond
 
 // Observe returns the devices that are there, without addresses. One that has
 // lost its data plane is not there. Data planes are asked side by side; one that
-// is late is told as it was before, and once it is silent as its link and port
-// only: the rest is looked at regardless.
+// is late is told as it was before, and once it is silent as its link only: the
+// rest is looked at regardless.
 func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 	links, err := d.linkList()
 	if err != nil {
@@ -60,11 +60,9 @@ func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 			continue
 		case errors.Is(l.err, ErrNoCapability), ctx.Err() != nil:
 			return nil, cmp.Or(l.err, ctx.Err())
-		case l.read != nil && (l.err == nil || errors.Is(l.err, errLate)):
+		case l.read != nil:
 			fill(&l.dev, l.read)
 			d.remember(l.dev.Name, l.read)
-		case l.read != nil: // silent, but filters still guard its port
-			l.dev.ListenPort = l.read.ListenPort
 		}
 		if !errors.Is(l.err, errLate) {
 			d.tell(l.dev.Name, l.err)
@@ -85,7 +83,7 @@ type look struct {
 var errLate = errors.New("the data plane is late")
 
 // glance reads one data plane, and gives up waiting for it soon. What it said
-// last is returned with the error of one that does not answer.
+// last is returned while it is late.
 func (d *Devices) glance(ctx context.Context, name string) (*wgtypes.Device, error) {
 	type answer struct {
 		read *wgtypes.Device
@@ -96,13 +94,12 @@ func (d *Devices) glance(ctx context.Context, name string) (*wgtypes.Device, err
 		read, err := d.device(context.WithoutCancel(ctx), name, Userspace)
 		d.mu.Lock()
 		defer d.mu.Unlock()
-		switch {
-		case err == nil:
+		if err == nil {
 			d.last[name] = read
-		case errors.Is(err, os.ErrNotExist):
+		} else {
 			delete(d.last, name)
 		}
-		done <- answer{d.last[name], err}
+		done <- answer{read, err}
 	}()
 	select {
 	case a := <-done:
