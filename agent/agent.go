@@ -65,7 +65,6 @@ type Agent struct {
 	clock  timepiece
 	drops  seldom[why.Drop]
 	quiet  silences
-	told   refusals
 	events chan struct{} // something changed on the host
 
 	reloading sync.Mutex // one reload or enrolment at a time

@@ -13,9 +13,8 @@ import (
 // state, every few seconds while something is not well, and now and then while
 // all is; never because somebody asks for the status.
 
-// whileWell is how often all is looked through although all is well: of what
-// others do beside us no event tells.
-const whileWell = 10 * time.Second
+// whileWell is how often all is looked through although all is well.
+const whileWell = 30 * time.Second
 
 // find looks for what is broken now.
 func (a *Agent) find(ctx context.Context) {
@@ -34,7 +33,7 @@ func (a *Agent) dueToFind() bool {
 	return ill || time.Since(a.foundAt) >= whileWell
 }
 
-// explained puts what was found beside the states that it explains.
+// name puts what was found beside the states that it explains.
 func (a *Agent) explained(s *block.Snapshot) why.Finding {
 	a.mu.Lock()
 	found := a.found
@@ -47,7 +46,7 @@ func (a *Agent) explained(s *block.Snapshot) why.Finding {
 		}
 		t.Code, t.WaitsFor = string(one.Code), one.WaitsFor
 		if one.Text != "" {
-			t.Reason, t.Hint = one.Text, one.Hint
+			t.Reason = one.Text
 		}
 	}
 	for i := range s.Checks {
@@ -55,7 +54,7 @@ func (a *Agent) explained(s *block.Snapshot) why.Finding {
 		one := found.Checks[c.Name]
 		switch {
 		case c.State == checks.Up || c.State == checks.MaintenanceMode || c.WaitsFor != "":
-		case one.WaitsFor != "":
+		case one.WaitsFor != "" && c.Network == "":
 			c.WaitsFor = one.WaitsFor
 		default:
 			c.Code = string(one.Code)

@@ -33,7 +33,6 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 			}
 		}
 		a.updateCondition()
-		a.countRefused()
 		if err := a.remember(); err != nil && !failing {
 			a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
 			failing = true

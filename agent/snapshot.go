@@ -101,29 +101,11 @@ func (a *Agent) parts() block.Snapshot {
 			snapshot.Reason = "taken down by hand; ginnel reload brings it up"
 		}
 		s.Tunnels = append(s.Tunnels, snapshot)
-		filtered(&s, t)
 	}
 	if c != nil {
 		waiting(c, s)
 	}
 	return s
-}
-
-// filtered tells what a network has refused and what somebody contests. All
-// tunnels of a network say the same of it.
-func filtered(s *block.Snapshot, t tunnels.Status) {
-	if n := len(s.Tunnels) - 1; n > 0 && s.Tunnels[n-1].Network == t.Network {
-		return
-	}
-	for _, r := range t.Refused {
-		if r.Packets > 0 {
-			s.Refused = append(s.Refused, block.RefusedSnapshot{Network: t.Network, Rule: r.Rule, Packets: r.Packets})
-		}
-	}
-	for _, c := range t.Contested {
-		s.Contested = append(s.Contested, block.ContestedSnapshot{Network: t.Network, Object: string(c.Kind) + " " + c.Text,
-			Since: c.Since, Times: c.Times, Culprit: c.Culprit})
-	}
 }
 
 // waiting corrects the checks through a tunnel by how that is now: a check that
@@ -161,7 +143,7 @@ func tunnelSnapshot(t tunnels.Status, c checks.Status) block.TunnelSnapshot {
 		s.Reason = c.Last.Detail
 	}
 	if t.Err != "" {
-		s.Reason, s.Hint = t.Err, t.Hint
+		s.Reason = t.Err
 	}
 	for _, p := range t.Peers {
 		if p.LastHandshake.IsZero() {

@@ -24,8 +24,7 @@ type Block struct {
 	Length   time.Duration // covered time: [Start, Start+Length)
 	Subjects []Subject
 	Edges    []Edge // in the order in which they were found; the later one knows better
-	Refused  []Refused
-	Gaps     []Gap // spans within [Start, Start+Length), or before it, that were not measured
+	Gaps     []Gap  // spans within [Start, Start+Length), or before it, that were not measured
 }
 
 // End is where the covered time ends.

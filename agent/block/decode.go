@@ -63,8 +63,8 @@ func open(packed []byte) (Name, []byte, error) {
 		return n, nil, fmt.Errorf("%d bytes, at most %d are allowed", len(packed), MaxSize)
 	case len(packed) < len(magic)+1+4 || string(packed[:len(magic)]) != magic:
 		return n, nil, errors.New("it is no block")
-	case packed[len(magic)] != version && packed[len(magic)] != withRefused:
-		return n, nil, fmt.Errorf("it is of version %d, only %d and %d are known here", packed[len(magic)], version, withRefused)
+	case packed[len(magic)] != version:
+		return n, nil, fmt.Errorf("it is of version %d, only %d is known here", packed[len(magic)], version)
 	}
 	inside, sum := packed[:len(packed)-4], binary.LittleEndian.Uint32(packed[len(packed)-4:])
 	if crc32.Checksum(inside, castagnoli) != sum {
@@ -104,9 +104,6 @@ func Decode(packed []byte) (*Block, error) {
 	b := &Block{Gateway: n.Gateway, Epoch: n.Epoch, First: n.First, Sequence: n.Sequence, Start: n.Start, Length: n.Length}
 	r := reader{b: body, start: n.Start}
 	r.body(b)
-	if packed[len(magic)] == withRefused && r.err == nil {
-		b.Refused = r.refused()
-	}
 	if r.err == nil && len(r.b) > 0 {
 		r.err = fmt.Errorf("%d bytes too many", len(r.b))
 	}

@@ -39,7 +39,7 @@ func seal(packed []byte) []byte {
 
 // head is the part that NameOf reads.
 func (b *Block) head() []byte {
-	w := writer{b: append([]byte(magic), b.version())}
+	w := writer{b: append([]byte(magic), version)}
 	w.string(b.Gateway)
 	w.b = binary.LittleEndian.AppendUint64(w.b, b.Epoch)
 	w.number(b.Sequence)
@@ -47,13 +47,6 @@ func (b *Block) head() []byte {
 	w.b = binary.AppendVarint(w.b, b.Start.UnixNano())
 	w.number(uint64(b.Length))
 	return w.b
-}
-
-func (b *Block) version() byte {
-	if len(b.Refused) > 0 {
-		return withRefused
-	}
-	return version
 }
 
 func (b *Block) body() ([]byte, error) {
@@ -84,9 +77,6 @@ func (b *Block) body() ([]byte, error) {
 		w.time(g.From)
 		w.time(g.To)
 		w.word(g.Reason)
-	}
-	if b.version() == withRefused {
-		w.refused(b.Refused)
 	}
 	if w.err == nil && len(w.b) > MaxSize {
 		w.fail(fmt.Errorf("%d bytes, at most %d are allowed", len(w.b), MaxSize))
@@ -129,9 +119,6 @@ func (w *writer) dictionary(b *Block) {
 	}
 	for _, g := range b.Gaps {
 		add(g.Reason)
-	}
-	for _, r := range b.Refused {
-		add(r.Network, r.Rule)
 	}
 	w.number(uint64(len(list)))
 	for _, s := range list {

@@ -44,7 +44,6 @@ type TunnelSnapshot struct {
 	Reason       string       `json:"reason,omitempty"`
 	Code         string       `json:"code,omitempty"`
 	WaitsFor     string       `json:"waits_for,omitempty"`   // what it is only an effect of: "line"
-	Hint         string       `json:"hint,omitempty"`        // what to do about Reason
 	HandshakeAge *float64     `json:"handshake_age_seconds"` // null: none yet
 	Figures
 	Peers   int `json:"peers"`

@@ -12,8 +12,7 @@ import (
 	"github.com/ginnel/ginnel/checks"
 )
 
-// The packed form, version 1 or 2: a block without refusals is of version 1, as
-// those were that were written before there were any. Numbers are varints unless said otherwise; a
+// The packed form, version 1. Numbers are varints unless said otherwise; a
 // string is its length and its bytes.
 //
 //	"GNB", version byte
@@ -26,15 +25,13 @@ import (
 //	        received, length of histogram + 1 and the histogram; or 0
 //	      edges: number; time, class, name, from, to, reason, code, text, owner
 //	      gaps: number; from, to, reason
-//	      version 2 only, refusals: number, not 0; network, rule, packets
 //	CRC-32C of all before (4 bytes)
 //
 // A time is relative to the block's start, in the largest unit that loses
 // nothing. The golden file in testdata keeps this from drifting.
 const (
-	magic       = "GNB"
-	version     = 1
-	withRefused = 2
+	magic   = "GNB"
+	version = 1
 
 	// MaxSize is the largest packed block, and the largest body unpacked.
 	MaxSize = 1 << 20

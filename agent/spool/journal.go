@@ -27,7 +27,6 @@ type line struct {
 	Gap     *block.Gap     `json:"gap,omitempty"`
 	Sample  *sample        `json:"sample,omitempty"`
 	Edge    *block.Edge    `json:"edge,omitempty"`
-	Refused *block.Refused `json:"refused,omitempty"`
 }
 
 const (
@@ -36,7 +35,6 @@ const (
 	gapLine     = "gap"
 	sampleLine  = "sample"
 	edgeLine    = "edge"
-	refusedLine = "refused"
 	lifeLine    = "life" // nothing but that the agent runs
 )
 
@@ -106,7 +104,7 @@ func parseLine(text string) (line, error) {
 		return l, err
 	}
 	missing := l.Kind == headLine && l.Head == nil || l.Kind == subjectLine && l.Subject == nil || l.Kind == gapLine && l.Gap == nil ||
-		l.Kind == sampleLine && l.Sample == nil || l.Kind == edgeLine && l.Edge == nil || l.Kind == refusedLine && l.Refused == nil
+		l.Kind == sampleLine && l.Sample == nil || l.Kind == edgeLine && l.Edge == nil
 	if missing || l.Elapsed < 0 {
 		return l, fmt.Errorf("line %q lacks its part", l.Kind)
 	}
@@ -127,8 +125,6 @@ func (l line) apply(b *block.Block) bool {
 			return false
 		}
 		l.Sample.count(&b.Subjects[l.Sample.Subject])
-	case refusedLine:
-		return b.Count(*l.Refused)
 	case lifeLine:
 	default:
 		return false

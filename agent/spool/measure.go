@@ -108,24 +108,6 @@ func (s *Spool) edge(e block.Edge) error {
 	return errors.Join(err, s.write(line{Kind: edgeLine, Edge: &e}))
 }
 
-// Refused counts packets that a rule of a network's filter has refused since
-// the last call.
-func (s *Spool) Refused(r block.Refused) error {
-	if r.Packets == 0 {
-		return nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.turn(); err != nil {
-		return err
-	}
-	r.Network, r.Rule = words(r.Network), words(r.Rule)
-	if err := s.write(line{Kind: refusedLine, Refused: &r}); err != nil {
-		return fmt.Errorf("refusals of %s: %w", r.Network, err)
-	}
-	return nil
-}
-
 // SetState declares a subject and the state that it is in now, when the agent
 // begins with it. Later changes are edges; SetState makes one where it differs
 // from what was last known.

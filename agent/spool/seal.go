@@ -135,7 +135,7 @@ func (s *Spool) finish(last bool) {
 }
 
 func empty(b *block.Block) bool {
-	return len(b.Refused) == 0 && !slices.ContainsFunc(b.Subjects, func(s block.Subject) bool { return s.OK+s.Degraded+s.Failed+s.Unknown > 0 })
+	return !slices.ContainsFunc(b.Subjects, func(s block.Subject) bool { return s.OK+s.Degraded+s.Failed+s.Unknown > 0 })
 }
 
 func (s *Spool) drop(c *current) {

@@ -616,39 +616,3 @@ func TestSameReport(t *testing.T) {
 		must(t, s.Close())
 	})
 }
-
-// TestRefused: what was refused survives a kill, is in the block of its minute,
-// and is added up when minutes are joined.
-func TestRefused(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		dir := t.TempDir()
-		s := mustOpen(t, dir, options())
-		must(t, s.Refused(block.Refused{Network: "heron", Rule: "into-lan", Packets: 5}))
-		must(t, s.Refused(block.Refused{Network: "heron", Rule: "into-lan", Packets: 7}))
-		must(t, s.Refused(block.Refused{Network: "heron", Rule: "not-listed"})) // none: no line
-		life(t, s, time.Minute)
-		must(t, s.Refused(block.Refused{Network: "heron", Rule: "not-listed", Packets: 3}))
-		must(t, s.Refused(block.Refused{Network: "heron", Rule: "into-lan", Packets: 1}))
-		life(t, s, time.Minute)
-		must(t, s.Close())
-		s = mustOpen(t, dir, options())
-		defer s.Close()
-		var lists [][]block.Refused
-		blocks := all(t, s)
-		for _, b := range blocks {
-			lists = append(lists, b.Refused)
-		}
-		want := []block.Refused{{Network: "heron", Rule: "into-lan", Packets: 13}, {Network: "heron", Rule: "not-listed", Packets: 3}}
-		if got := block.SumRefused(lists...); !slices.Equal(got, want) {
-			t.Errorf("%+v, want %+v", got, want)
-		}
-		if first := blocks[0].Refused; len(first) != 1 || first[0].Packets != 12 {
-			t.Errorf("the first minute has %+v, want 12 of into-lan", first)
-		}
-		for _, b := range thin(blocks, levelAll) {
-			if b.Low() < b.Sequence && len(b.Refused) > 0 && !slices.Equal(b.Refused, want) {
-				t.Errorf("joined: %+v, want %+v", b.Refused, want)
-			}
-		}
-	})
-}

@@ -60,7 +60,6 @@ func merge(a, b *block.Block) *block.Block {
 	m := *a
 	m.First, m.Sequence, m.Length = a.Low(), b.Sequence, a.Length+b.Length
 	m.Edges = slices.Concat(a.Edges, b.Edges)
-	m.Refused = block.SumRefused(a.Refused, b.Refused)
 	m.Gaps = []block.Gap{{From: m.Start, To: m.End(), Reason: block.Thinned}}
 	for _, g := range slices.Concat(a.Gaps, b.Gaps) {
 		if g.Reason != block.Thinned {

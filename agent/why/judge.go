@@ -11,40 +11,32 @@ import (
 // check. What is broken only because something else is, waits for that.
 func Judge(f Facts) Findings {
 	all := Findings{Site: f.site().broken, Tunnels: map[string]Finding{}, Checks: map[string]Finding{}}
-	inUse := map[string]Tunnel{} // by network
+	down := map[string]bool{} // networks whose tunnel in use is down
 	for _, t := range f.Tunnels {
 		found := f.tunnel(t, all.Site).broken
 		if found.Broken() {
 			all.Tunnels[TunnelName(t.Network, t.Hub)] = found
 		}
-		if _, there := inUse[t.Network]; !there {
-			inUse[t.Network] = t
+		if _, first := down[t.Network]; !first {
+			down[t.Network] = found.Broken() && t.State == checks.Down
 		}
 	}
 	for _, c := range f.Checks {
-		t, through := inUse[c.Network]
-		if found := c.finding(all.Site, through && t.lost(c)); found.Broken() {
+		if found := c.finding(all.Site, down[c.Network]); found.Broken() {
 			all.Checks[c.Name] = found
 		}
 	}
 	return all
 }
 
-// lost says whether a service is out of reach with its tunnel: that is down, or
-// nothing has come through it since the service does not answer.
-func (t Tunnel) lost(c Check) bool {
-	silent := c.State == checks.Down && (c.Reason == checks.Timeout || c.Reason == checks.Unreachable)
-	return t.State == checks.Down || silent && t.Probed && stale(t.Heard, c.Since)
-}
-
-// finding says what is wrong with a service; lost: it is, with its tunnel.
-func (c Check) finding(site Finding, lost bool) Finding {
+// finding says what is wrong with a service; down: the tunnel to it.
+func (c Check) finding(site Finding, down bool) Finding {
 	f := Finding{Step: c.Name, Object: c.Target, Text: strings.ReplaceAll(string(c.Reason), "_", " ")}
 	if c.Detail != "" {
 		f.Text = c.Detail
 	}
 	switch {
-	case c.Network != "" && (lost || c.WaitsFor != ""):
+	case c.Network != "" && (down || c.WaitsFor != ""):
 		return Finding{Step: c.Name, WaitsFor: c.Network}
 	case c.Reason == checks.NotRun && c.State == checks.UnknownState && c.Detail != "":
 		f.Code = NoSuchCheck

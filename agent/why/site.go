@@ -290,7 +290,7 @@ func (f Facts) clock() (string, Finding) {
 			way = "behind"
 		}
 		return "", Finding{Code: ClockOff, Object: "clock", Text: fmt.Sprintf("the clock is %s %s the collector's", span(off), way)}
-	case !compared && c.Floor.Sub(f.At) > mayLag:
+	case !compared && !c.Synced && c.Floor.Sub(f.At) > mayLag:
 		return "", Finding{Code: ClockBehind, Object: "clock",
 			Text: fmt.Sprintf("the clock is %s behind %s, which has been", span(c.Floor.Sub(f.At)), c.Floor.Local().Format("2 Jan 15:04"))}
 	}

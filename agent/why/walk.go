@@ -160,12 +160,11 @@ func (t Tunnel) rule() (string, Finding) {
 		if l.Err != "" || l.Table == 0 || l.Table == t.Table {
 			continue
 		}
-		found := Finding{Code: RuleForeign, Object: t.Network, Text: fmt.Sprintf("what %s sends to %s goes to %s, by the rule %s", l.What, l.To, orNowhere(l.Device), l.Rule)}
-		if l.Rule == "" {
-			found.Code = NoRule
-			found.Text = fmt.Sprintf("what %s sends to %s goes to %s: no rule leads it into table %d", l.What, l.To, orNowhere(l.Device), t.Table)
+		by := fmt.Sprintf("by table %d", l.Table)
+		if l.Rule != "" {
+			by = "by the rule " + l.Rule
 		}
-		return "", found
+		return "", Finding{Code: RuleForeign, Object: t.Network, Text: fmt.Sprintf("what %s sends to %s goes to %s, %s", l.What, l.To, orNowhere(l.Device), by)}
 	}
 	return t.Rule, Finding{}
 }

@@ -47,9 +47,8 @@ type healing struct {
 	stage   *stage
 	county  *county.County
 	want    seen
-	before  string  // the host before us
-	foreign string  // what of it is others'
-	idle    float64 // the agent's share of a processor while nothing happens, in percent
+	before  string // the host before us
+	foreign string // what of it is others'
 }
 
 // written are sysctls of others' links that our config makes us write.
@@ -120,17 +119,11 @@ func (h *healing) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// roundTakes is so long that nothing is taken eight times within a minute: that
-// would be a fight, in which the agent gives way. A device and a table of nftables
-// are taken in four ways each.
-const roundTakes = 36 * time.Second
-
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
 func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[string][]time.Duration, error) {
 	took := map[string][]time.Duration{}
 	for turn := range times {
-		quiet := time.Now().Add(pick(h.stage, roundTakes, 0))
 		for _, r := range kinds {
 			why, err := r.missing(h.victim)
 			if err != nil {
@@ -151,9 +144,6 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 				return nil, context.Cause(ctx)
 			}
 		}
-		if turn < times-1 {
-			sleep(ctx, time.Until(quiet))
-		}
 	}
 	return took, nil
 }
@@ -161,7 +151,7 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 // pause is how long nobody does anything before the next removal: it is to come
 // when the agent rests, and in no step with its polls.
 func (h *healing) pause() time.Duration {
-	return 300*time.Millisecond + rand.N(pick(h.stage, 1500*time.Millisecond, 300*time.Millisecond))
+	return 300*time.Millisecond + rand.N(pick(h.stage, 2*time.Second, 300*time.Millisecond))
 }
 
 // takeOnce takes something and says how long it was away.

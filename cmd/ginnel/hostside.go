@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"sync"
 	"time"
 
 	"github.com/ginnel/ginnel/agent"
@@ -73,8 +72,22 @@ func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnel
 	}
 	found := config.HostFacts{
 		Links: facts.Links, Gateways: gateways, Protected: h.Settings.Protected,
+		Endpoints: map[string][]netip.Addr{},
 	}
-	found.Endpoints, found.Collector = h.places(ctx, c)
+	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
+	defer cancel()
+	for _, n := range c.Networks {
+		for _, hub := range n.Hubs {
+			for _, e := range hub.Endpoints {
+				found.Endpoints[e] = addresses(ctx, e)
+			}
+		}
+	}
+	if id, err := identity.Open(h.paths.Identity()); err == nil && id.Enrolled() {
+		for _, u := range id.Collector() {
+			found.Collector = append(found.Collector, addresses(ctx, hostOf(u))...)
+		}
+	}
 	taken, err := h.Taken(ctx, spec)
 	if err != nil {
 		return nil, fmt.Errorf("look for what others have: %w", err)
@@ -87,65 +100,21 @@ func (h *hostSide) collisions(ctx context.Context, c *config.Config, spec tunnel
 // boot because of one network's port.
 func (h *hostSide) newCollisions(ctx context.Context, c *config.Config, spec tunnels.Spec) (config.Problems, error) {
 	problems, err := h.collisions(ctx, c, spec)
-	if h.ranLast(c) {
+	if last, lastErr := config.Load(h.paths.LastGood()); lastErr == nil && last.Hash == c.Hash {
 		_, problems = problems.Split(config.ErrTaken)
 	}
 	return problems, err
 }
 
-// ranLast reports whether this is the config that ran here last.
-func (h *hostSide) ranLast(c *config.Config) bool {
-	last, err := config.Load(h.paths.LastGood())
-	return err == nil && last.Hash == c.Hash
-}
-
-// places are the addresses of a config's endpoints and of the collector. For the
-// config that ran here last nobody is asked: what is remembered does, and a dead
-// resolver delays no boot.
-func (h *hostSide) places(ctx context.Context, c *config.Config) (endpoints map[string][]netip.Addr, collector []netip.Addr) {
-	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
-	defer cancel()
-	if h.ranLast(c) {
-		cancel()
-	}
-	known, _ := agent.Names{File: h.paths.Names()}.Load() // the manager says what is wrong with it
-	endpoints = map[string][]netip.Addr{}
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	ask := func(name string, found func([]netip.Addr)) {
-		wg.Go(func() {
-			list := addresses(ctx, name, known)
-			mu.Lock()
-			defer mu.Unlock()
-			found(list)
-		})
-	}
-	for _, n := range c.Networks {
-		for _, hub := range n.Hubs {
-			for _, e := range hub.Endpoints {
-				ask(e, func(list []netip.Addr) { endpoints[e] = list })
-			}
-		}
-	}
-	if id, err := identity.Open(h.paths.Identity()); err == nil && id.Enrolled() {
-		for _, u := range id.Collector() {
-			ask(hostOf(u), func(list []netip.Addr) { collector = append(collector, list...) })
-		}
-	}
-	wg.Wait()
-	return endpoints, collector
-}
-
-// addresses of a host or "host:port", the last known ones where there is no
-// answer. None where it never had one: a collision that cannot be seen yet must
-// not keep a site down.
-func addresses(ctx context.Context, name string, known map[string][]netip.Addr) []netip.Addr {
+// addresses of a host or "host:port"; none where the name is not known now: a
+// collision that cannot be seen yet must not keep a site down.
+func addresses(ctx context.Context, name string) []netip.Addr {
 	if h, _, err := net.SplitHostPort(name); err == nil {
 		name = h
 	}
 	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", name)
 	if err != nil {
-		return known[name]
+		return nil
 	}
 	for i := range list {
 		list[i] = list[i].Unmap()

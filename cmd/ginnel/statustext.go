@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
-	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
@@ -19,7 +18,6 @@ func writeStatus(w io.Writer, s block.Snapshot, now time.Time, loc *time.Locatio
 	f.head(s)
 	f.tunnels(s.Tunnels)
 	f.checks(s.Checks)
-	f.filters(s)
 	f.foot(s)
 }
 
@@ -42,32 +40,9 @@ func (f statusText) head(s block.Snapshot) {
 	if s.Headline != "" {
 		f.split(s.Headline, s.Code)
 	}
-	network, hint := blamed(s)
-	if hint != "" {
-		f.wrapped("hint: " + hint)
-	}
 	if s.Config.Error != "" {
-		f.split("config refused, the one before goes on: "+s.Config.Error, string(why.ConfigRefused))
+		f.wrapped("config refused, the one before goes on: " + s.Config.Error)
 	}
-	if s.Code != "" {
-		f.wrapped(strings.TrimSpace("More: ginnel why " + network))
-	}
-}
-
-// blamed is the network of the cause that stands first, and what to do about
-// it; both may be empty.
-func blamed(s block.Snapshot) (network, hint string) {
-	for _, t := range s.Tunnels {
-		if t.Code != "" && t.Code == s.Code {
-			return t.Network, t.Hint
-		}
-	}
-	for _, c := range s.Checks {
-		if c.Code != "" && c.Code == s.Code {
-			return c.Network, ""
-		}
-	}
-	return "", ""
 }
 
 // split prints left and right at both ends of a line; what of left does not fit
@@ -135,57 +110,18 @@ func (f statusText) checks(list []block.CheckSnapshot) {
 	tw.Flush()
 }
 
-// filters tells what was refused since the agent's start, by network and rule,
-// and what somebody else keeps changing.
-func (f statusText) filters(s block.Snapshot) {
-	if len(s.Refused)+len(s.Contested) > 0 {
-		fmt.Fprintln(f.w)
-	}
-	head := "refused"
-	for i := 0; i < len(s.Refused); {
-		network, words := s.Refused[i].Network, []string{}
-		for ; i < len(s.Refused) && s.Refused[i].Network == network; i++ {
-			words = append(words, fmt.Sprintf("%d %s", s.Refused[i].Packets, s.Refused[i].Rule))
-		}
-		fmt.Fprintf(f.w, "%-11s", head)
-		f.rest(fmt.Sprintf("%s: %s", network, strings.Join(words, ", ")))
-		head = ""
-	}
-	head = "contested"
-	for _, c := range s.Contested {
-		text := fmt.Sprintf("%s: %s, %d times since %s", c.Network, c.Object, c.Times, f.since(c.Since))
-		if c.Culprit != "" {
-			text += ", by " + c.Culprit
-		}
-		fmt.Fprintf(f.w, "%-11s", head)
-		f.rest(text)
-		head = ""
-	}
-}
-
-// rest prints what stands beside a head.
-func (f statusText) rest(text string) {
-	fmt.Fprintln(f.w, cli.Wrap(text, edge-11, strings.Repeat(" ", 11)))
-}
-
 func (f statusText) foot(s block.Snapshot) {
 	fmt.Fprintln(f.w)
 	fmt.Fprintf(f.w, "config     %s\n", f.configLine(s.Config))
 	fmt.Fprintf(f.w, "collector  %s\n", f.collectorLine(s.Collector))
 	if s.Collector.Error != "" {
-		f.below(strings.TrimSpace(s.Collector.Code + " " + s.Collector.Error))
+		f.below(s.Collector.Error)
 	}
 	backend := map[string]string{"kernel": "kernel WireGuard", "userspace": "userspace WireGuard"}[s.Agent.Backend]
 	if backend == "" {
 		backend = "no tunnels"
 	}
-	words := []string{s.Agent.Version, backend}
-	if s.Clock.Text != "" {
-		words = append(words, "clock "+s.Clock.Text)
-	}
-	words = append(words, fmt.Sprintf("spool %.0f %% full", 100*s.Agent.SpoolUsed))
-	fmt.Fprintf(f.w, "%-11s", "gateway")
-	f.rest(strings.Join(words, ", "))
+	fmt.Fprintf(f.w, "gateway    %s, %s, spool %.0f %% full\n", s.Agent.Version, backend, 100*s.Agent.SpoolUsed)
 	if s.Agent.Trouble != "" {
 		f.below(s.Agent.Trouble)
 	}
@@ -221,8 +157,8 @@ func (f statusText) collectorLine(c block.CollectorSnapshot) string {
 
 // below prints what belongs to the line above.
 func (f statusText) below(text string) {
-	fmt.Fprintf(f.w, "%11s", "")
-	f.rest(text)
+	margin := strings.Repeat(" ", 11)
+	fmt.Fprintf(f.w, "%s%s\n", margin, cli.Wrap(text, edge-len(margin), margin))
 }
 
 // since names a time as shortly as it stays clear: the time today, the weekday

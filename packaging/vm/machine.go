@@ -79,7 +79,7 @@ func (m *Machine) start(ctx context.Context, image Image, lab string) error {
 		return err
 	}
 	port := filepath.Join(m.dir, "port")
-	m.cmd = exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "1", "-m", "1024",
+	m.cmd = exec.Command("qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", "1024",
 		"-nodefaults", "-display", "none", "-nic", "none", "-serial", "file:"+filepath.Join(m.dir, "console"),
 		"-kernel", image.Kernel, "-initrd", image.Initrd,
 		"-append", "root=/dev/vda rw console=ttyS0 net.ifnames=0 mitigations=off loglevel=4 systemd.show_status=0",

@@ -11,7 +11,8 @@ import (
 // serves two networks. In each network sites may open what is listed, and in
 // kestrel one host behind the hubs may print at the sites, and bittern may call
 // avocet; nothing else may be opened into a site. Nobody has looked at dunlin's
-// config: it allows everything, and the hub alone refuses.
+// config: it allows everything, and the hub alone refuses. Nor at hub-west's: it
+// sends avocet what is not avocet's.
 func Apart() Plan {
 	prefix := netip.MustParsePrefix
 	records, results := prefix("198.51.100.0/24"), prefix("203.0.113.0/24")
@@ -58,6 +59,7 @@ func Apart() Plan {
 	bittern.Joins[0].Accepts = []netip.Prefix{avocet.LAN}
 	dunlin.Joins[0].Accepts = []netip.Prefix{avocet.LAN, bittern.LAN}
 	dunlin.Joins[0].Lax = true
+	p.Hubs[3].Also = map[string][]netip.Prefix{"avocet": {records, avocet.LAN2, bittern.LAN, single(InternetAddress)}}
 	for i := range p.Hubs {
 		p.Hubs[i].Over6 = p.Hubs[i].Ports["plover"] != 0 // WireGuard itself over IPv6
 	}

@@ -47,7 +47,6 @@ type Hub struct {
 // its programs go to the folder logs. It must be called inside a box.
 func Build(ctx context.Context, p Plan, logs string) (*County, error) {
 	c := &County{Plan: p, logs: logs, nodes: map[string]*netns.Node{}, lines: map[string]*wan.Link{}}
-	c.services.places = p.places()
 	var err error
 	if c.provider, err = c.node("provider"); err != nil {
 		return nil, err
@@ -152,20 +151,12 @@ func (c *County) serve(n *netns.Node, at netip.Addr) error {
 func (c *County) hosts(self string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "127.0.0.1\tlocalhost %s\n", self)
-	places := c.Plan.places()
-	for _, name := range sortedKeys(places) {
-		fmt.Fprintf(&b, "%s\t%s\n", places[name], name)
+	fmt.Fprintf(&b, "%s\tcollector.example.net\n", CollectorAddress)
+	fmt.Fprintf(&b, "%s\tinternet.example.net\n", InternetAddress)
+	for _, h := range c.Plan.Hubs {
+		fmt.Fprintf(&b, "%s\t%s.example.net\n", h.Address, h.Name)
 	}
 	return b.String()
-}
-
-// places are the addresses of names outside.
-func (p Plan) places() map[string]netip.Addr {
-	places := map[string]netip.Addr{"collector.example.net": CollectorAddress, "internet.example.net": InternetAddress}
-	for _, h := range p.Hubs {
-		places[h.Name+".example.net"] = h.Address
-	}
-	return places
 }
 
 // line joins a node to the provider by a line of its own, a /31 (RFC 3021),
@@ -316,6 +307,15 @@ func (c *County) Node(name string) (*netns.Node, error) {
 		return n, nil
 	}
 	return nil, fmt.Errorf("no node %q; there are %s", name, strings.Join(sortedKeys(c.nodes), " "))
+}
+
+// Nodes are all of them.
+func (c *County) Nodes() []*netns.Node {
+	var all []*netns.Node
+	for _, name := range sortedKeys(c.nodes) {
+		all = append(all, c.nodes[name])
+	}
+	return all
 }
 
 // Line finds a line by the name of its place.

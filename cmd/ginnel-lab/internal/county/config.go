@@ -110,7 +110,7 @@ func (p Plan) hubText(h HubPlan, keys map[string]string) (string, error) {
 			for _, j := range s.Joins {
 				if j.Network == n.Name && slices.Contains(j.Hubs, h.Name) {
 					one.Sites = append(one.Sites, peer{Gateway: s.Gateway(), Key: keys[keyOf(s.Gateway(), n.Name)],
-						Accepted: p.list(single(s.Overlay(n.Name)), s.lanOf(j))})
+						Accepted: p.list(append([]netip.Prefix{single(s.Overlay(n.Name)), s.lanOf(j)}, h.Also[s.Name]...)...)})
 				}
 			}
 		}

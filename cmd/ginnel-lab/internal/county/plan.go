@@ -45,6 +45,9 @@ type HubPlan struct {
 	Ports   map[string]int        // UDP, by network
 	Overlay map[string]netip.Addr // its address inside each network
 	Over6   bool                  // sites call it by its IPv6 address
+
+	// By site: what it sends there besides what the site has.
+	Also map[string][]netip.Prefix
 }
 
 // SitePlan is a site with one gateway.
@@ -119,6 +122,14 @@ func Six(a netip.Addr) netip.Addr {
 	b, four := [16]byte{0x20, 0x01, 0x0d, 0xb8}, a.As4()
 	copy(b[12:], four[:])
 	return netip.AddrFrom16(b)
+}
+
+// SixOf is Six where there is an address.
+func SixOf(a netip.Addr) netip.Addr {
+	if !a.IsValid() {
+		return a
+	}
+	return Six(a)
 }
 
 // SixPrefix is Six for prefixes.

@@ -18,10 +18,7 @@ import (
 
 // serviceSet is the lab's own servers: on each service host and on the
 // internet host something that answers TCP, HTTP and DNS. ICMP is the kernel's.
-type serviceSet struct {
-	places map[string]netip.Addr // that have a name of their own
-	open   []io.Closer
-}
+type serviceSet struct{ open []io.Closer }
 
 func (s *serviceSet) close() {
 	for _, c := range s.open {
@@ -30,8 +27,7 @@ func (s *serviceSet) close() {
 }
 
 // start opens port 443 (accepts and waits), 25 (greets), 80 (a page) and 53
-// (names of places are theirs, with anything in front; others below example.net
-// are the host itself) at a host.
+// (names below example.net are the host itself) at a host.
 func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 	talk, err := s.listen(n, at, 443)
 	if err != nil {
@@ -62,9 +58,21 @@ func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 		return fmt.Errorf("service at %s: %w", n.Name, err)
 	}
 	s.open = append(s.open, packets)
-	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { s.answer(w, q, at) })
+	answer := dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) { answerName(w, q, at) })
 	go func() { _ = (&dns.Server{Listener: names, Handler: answer}).ActivateAndServe() }()
 	go func() { _ = (&dns.Server{PacketConn: packets, Handler: answer}).ActivateAndServe() }()
+	return nil
+}
+
+// Greet has a node accept connections at ports, on all of its addresses.
+func (c *County) Greet(n *netns.Node, ports ...uint16) error {
+	for _, port := range ports {
+		l, err := c.services.listen(n, netip.IPv6Unspecified(), port)
+		if err != nil {
+			return err
+		}
+		go greetAndWait(l, n.Name+" is here\r\n")
+	}
 	return nil
 }
 
@@ -97,25 +105,19 @@ func greetAndWait(l net.Listener, line string) {
 	}
 }
 
-func (s *serviceSet) answer(w dns.ResponseWriter, q *dns.Msg, at netip.Addr) {
+func answerName(w dns.ResponseWriter, q *dns.Msg, at netip.Addr) {
 	m := new(dns.Msg).SetReply(q)
 	for _, question := range q.Question {
 		if !dns.IsSubDomain("example.net.", question.Name) {
 			m.Rcode = dns.RcodeNameError
 			continue
 		}
-		found := at
-		for name, place := range s.places {
-			if dns.IsSubDomain(dns.Fqdn(name), question.Name) {
-				found = place
-			}
-		}
 		head := dns.RR_Header{Name: question.Name, Rrtype: question.Qtype, Class: dns.ClassINET, Ttl: 60}
 		switch {
-		case question.Qtype == dns.TypeA && found.Is4():
-			m.Answer = append(m.Answer, &dns.A{A: found.AsSlice(), Hdr: head})
-		case question.Qtype == dns.TypeAAAA && found.Is6():
-			m.Answer = append(m.Answer, &dns.AAAA{AAAA: found.AsSlice(), Hdr: head})
+		case question.Qtype == dns.TypeA && at.Is4():
+			m.Answer = append(m.Answer, &dns.A{A: at.AsSlice(), Hdr: head})
+		case question.Qtype == dns.TypeAAAA && at.Is6():
+			m.Answer = append(m.Answer, &dns.AAAA{AAAA: at.AsSlice(), Hdr: head})
 		}
 	}
 	_ = w.WriteMsg(m)
