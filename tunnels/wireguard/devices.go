@@ -168,7 +168,7 @@ func (d *Devices) Delete(ctx context.Context, name string) error {
 	d.mu.Unlock()
 	former, known := Running(name)
 	link, err := d.find(name)
-	if err == nil && deviceOf(link) != name {
+	if err == nil && d.deviceOf(link) != name {
 		return foreign(name, link.Type())
 	}
 	if err == nil {

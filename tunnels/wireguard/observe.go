@@ -35,7 +35,7 @@ func (d *Devices) Observe(ctx context.Context) ([]tunnels.Device, error) {
 	looks := make([]look, len(links))
 	var wg sync.WaitGroup
 	for i, link := range links {
-		name := deviceOf(link)
+		name := d.deviceOf(link)
 		if name == "" {
 			continue
 		}

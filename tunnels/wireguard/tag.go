@@ -40,16 +40,28 @@ func NameIn(alias string) string {
 // NameOf is a link's name, or the device that it is by its tag.
 func NameOf(link netlink.Link) string { return cmp.Or(tagOf(link), link.Attrs().Name) }
 
-// deviceOf is the device of ours that a link is; empty: it is none of ours. A
-// data plane without a tag is ours, as only we start one; a link of the kernel
-// without one is ours once Create has adopted it.
-func deviceOf(link netlink.Link) string {
+// deviceOf is the device of ours that a link is; empty: it is none of ours.
+// Without a tag a data plane is ours, as only we start one, and so is a link of
+// the kernel that nobody has given a key: we were killed while we made it. One
+// with a key is ours once Create has adopted it.
+func (d *Devices) deviceOf(link netlink.Link) string {
 	if name := tagOf(link); name != "" {
 		return name
 	}
 	name := link.Attrs().Name
-	if Ours(name) && backendOf(link) == Userspace && held(name) {
-		return name
+	if !Ours(name) {
+		return ""
+	}
+	switch backendOf(link) {
+	case Userspace:
+		if held(name) {
+			return name
+		}
+	case Kernel:
+		read, err := d.device(context.Background(), name, Kernel)
+		if err == nil && read.PrivateKey == (wgtypes.Key{}) {
+			return name
+		}
 	}
 	return ""
 }
@@ -90,7 +102,7 @@ func (d *Devices) find(name string) (netlink.Link, error) {
 func (d *Devices) NameBack(name string) error {
 	link, err := d.find(name)
 	switch {
-	case isNoLink(err), err == nil && deviceOf(link) == "":
+	case isNoLink(err), err == nil && d.deviceOf(link) == "":
 		return nil
 	case err == nil && link.Attrs().Name == name:
 		return d.tag(name)
@@ -122,7 +134,7 @@ func (d *Devices) NameBack(name string) error {
 // free, or ours. own is the key that ours would have.
 func (d *Devices) Foreign(ctx context.Context, name string, own key.Public) (string, error) {
 	link, err := d.links.LinkByName(name)
-	if isNoLink(err) || err == nil && deviceOf(link) == name {
+	if isNoLink(err) || err == nil && d.deviceOf(link) == name {
 		return "", nil
 	}
 	if err != nil {

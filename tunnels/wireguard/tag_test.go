@@ -50,6 +50,14 @@ func TestRenamedLink(t *testing.T) {
 		t.Errorf("its data plane was %+v, and is %+v", before, after)
 	}
 
+	if backend() == Kernel { // killed between making and tagging it
+		sh(t, "ip link add gn-b type wireguard")
+		if found, there := one(t, d, "gn-b"); !there || !found.Untagged {
+			t.Errorf("without a tag and a key it is there: %v, as %+v", there, found)
+		}
+		must(t, d.Delete(ctx, "gn-b"))
+	}
+
 	sh(t, "ip link set gn-a down; ip link set gn-a name other; ip link add gn-a type veth peer name far")
 	if err := d.NameBack("gn-a"); !errors.Is(err, ErrForeign) || !strings.Contains(err.Error(), "other") {
 		t.Errorf("somebody else has the name: %v", err)
