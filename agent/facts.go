@@ -97,6 +97,7 @@ func checkFacts(s checks.Status) why.Check {
 	if s.Last.Verdict == checks.OK {
 		c.Heard = s.Last.Start
 	}
+	c.Doubtful = s.State == checks.Up && s.Last.Verdict == checks.Failed
 	return c
 }
 
@@ -123,6 +124,7 @@ func (a *Agent) tunnelFacts(ctx context.Context, f *why.Facts, c *config.Config,
 		} else if s.Last.Verdict == checks.OK {
 			t.Heard = s.Last.Start
 		}
+		t.Doubtful = s.State == checks.Up && s.Last.Verdict == checks.Failed
 		for _, p := range st.Addresses {
 			t.Addresses = append(t.Addresses, p.Addr())
 		}

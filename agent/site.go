@@ -18,6 +18,9 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	for {
 		select {
 		case <-ctx.Done():
+			if err := a.remember(); err != nil { // a change of the last moment
+				a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
+			}
 			return nil
 		case <-a.changed:
 			a.find(ctx)

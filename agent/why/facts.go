@@ -101,6 +101,7 @@ type Tunnel struct {
 	State                checks.State
 	Since                time.Time
 	Said                 string    // by the tunnel's own check
+	Doubtful             bool      // its last run failed, and it is not called down yet
 	Heard                time.Time // when the last echo that was answered was sent
 	RTT                  time.Duration
 
@@ -173,5 +174,6 @@ type Check struct {
 	Detail                           string
 	WaitsFor                         string
 	Heard                            time.Time // when the last run that went well began
+	Doubtful                         bool      // the last run failed, and it is not called down yet
 	RTT                              time.Duration
 }

@@ -23,18 +23,19 @@ func Judge(f Facts) Findings {
 	}
 	for _, c := range f.Checks {
 		t, through := inUse[c.Network]
-		if found := c.finding(all.Site, through && t.lost(c)); found.Broken() {
+		broken := all.Tunnels[TunnelName(t.Network, t.Hub)].Broken()
+		if found := c.finding(all.Site, through && t.lost(c, broken)); found.Broken() {
 			all.Checks[c.Name] = found
 		}
 	}
 	return all
 }
 
-// lost says whether a service is out of reach with its tunnel: that is down, or
-// nothing has come through it since the service does not answer.
-func (t Tunnel) lost(c Check) bool {
+// lost says whether a service is out of reach with its tunnel: that is down; or
+// it is silent while the tunnel is broken, or while nothing has come through it.
+func (t Tunnel) lost(c Check, broken bool) bool {
 	silent := c.State == checks.Down && (c.Reason == checks.Timeout || c.Reason == checks.Unreachable)
-	return t.State == checks.Down || silent && t.Probed && stale(t.Heard, c.Since)
+	return t.State == checks.Down || silent && (broken || t.Doubtful || t.Probed && stale(t.Heard, c.Since))
 }
 
 // finding says what is wrong with a service; lost: it is, with its tunnel.

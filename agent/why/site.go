@@ -133,7 +133,7 @@ func (f Facts) line() (string, Finding) {
 func (f Facts) beyond(but string) string {
 	fault := f.lastFault()
 	for _, t := range f.Tunnels {
-		if t.HubRole || t.Hub == but || t.State != checks.Up || f.At.Sub(t.LastHandshake) > rejectAfter || stale(t.Heard, fault) {
+		if t.HubRole || t.Hub == but || t.State != checks.Up || f.At.Sub(t.LastHandshake) > rejectAfter || t.Doubtful || stale(t.Heard, fault) {
 			continue
 		}
 		if t.RTT > 0 {
@@ -142,7 +142,7 @@ func (f Facts) beyond(but string) string {
 		return fmt.Sprintf("%s answers over the same line", t.Hub)
 	}
 	for _, c := range f.Checks {
-		if c.Network == "" && (c.State == checks.Up || c.State == checks.DegradedState) && !stale(c.Heard, fault) {
+		if c.Network == "" && (c.State == checks.Up || c.State == checks.DegradedState) && !c.Doubtful && !stale(c.Heard, fault) {
 			text := fmt.Sprintf("%s (%s) answers beside the tunnels", c.Name, c.Target)
 			if c.RTT > 0 {
 				text += " in " + millis(c.RTT)

@@ -245,7 +245,7 @@ func (t Tunnel) name(site Finding) (string, Finding) {
 	}
 	text := n.Name + " has no address"
 	if n.Err != "" {
-		text = fmt.Sprintf("%s has no address: %s", n.Name, n.Err)
+		text = fmt.Sprintf("%s has no address: %s", n.Name, strings.TrimSpace(n.Err[strings.LastIndex(n.Err, ": ")+1:]))
 	}
 	return "", Finding{Code: HubNoName, Object: n.Name, Text: text}
 }

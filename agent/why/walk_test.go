@@ -293,7 +293,11 @@ func TestAServiceBehindADoubtfulTunnelWaits(t *testing.T) {
 	if found := Judge(f).Checks["results"]; found.Code != "" || found.WaitsFor != "heron" {
 		t.Errorf("not heard of since: %+v", found)
 	}
-	f.Tunnels[1].Heard = cut.Add(time.Second)
+	f.Tunnels[1].Heard, f.Tunnels[1].Doubtful = time.Time{}, true
+	if found := Judge(f).Checks["results"]; found.Code != "" || found.WaitsFor != "heron" {
+		t.Errorf("failing just now: %+v", found)
+	}
+	f.Tunnels[1].Heard, f.Tunnels[1].Doubtful = cut.Add(time.Second), false
 	if found := Judge(f).Checks["results"]; found.Code != TargetSilent {
 		t.Errorf("heard of since: %+v", found)
 	}

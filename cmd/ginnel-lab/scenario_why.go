@@ -30,6 +30,7 @@ type breakage struct {
 	step    string
 	act     func(ctx context.Context) error
 	undo    func(ctx context.Context) error
+	lasts   bool // a fight is remembered for two minutes of peace
 }
 
 // playWhy breaks each layer for real, and asks why: one cause, one code, one
@@ -77,7 +78,7 @@ func (s *stage) oneCauseInACounty(ctx context.Context, c *county.County) error {
 		return err
 	}
 	defer c.Heal("hub-south")
-	a, err := awaitAlarm(ctx, c, why.HubSilent, 4)
+	a, err := awaitAlarm(ctx, c, why.HubSilent, 3, fought)
 	if err != nil {
 		return err
 	}
@@ -101,6 +102,9 @@ func (b breakage) play(ctx context.Context, c *county.County, site *county.Site)
 		time.Since(began).Seconds(), report.Code, report.Owner, failing(report), b.code, b.step, strings.Join(said, ", "), report.Headline)
 	if err := b.undo(ctx); err != nil {
 		return row, fmt.Errorf("%s: undo %s: %w", site.Name(), b.what, err)
+	}
+	if b.lasts {
+		return row, nil
 	}
 	if _, _, err := site.Await(within(ctx, 40*time.Second), county.AllUp); err != nil {
 		return row, fmt.Errorf("after %s: %w", b.what, err)
@@ -177,9 +181,9 @@ type alarm struct {
 	ill, sites int // what is not up, and where
 }
 
-// awaitAlarm waits until so many sites have told the collector of a code and
-// nothing else.
-func awaitAlarm(ctx context.Context, c *county.County, code why.Code, sites int) (alarm, error) {
+// awaitAlarm waits until so many sites, one left out, have told the collector of
+// a code and nothing else.
+func awaitAlarm(ctx context.Context, c *county.County, code why.Code, sites int, but string) (alarm, error) {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
 	api, err := c.Collector.API()
@@ -190,6 +194,9 @@ func awaitAlarm(ctx context.Context, c *county.County, code why.Code, sites int)
 		var a alarm
 		told := 0
 		for _, site := range c.Sites {
+			if site.Name() == but {
+				continue
+			}
 			d, err := api.Site(ctx, site.Name())
 			if err != nil {
 				return a, err
@@ -230,16 +237,21 @@ func illParts(s block.Snapshot) (n int) {
 	return n
 }
 
+// fought is the site at which programs fight over what is ours.
+const fought = "curlew"
+
 // breakages are those of each site.
 func breakages(c *county.County) map[string][]breakage {
 	w := breaker{c}
 	return map[string][]breakage{
-		"avocet":  {w.cable("avocet"), w.address("avocet"), w.contestedRule("avocet", "heron")},
-		"bittern": {w.defaultRoute("bittern"), w.name("bittern", "kestrel", "hub-north")},
-		"curlew":  {w.deviceTaken("curlew", "heron", "hub-south"), w.contestedRoute("curlew", "heron"), w.clock("curlew")},
-		"dunlin":  {w.foreignRule("dunlin", "heron"), w.contestedAddress("dunlin", "heron", "hub-south")},
-		"egret":   {w.foreignRoute("egret", "heron"), w.foreignFirewall("egret", "heron"), w.unreached("egret", "heron", "hub-north")},
-		"fulmar":  {w.wrongKey("fulmar", "kestrel", "hub-south"), w.service("fulmar", "heron", "hub-south"), w.mute("fulmar", "heron", "hub-south")},
+		"avocet":  {w.cable("avocet"), w.address("avocet")},
+		"bittern": {w.defaultRoute("bittern"), w.name("bittern", "kestrel", "hub-north"), w.clock("bittern")},
+		"dunlin":  {w.foreignRule("dunlin", "heron"), w.deviceTaken("dunlin", "heron", "hub-south")},
+		// Each is earlier in the walk than the one before it, which is still
+		// remembered.
+		fought:   {w.contestedRoute(fought, "heron"), w.contestedRule(fought, "heron"), w.contestedAddress(fought, "heron", "hub-south")},
+		"egret":  {w.foreignRoute("egret", "heron"), w.foreignFirewall("egret", "heron"), w.unreached("egret", "heron", "hub-north")},
+		"fulmar": {w.wrongKey("fulmar", "kestrel", "hub-south"), w.service("fulmar", "heron", "hub-south"), w.mute("fulmar", "heron", "hub-south")},
 	}
 }
 
@@ -323,7 +335,7 @@ func (w breaker) fighting(site, script string) (act, undo func(context.Context) 
 		if err := n.WriteFile("/run/fight.sh", "#!/bin/sh\nwhile :; do "+script+"; sleep 0.2; done\n", 0o755); err != nil {
 			return err
 		}
-		cmd = n.Command(context.Background(), "/run/fight.sh")
+		cmd = n.Command(context.Background(), "sh", "/run/fight.sh")
 		return n.Start(cmd)
 	}
 	undo = func(context.Context) error {
@@ -336,17 +348,17 @@ func (w breaker) fighting(site, script string) (act, undo func(context.Context) 
 
 func (w breaker) contestedRule(site, network string) breakage {
 	act, undo := w.fighting(site, fmt.Sprintf("ip rule del priority %d 2>/dev/null", tunnels.RulePriority(network)))
-	return breakage{what: "a program removes its rule again and again", network: network, code: why.ContestedObj, step: "rule", act: act, undo: undo}
+	return breakage{what: "a program removes its rule again and again", network: network, code: why.ContestedObj, step: "rule", act: act, undo: undo, lasts: true}
 }
 
 func (w breaker) contestedRoute(site, network string) breakage {
 	act, undo := w.fighting(site, fmt.Sprintf("ip route del 203.0.113.0/24 table %d metric 100 2>/dev/null", tunnels.TableNumber(network)))
-	return breakage{what: "a program removes its route again and again", network: network, code: why.ContestedObj, step: "route", act: act, undo: undo}
+	return breakage{what: "a program removes its route again and again", network: network, code: why.ContestedObj, step: "route", act: act, undo: undo, lasts: true}
 }
 
 func (w breaker) contestedAddress(site, network, hub string) breakage {
 	act, undo := w.fighting(site, fmt.Sprintf("ip addr del %s/32 dev %s 2>/dev/null", w.c.Site(site).Overlay(network), tunnels.DeviceName(network, hub)))
-	return breakage{what: "a program removes its address again and again", network: network, code: why.ContestedObj, step: "address", act: act, undo: undo}
+	return breakage{what: "a program removes its address again and again", network: network, code: why.ContestedObj, step: "address", act: act, undo: undo, lasts: true}
 }
 
 // restarted ends an agent and its tunnels, does something, and starts it again.
