@@ -67,6 +67,7 @@ var removals = []removal{
 	{"nft chain flushed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(flushChain) }, false},
 	{"nft rule removed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(dropNftRule) }, false},
 	{"nft rule added", "nftables", byEvent, func(v victim, _ int) error { return v.filter(addNftRule) }, false},
+	{setElement, "nftables", byEvent, victim.dropElement, false},
 	{deviceForwarding, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "forwarding", "0") }, false},
 	{deviceStrict, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "rp_filter", "1") }, false},
 	{"peer removed", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
@@ -81,7 +82,12 @@ var shared = []removal{
 }
 
 // Removals of what not every gateway has.
-const deviceForwarding, deviceStrict, dataPlane = "the device's forwarding", "the device's rp_filter", "data plane killed"
+const (
+	setElement       = "nft set element"
+	deviceForwarding = "the device's forwarding"
+	deviceStrict     = "the device's rp_filter"
+	dataPlane        = "data plane killed"
+)
 
 // missing says why a removal cannot be played at this gateway; empty: it can.
 func (r removal) missing(v victim) (string, error) {
@@ -92,6 +98,11 @@ func (r removal) missing(v victim) (string, error) {
 		name := map[string]string{deviceForwarding: "forwarding", deviceStrict: "rp_filter"}[r.what]
 		if err != nil || !strings.Contains(written, v.device+"/"+name) {
 			return "it was as wanted before us, so it is not ours", nil
+		}
+	case setElement:
+		set, _, err := v.elements()
+		if set == nil {
+			return "no table of ours has a set whose elements can be taken", err
 		}
 	case dataPlane:
 		planes, err := dataPlanes(v.node)
@@ -172,6 +183,36 @@ func dropNftRule(c *nftables.Conn, _ *nftables.Chain, r *nftables.Rule) { _ = c.
 // addNftRule opens the chain to everything that passes it.
 func addNftRule(c *nftables.Conn, at *nftables.Chain, _ *nftables.Rule) {
 	c.InsertRule(&nftables.Rule{Table: at.Table, Chain: at, Exprs: []expr.Any{&expr.Verdict{Kind: expr.VerdictAccept}}})
+}
+
+// elements are those of the first set of the network's table that can be changed;
+// nil: there is none, as the sets within rules cannot be.
+func (v victim) elements() (*nftables.Set, []nftables.SetElement, error) {
+	sets, err := v.nft.GetSets(&nftables.Table{Name: tunnels.FilterTable(v.network), Family: nftables.TableFamilyINet})
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, s := range sets {
+		if s.Anonymous || s.Constant {
+			continue
+		}
+		elements, err := v.nft.GetSetElements(s)
+		if err != nil || len(elements) > 0 {
+			return s, elements, err
+		}
+	}
+	return nil, nil, nil
+}
+
+func (v victim) dropElement(int) error {
+	set, elements, err := v.elements()
+	if err != nil || set == nil {
+		return errors.Join(err, errors.New("no set has elements"))
+	}
+	if err := v.nft.SetDeleteElements(set, elements); err != nil {
+		return err
+	}
+	return v.nft.Flush()
 }
 
 func (v victim) sysctl(link, name, value string) error {

@@ -54,7 +54,8 @@ func (h *healing) fighters() []*fighter {
 	}
 }
 
-// fight lets the fighters in, watches for a while, and sends them away.
+// fight lets the fighters in, one after the other, watches, and sends them away.
+// The first is alone while the agent's cost is measured.
 func (h *healing) fight(ctx context.Context) error {
 	s := h.stage
 	if err := h.slowDown(ctx); err != nil {
@@ -68,16 +69,14 @@ func (h *healing) fight(ctx context.Context) error {
 		return err
 	}
 	all := h.fighters()
-	for _, f := range all {
+	for i, f := range all {
 		if err := h.letIn(ctx, f); err != nil {
 			return err
 		}
 		defer f.sendAway()
-	}
-	if err := h.watchFight(ctx, all, pick(s, 40*time.Second, 15*time.Second)); err != nil {
-		return err
-	}
-	for _, f := range all {
+		if err := h.watchFight(ctx, f, i == 0); err != nil {
+			return err
+		}
 		if err := h.tellFighter(f, log); err != nil {
 			return err
 		}
@@ -127,32 +126,32 @@ func (f *fighter) sendAway() {
 	}
 }
 
-// watchFight asks now and then who fights, and measures what the fight costs the
-// agent.
-func (h *healing) watchFight(ctx context.Context, all []*fighter, long time.Duration) error {
+// watchFight asks now and then who fights, until that is known; with cost it goes
+// on for a while, and measures what the fight costs the agent.
+func (h *healing) watchFight(ctx context.Context, f *fighter, cost bool) error {
 	began := time.Now()
-	nameless := func() bool { return slices.ContainsFunc(all, func(f *fighter) bool { return f.named == 0 }) }
+	long := pick(h.stage, time.Minute, 15*time.Second)
 	share, err := busy(h.site.PID(), func() error {
-		for time.Since(began) < long || nameless() && time.Since(began) < time.Minute {
+		for cost && time.Since(began) < long || f.named == 0 && time.Since(began) < time.Minute {
 			sleep(ctx, time.Second)
-			if !nameless() {
+			if ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
+			if f.named > 0 {
 				continue
 			}
 			st, err := h.site.Status(ctx)
 			if err != nil {
 				return err
 			}
-			for _, f := range all {
-				f.seenIn(st, h.network, time.Since(began))
-			}
-			if ctx.Err() != nil {
-				return context.Cause(ctx)
-			}
+			f.seenIn(st, h.network, time.Since(began))
 		}
 		return nil
 	})
-	h.stage.row(result{Name: "the agent's share of a processor over the fight", Value: share, Unit: "%", Beside: &h.idle, Aim: "< 1", Met: share < 1,
-		Detail: fmt.Sprintf("over %.0f s from its beginning; before it %.2f %%", time.Since(began).Seconds(), h.idle)})
+	if err == nil && cost {
+		h.stage.row(result{Name: "the agent's share of a processor over the fight", Value: share, Unit: "%", Beside: &h.idle, Aim: "< 1", Met: share < 1,
+			Detail: fmt.Sprintf("over %.0f s from its beginning; before it %.2f %%", time.Since(began).Seconds(), h.idle)})
+	}
 	return err
 }
 
