@@ -11,6 +11,8 @@ import (
 // benches measure against a peer or a limit, in the same namespaces.
 var benches = []scenario{
 	{"throughput", "TCP from site to hub, beside the plain wireguard-go program", benchThroughput},
+	{"networks", "TCP from a site with three networks, beside the plain program with one", benchNetworks},
+	{"forward", "TCP through site and hub, beside the same without our tables", benchForward},
 	{"memory", "TCP from site to hub as on a machine with 512 MB, beside without a ceiling", benchMemory},
 	{"start", "start of `ginnel run` to the first ping answered, beside wg-quick", benchStart},
 	{"cold", "a hub with 1,000 sites from nothing, beside wg setconf", benchCold},

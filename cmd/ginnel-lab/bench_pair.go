@@ -19,6 +19,7 @@ import (
 // WireGuard ones, side by side in the same namespaces.
 type pair struct {
 	site, hub *netns.Node
+	lan       string // prefix behind the hub, in its first network; empty: none
 	log       *os.File
 }
 
@@ -102,11 +103,16 @@ func (p *pair) configure(ctx context.Context, networks int, more string) error {
 			return err
 		}
 		lan := fmt.Sprintf("192.168.%d.0/24", 9+i)
-		site += fmt.Sprintf("[[network]]\nname = %q\naddress = [\"%s/32\"]\nlan = [%q]\n[[network.hub]]\nname = \"hub-north\"\npublic_key = %q\nendpoints = [\"%s:%d\"]\nallowed_ips = [\"%s/32\"]\n",
-			name, overlayOf(i, false), lan, strings.TrimSpace(hubKey), hubWAN, 51819+i, overlayOf(i, true))
+		accepted, offered, allowed := fmt.Sprintf("%q", overlayOf(i, true)+"/32"), "", ""
+		if i == 1 && p.lan != "" {
+			accepted, offered = fmt.Sprintf("%s, %q", accepted, p.lan), fmt.Sprintf("lan = [%q]\n", p.lan)
+			allowed = fmt.Sprintf("[[network.allow]]\nfrom = \"sites\"\nto = %q\n", p.lan)
+		}
+		site += fmt.Sprintf("[[network]]\nname = %q\naddress = [\"%s/32\"]\nlan = [%q]\n[[network.hub]]\nname = \"hub-north\"\npublic_key = %q\nendpoints = [\"%s:%d\"]\nallowed_ips = [%s]\n",
+			name, overlayOf(i, false), lan, strings.TrimSpace(hubKey), hubWAN, 51819+i, accepted)
 		// What is measured is the tunnel alone: the hub itself answers.
-		hub += fmt.Sprintf("[[network]]\nname = %q\nrole = \"hub\"\naddress = [\"%s/32\"]\nlisten_port = %d\n[[network.site]]\nname = \"avocet-1\"\npublic_key = %q\nallowed_ips = [\"%s/32\", %q]\n[[network.allow]]\nfrom = \"sites\"\nto = \"%s/32\"\n",
-			name, overlayOf(i, true), 51819+i, strings.TrimSpace(siteKey), overlayOf(i, false), lan, overlayOf(i, true))
+		hub += fmt.Sprintf("[[network]]\nname = %q\nrole = \"hub\"\naddress = [\"%s/32\"]\nlisten_port = %d\n%s[[network.site]]\nname = \"avocet-1\"\npublic_key = %q\nallowed_ips = [\"%s/32\", %q]\n[[network.allow]]\nfrom = \"sites\"\nto = \"%s/32\"\n%s",
+			name, overlayOf(i, true), 51819+i, offered, strings.TrimSpace(siteKey), overlayOf(i, false), lan, overlayOf(i, true), allowed)
 	}
 	for n, text := range map[*netns.Node]string{p.site: site + more, p.hub: hub} {
 		if err := n.WriteFile("/etc/ginnel/ginnel.toml", county.HostConfig(), 0o644); err != nil {

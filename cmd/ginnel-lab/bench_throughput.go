@@ -92,9 +92,13 @@ func (p *pair) iperfPairs(ctx context.Context, s *stage, one, other int) (us, th
 	return inPairs(s, "Mbit/s", through(one), through(other))
 }
 
-// iperf measures one run in Mbit/s, as the receiver counts it.
-func (p *pair) iperf(ctx context.Context, from, to string, seconds int) (float64, error) {
-	out, err := p.site.Run(ctx, "iperf3", "-c", to, "-B", from, "-t", fmt.Sprint(seconds), "-J")
+// iperf measures one run from the site in Mbit/s, as the receiver counts it.
+func (p *pair) iperf(ctx context.Context, from, to string, seconds int, more ...string) (float64, error) {
+	return iperf(ctx, p.site, from, to, seconds, more...)
+}
+
+func iperf(ctx context.Context, n *netns.Node, from, to string, seconds int, more ...string) (float64, error) {
+	out, err := n.Run(ctx, append([]string{"iperf3", "-c", to, "-B", from, "-t", fmt.Sprint(seconds), "-J"}, more...)...)
 	if err != nil {
 		return 0, err
 	}
