@@ -60,7 +60,7 @@ func (p *player) stories() []string {
 	if p.short {
 		return []string{"leak", "heal", "crash", "bighub"}
 	}
-	return []string{"apart", "hub", "leave", "leak", "heal", "crash", "bighub"}
+	return []string{"hub", "leave", "leak", "heal", "crash", "bighub"}
 }
 
 // form is the word for it in a row: emulation makes everything slower.

@@ -24,8 +24,8 @@ type row struct {
 }
 
 // rowOf is the row of a step that says yes or no, or that counted what was lost.
-func rowOf(name, value string, err error) row {
-	r := row{Name: "packages: " + name, Value: 1, Unit: "true", Aim: "1", Met: err == nil, Form: "full", Detail: value}
+func rowOf(prefix, name, value string, err error) row {
+	r := row{Name: prefix + name, Value: 1, Unit: "true", Aim: "1", Met: err == nil, Form: "full", Detail: value}
 	if strings.HasPrefix(name, "packets lost") {
 		r.Value, r.Unit, r.Aim = 0, "packets", "0"
 	}

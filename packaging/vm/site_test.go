@@ -1,6 +1,7 @@
 package vm_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -17,6 +18,7 @@ type site struct {
 	t      testing.TB
 	m      *vm.Machine
 	before string // traces before anything of ours
+	prefix string // of the rows' names; empty: "packages: "
 	rows   []row
 }
 
@@ -72,7 +74,7 @@ func (s *site) step(name string, do func(ctx context.Context) (string, error)) {
 	began := time.Now()
 	value, err := do(s.t.Context())
 	took := time.Since(began).Round(100 * time.Millisecond)
-	s.rows = append(s.rows, rowOf(name, value, err))
+	s.rows = append(s.rows, rowOf(cmp.Or(s.prefix, "packages: "), name, value, err))
 	if err == nil {
 		fmt.Printf("  %-66s %-12s %s\n", name, value, took)
 		return

@@ -1,6 +1,7 @@
 // Command hand is our hand inside the test machine: it runs what comes in on a
 // virtio serial port, and answers with what came out. It also plays a service
-// at the far end of a tunnel (hand listen ADDRESS).
+// at the far end of a tunnel (hand listen ADDRESS), and a provider's router that
+// advertises itself (hand advertise LINK PREFIX).
 package main
 
 import (
@@ -35,12 +36,14 @@ type reply struct {
 }
 
 func main() {
-	err := errors.New("usage: hand serve | hand listen ADDRESS")
+	err := errors.New("usage: hand serve | hand listen ADDRESS | hand advertise LINK PREFIX")
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "serve":
 		err = serve()
 	case len(os.Args) == 3 && os.Args[1] == "listen":
 		err = listen(os.Args[2])
+	case len(os.Args) == 4 && os.Args[1] == "advertise":
+		err = advertise(os.Args[2], os.Args[3])
 	}
 	fmt.Fprintln(os.Stderr, "hand:", err)
 	os.Exit(1)
