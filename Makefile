@@ -39,12 +39,13 @@ test: needs build ## everything, on the real thing: namespaces, scenarios, packa
 	$(SUDO) go test -count=1 -timeout 30m ./...
 
 .PHONY: scenarios
-scenarios: needs build ## every scenario in its full form: a table, and build/scenarios.json
+scenarios: needs build ## every scenario in its full form, some in a VM too: a table, and build/scenarios.json
 	@mkdir -p build/upgrade
 	$(subst version=$(VERSION),version=$(VERSION)-second,$(BUILD)) -o build/upgrade/ ./cmd/ginnel ./cmd/ginnel-dataplane
 	@# an aim that is missed does not keep the rest from being measured
 	build/ginnel-lab scenario $(if $(SHORT),--short) all; lab=$$?; \
-	$(SUDO) env GINNEL_ROWS=$(CURDIR)/build/scenarios.json go test -count=1 -timeout 30m -run TestPackages ./packaging/vm && exit $$lab
+	$(SUDO) env GINNEL_ROWS=$(CURDIR)/build/scenarios.json GINNEL_FORM=$(if $(SHORT),short,full) \
+		go test -count=1 -timeout 4h ./packaging/vm && exit $$lab
 
 .PHONY: bench
 bench: needs build ## beside peers, in alternation: a table, and build/bench.json
