@@ -79,7 +79,16 @@ func startCounty(ctx context.Context, s *stage, sites ...string) (*county.County
 
 // within bounds ctx for one wait; its timer ends with ctx or by itself.
 func within(ctx context.Context, d time.Duration) context.Context {
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := context.WithTimeout(ctx, patient(d))
 	context.AfterFunc(ctx, cancel)
 	return ctx
+}
+
+// patient is how long to wait for what takes d at most. The kernel's back end is
+// played under emulation.
+func patient(d time.Duration) time.Duration {
+	if county.Backend == "kernel" {
+		return 10 * d
+	}
+	return d
 }

@@ -129,7 +129,7 @@ func buildCounty(ctx context.Context, p county.Plan, folder string) (*county.Cou
 
 // bringUp starts everything and waits until all is up.
 func bringUp(ctx context.Context, c *county.County) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, upLimit, fmt.Errorf("not done after %v", upLimit))
+	ctx, cancel := context.WithTimeoutCause(ctx, patient(upLimit), fmt.Errorf("not done after %v", patient(upLimit)))
 	defer cancel()
 	if err := c.Up(ctx); err != nil {
 		return err

@@ -74,9 +74,9 @@ func (p *player) form() string {
 // play plays one scenario. Times are printed and kept as they were measured, but
 // a miss is the emulation's: it fails nothing.
 func (p *player) play(t *testing.T, name string) {
-	limit, flag := time.Hour, ""
+	limit, flag := 2*time.Hour, ""
 	if p.short {
-		limit, flag = 10*time.Minute, "--short"
+		limit, flag = 20*time.Minute, "--short"
 	}
 	began := time.Now()
 	said, err := p.m.Run(t.Context(), limit, "rm -rf /root/lab; mkdir /root/lab; GINNEL_LAB_OUT=/root/lab /lab/bin/ginnel-lab scenario "+flag+" --backend kernel "+name)

@@ -17,7 +17,7 @@ import (
 )
 
 // bootTime is how long a boot may take on a busy host in software emulation.
-const bootTime = 5 * time.Minute
+const bootTime = 15 * time.Minute
 
 // Machine is one that runs.
 type Machine struct {

@@ -87,7 +87,7 @@ func (s *site) step(name string, do func(ctx context.Context) (string, error)) {
 }
 
 func (s *site) run(ctx context.Context, script string) (string, error) {
-	return s.m.Run(ctx, 5*time.Minute, script)
+	return s.m.Run(ctx, 10*time.Minute, script)
 }
 
 // quiet runs a script whose output matters only when it fails.

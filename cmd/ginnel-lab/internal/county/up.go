@@ -167,7 +167,11 @@ func (c *County) each(f func(*Site) error) error {
 // says so of every site.
 func (c *County) AwaitAllUp(ctx context.Context) error {
 	err := c.each(func(s *Site) error {
-		if _, _, err := s.Await(ctx, AllUp); err != nil {
+		_, st, err := s.Await(ctx, AllUp)
+		if err == nil && st.Agent.Backend != Backend {
+			err = fmt.Errorf("its back end is %s, not %s", st.Agent.Backend, Backend)
+		}
+		if err != nil {
 			return &StepError{s.Name(), "tunnels and checks", err}
 		}
 		return nil
