@@ -35,6 +35,7 @@ func plan(want, have State) []planned {
 	p.rules()
 	p.settings()
 	p.devices()
+	p.leaveRenamed()
 	p.fold()
 	slices.SortStableFunc(p.steps, func(a, b planned) int {
 		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.Network, b.Network),
@@ -72,7 +73,8 @@ const (
 type phase int
 
 const (
-	filterPhase phase = iota
+	namePhase phase = iota
+	filterPhase
 	refusePhase
 	rulePhase
 	settingPhase
@@ -90,6 +92,7 @@ type planner struct {
 	steps      []planned
 	tables     map[int]string    // network by routing table
 	links      map[string]string // network by device
+	renamed    []Device          // by somebody else, and wanted
 }
 
 // add plans a step that adds or changes.

@@ -24,6 +24,10 @@ func (p *planner) devices() {
 	for _, w := range p.want.Devices {
 		h, ok := have[w.Name]
 		delete(have, w.Name)
+		if h.Found != "" {
+			p.nameBack(w, h)
+			continue
+		}
 		if ok {
 			p.device(w, h, needed)
 		} else {
@@ -69,9 +73,6 @@ func (p *planner) device(w, h Device, needed map[int]string) {
 		change(MTUKind, false, "%d -> %d", h.MTU, w.MTU)
 	}
 	switch {
-	case h.Found != "": // somebody renamed it
-		w.Found = h.Found
-		change(DeviceKind, false, "is called %s", h.Found)
 	case w.Up && !h.Up:
 		change(DeviceKind, false, "up")
 	case h.Untagged: // we ended between making it and tagging it

@@ -235,6 +235,23 @@ func TestPlanIsSmall(t *testing.T) {
 		{"a first key", func(_, h *tunnels.State) { h.Devices[1].PublicKey = key.Public{} },
 			"kestrel: ~ key gn-kestrel-s public key none -> " + k(0) + "\n"},
 		{"set down", func(_, h *tunnels.State) { h.Devices[0].Up = false }, "kestrel: ~ device gn-kestrel-n up\n"},
+		{"renamed, with all that it carries", func(_, h *tunnels.State) {
+			d := &h.Devices[0]
+			d.Found, d.Up, h.Routes[1].Device = "eth7", false, "eth7"
+			h.Settings = nil
+		}, "kestrel: ~ device gn-kestrel-n is called eth7 here; named back\n"},
+		{"renamed, and without its address and routes", func(_, h *tunnels.State) {
+			d := &h.Devices[0]
+			d.Found, d.Addresses, h.Routes, h.Rules = "eth7", nil, nil, nil
+		}, `kestrel: ~ device gn-kestrel-n is called eth7 here; named back
+kestrel: + route unreachable 198.51.100.0/24 table 7101
+kestrel: + rule 5012: from 192.168.10.0/24 lookup 7101
+`},
+		{"renamed, and no longer wanted", func(w, h *tunnels.State) {
+			h.Devices[0].Found = "eth7"
+			*w = tunnels.State{Devices: w.Devices[1:]}
+			h.Routes, h.Rules, h.Filters, h.Settings = nil, nil, nil, nil
+		}, "kestrel: - device gn-kestrel-n (cuts)\n"},
 		{"the MTU", func(w, _ *tunnels.State) { w.Devices[0].MTU = 1380 }, "kestrel: ~ mtu gn-kestrel-n 1420 -> 1380\n"},
 		{"an address that Linux gave", func(_, h *tunnels.State) {
 			h.Devices[0].Addresses = append(h.Devices[0].Addresses, netip.MustParsePrefix("fe80::1/64"))

@@ -31,7 +31,7 @@ func TestRenamedDevice(t *testing.T) {
 			t.Error("it is taken for a link of somebody else")
 		}
 	}
-	if steps := converge(t, h, siteSpec); len(steps) == 0 || steps[0] != "~ device gn-site is called other" {
+	if steps := converge(t, h, siteSpec); len(steps) == 0 || steps[0] != "~ device gn-site is called other here; named back" {
 		t.Errorf("steps: %q", steps)
 	}
 	step := tunnels.Step{Op: tunnels.Change, Kind: tunnels.DeviceKind, Device: &have.Devices[0]}
