@@ -51,6 +51,7 @@ type Manager struct {
 	fault     error // as lookErr
 	sent      map[peerAt]sent
 	fights    fights
+	refused   map[string]*tally // by table
 	last      lastPlan
 	heldUntil time.Time       // the first of what the last plan held; zero: it held nothing
 	dead      map[string]sign // devices that lead nowhere, as we were told
@@ -80,7 +81,7 @@ func (m *Manager) init() {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
-		m.busy, m.fights, m.gap = map[string]bool{}, fights{}, gap
+		m.busy, m.fights, m.refused, m.gap = map[string]bool{}, fights{}, map[string]*tally{}, gap
 		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]sign{}
 	})
 }

@@ -23,6 +23,9 @@ const liveFor = 180 * time.Second
 
 // wrote notes a step that succeeded. The caller holds m.mu.
 func (m *Manager) wrote(s Step) {
+	if s.Kind == FilterKind {
+		m.wroteFilter(s.Filter.Table)
+	}
 	if s.Kind != PeerKind {
 		return
 	}

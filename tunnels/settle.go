@@ -102,6 +102,7 @@ func (m *Manager) look(ctx context.Context) ([]planned, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.remember(&have, want)
+	m.countRefused(have)
 	m.logProblems(problems)
 	m.seen, m.seenAt, m.problems = have, time.Now(), problems
 	switch {

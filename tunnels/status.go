@@ -73,6 +73,7 @@ func (m *Manager) Status() []Status {
 			if c := m.networks[n.Name]; c != nil {
 				s.Err, s.Kind, s.What, s.Hint, s.Since, s.Steps = c.err, c.kind, c.what, c.hint, c.since, c.steps
 			}
+			s.Refused = m.refusedBy(n.Name)
 			s.Contested = m.fights.contests(n.Name)
 			m.observed(&s, t)
 			list = append(list, s)
