@@ -112,7 +112,7 @@ func (p *planner) last() *planned { return &p.steps[len(p.steps)-1] }
 // table or link: objects on the host do not carry the name.
 func (p *planner) attribute() {
 	p.tables, p.links = map[int]string{}, map[string]string{}
-	for _, s := range []State{p.have, p.want} { // what is wanted knows better
+	for _, s := range []*State{&p.have, &p.want} { // what is wanted knows better
 		for _, r := range s.Rules {
 			note(p.tables, r.Table, r.Network)
 		}

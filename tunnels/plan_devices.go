@@ -3,6 +3,7 @@ package tunnels
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"net/netip"
 	"slices"
 
@@ -98,23 +99,25 @@ func (p *planner) addresses(w, h Device) {
 
 // peers passes over those that are as wanted, which at a big hub are all but one.
 func (p *planner) peers(w, h Device) {
-	index := make(map[key.Public]int, len(h.Peers))
-	for i, former := range h.Peers {
-		index[former.PublicKey] = i
+	index := newIndex(len(h.Peers))
+	for i := range h.Peers {
+		index.put(hashKey(h.Peers[i].PublicKey), i)
 	}
 	wanted := make([]bool, len(h.Peers))
 	var added, differ []int
+	former := func(peer *Peer) int {
+		return index.find(hashKey(peer.PublicKey), func(at int) bool { return h.Peers[at].PublicKey == peer.PublicKey })
+	}
 	for i := range w.Peers {
-		at, ok := index[w.Peers[i].PublicKey]
+		at := former(&w.Peers[i])
 		switch {
-		case !ok:
+		case at < 0:
 			added = append(added, i)
+			continue
 		case !same(&w.Peers[i], &h.Peers[at]):
 			differ = append(differ, i)
 		}
-		if ok {
-			wanted[at] = true
-		}
+		wanted[at] = true
 	}
 	gone := map[key.Public]Peer{}
 	for i, former := range h.Peers {
@@ -125,10 +128,16 @@ func (p *planner) peers(w, h Device) {
 	if len(added)+len(differ)+len(gone) == 0 {
 		return
 	}
-	owner := owners(w)
+	owner := map[netip.Prefix]key.Public{}
+	for _, peer := range gone {
+		ask(owner, peer)
+	}
 	for _, i := range differ {
-		peer := w.Peers[i]
-		former := h.Peers[index[peer.PublicKey]]
+		ask(owner, h.Peers[former(&w.Peers[i])])
+	}
+	owners(owner, w)
+	for _, i := range differ {
+		peer, former := w.Peers[i], h.Peers[former(&w.Peers[i])]
 		p.allowedIPs(w, peer, former, owner)
 		p.session(w, peer, former)
 	}
@@ -156,15 +165,27 @@ func same(peer, former *Peer) bool {
 	return true
 }
 
-// owners is which peer each prefix of a device belongs to.
-func owners(w Device) map[netip.Prefix]key.Public {
-	owner := make(map[netip.Prefix]key.Public, 2*len(w.Peers))
+// ask has owners find whose the prefixes of a peer are to be.
+func ask(owner map[netip.Prefix]key.Public, former Peer) {
+	for _, a := range former.AllowedIPs {
+		owner[a] = key.Public{}
+	}
+}
+
+// owners finds which peer of a device each prefix in question belongs to; those of
+// none are left out.
+func owners(owner map[netip.Prefix]key.Public, w Device) {
+	if len(owner) == 0 {
+		return
+	}
 	for i := range w.Peers {
 		for _, a := range w.Peers[i].AllowedIPs {
-			owner[a] = w.Peers[i].PublicKey
+			if _, asked := owner[a]; asked {
+				owner[a] = w.Peers[i].PublicKey
+			}
 		}
 	}
-	return owner
+	maps.DeleteFunc(owner, func(_ netip.Prefix, by key.Public) bool { return by.IsZero() })
 }
 
 // newPeer plans a peer that is not there: in the place of one that it is the heir

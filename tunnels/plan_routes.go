@@ -32,36 +32,32 @@ func (r Route) order() string { return fmt.Sprintf("%d %v %d", r.Table, r.Prefix
 // allRoutes keeps the routes that are there as wanted, replaces those that are
 // there otherwise in one write, adds and removes the rest.
 func (p *planner) allRoutes() {
-	wanted := make(map[place]int, len(p.want.Routes)) // the last one of a place
+	wanted := newIndex(len(p.want.Routes))
+	find := func(r *Route) int {
+		return wanted.find(r.hash(), func(at int) bool { return samePlace(r, &p.want.Routes[at]) })
+	}
 	for i := range p.want.Routes {
-		wanted[p.want.Routes[i].place()] = i
+		wanted.put(p.want.Routes[i].hash(), i)
 	}
-	kept, other := make([]bool, len(p.want.Routes)), map[place]Route{}
+	kept, other := make([]bool, len(p.want.Routes)), map[int]Route{}
 	var extra []Route
-	for _, h := range p.have.Routes {
-		i, ok := wanted[h.place()]
-		if ok {
-			h.Network = p.want.Routes[i].Network
-		}
+	for i := range p.have.Routes {
+		h := &p.have.Routes[i]
+		at := find(h)
+		_, another := other[at]
 		switch {
-		case ok && h == p.want.Routes[i]:
-			kept[i] = true
-		case ok && other[h.place()] == Route{}:
-			other[h.place()] = h
+		case at >= 0 && sameRoute(h, &p.want.Routes[at]):
+			kept[at] = true
+		case at >= 0 && !another:
+			other[at] = *h
 		default:
-			extra = append(extra, h)
+			extra = append(extra, *h)
 		}
 	}
-	for i, w := range p.want.Routes {
-		if kept[i] || wanted[w.place()] != i {
-			continue
+	for i := range kept {
+		if !kept[i] && find(&p.want.Routes[i]) == i {
+			p.route(p.want.Routes[i], i, other)
 		}
-		s := Step{Network: w.Network, Op: Add, Kind: RouteKind, Text: routeText(w), Route: new(w)}
-		if h, ok := other[w.place()]; ok {
-			s.Op, s.Text = Change, routeChange(h, w)
-			delete(other, w.place())
-		}
-		p.add(w.phase(), w.order(), s)
 	}
 	for _, h := range other { // a second one beside the one that is kept
 		extra = append(extra, h)
@@ -69,7 +65,29 @@ func (p *planner) allRoutes() {
 	p.removeRoutes(extra)
 }
 
+func samePlace(a, b *Route) bool {
+	return a.Prefix == b.Prefix && a.Table == b.Table && a.Metric == b.Metric
+}
+
+// sameRoute is true whatever the network's name.
+func sameRoute(h, w *Route) bool {
+	return h.Device == w.Device && h.Unreachable == w.Unreachable && h.Source == w.Source
+}
+
+// route plans one that is not there as wanted: in the place of another, or anew.
+func (p *planner) route(w Route, at int, other map[int]Route) {
+	s := Step{Network: w.Network, Op: Add, Kind: RouteKind, Text: routeText(w), Route: new(w)}
+	if h, ok := other[at]; ok {
+		s.Op, s.Text = Change, routeChange(h, w)
+		delete(other, at)
+	}
+	p.add(w.phase(), w.order(), s)
+}
+
 func (p *planner) removeRoutes(extra []Route) {
+	if len(extra) == 0 {
+		return
+	}
 	wanted, there := map[string]bool{}, map[string]bool{}
 	for _, d := range p.want.Devices {
 		wanted[d.Name] = true
