@@ -40,6 +40,7 @@ type Manager struct {
 	extent    Extent
 	seen      State
 	seenAt    time.Time
+	shown     map[string][]PeerStatus // of what was seen, by device, once it was asked for
 	problems  []Problem
 	networks  map[string]*condition
 	busy      map[string]bool // networks whose worker is at work
@@ -81,7 +82,8 @@ func (m *Manager) init() {
 			m.Log = slog.New(slog.DiscardHandler)
 		}
 		m.names = newNames(m.Resolver, m.Cache, m.Log, func() { poke(m.asked) })
-		m.busy, m.fights, m.refused, m.gap = map[string]bool{}, fights{}, map[string]*tally{}, gap
+		m.busy, m.shown, m.gap = map[string]bool{}, map[string][]PeerStatus{}, gap
+		m.fights, m.refused = fights{}, map[string]*tally{}
 		m.networks, m.sent, m.dead = map[string]*condition{}, map[peerAt]sent{}, map[string]sign{}
 	})
 }
@@ -91,7 +93,7 @@ func (m *Manager) init() {
 func (m *Manager) Set(spec Spec) {
 	m.init()
 	m.mu.Lock()
-	m.spec, m.extent = spec, All
+	m.spec, m.extent, m.shown = spec, All, map[string][]PeerStatus{}
 	m.orders++
 	m.fights.retry()
 	m.forgetDead()

@@ -51,13 +51,13 @@ func (m *Manager) wrote(s Step) {
 // we looked. The caller holds m.mu.
 func (m *Manager) remember(have *State, want State) {
 	m.name(have)
-	wanted := map[peerAt]Peer{}
+	wanted := map[peerAt]*Peer{}
 	for _, d := range want.Devices {
-		for _, p := range d.Peers {
-			wanted[peerAt{d.Name, p.PublicKey}] = p
+		for i := range d.Peers {
+			wanted[peerAt{d.Name, d.Peers[i].PublicKey}] = &d.Peers[i]
 		}
 	}
-	kept := map[peerAt]sent{}
+	kept := make(map[peerAt]sent, len(m.sent))
 	for _, d := range have.Devices {
 		for i := range d.Peers {
 			p := &d.Peers[i]
@@ -68,6 +68,9 @@ func (m *Manager) remember(have *State, want State) {
 				p.PresharedKey = note.preshared
 			}
 			w := wanted[at]
+			if w == nil {
+				w = &Peer{}
+			}
 			note.name = cmp.Or(w.Name, note.name)
 			p.Name = note.name
 			if p.Endpoint.IsValid() && (p.Endpoint == w.Endpoint || slices.Contains(w.Alternatives, p.Endpoint)) {
@@ -118,18 +121,22 @@ func (m *Manager) name(have *State) {
 // compared is what Plan gets: a peer that roamed is left alone while it is
 // alive and its wanted endpoint is the one that we wrote. The caller holds m.mu.
 func (m *Manager) compared(want, have State) (State, State) {
-	there := map[peerAt]Peer{}
+	there := map[peerAt]*Peer{}
 	for _, d := range have.Devices {
-		for _, p := range d.Peers {
-			there[peerAt{d.Name, p.PublicKey}] = p
+		for i := range d.Peers {
+			if d.Peers[i].Endpoint.IsValid() {
+				there[peerAt{d.Name, d.Peers[i].PublicKey}] = &d.Peers[i]
+			}
 		}
 	}
 	for _, d := range want.Devices {
 		for i := range d.Peers {
 			p := &d.Peers[i]
+			if !p.Endpoint.IsValid() {
+				continue // it calls us, from wherever
+			}
 			at := peerAt{d.Name, p.PublicKey}
-			h := there[at]
-			if h.Endpoint.IsValid() && p.Endpoint == m.sent[at].endpoint && time.Since(h.Seen.LastHandshake) < liveFor {
+			if h := there[at]; h != nil && p.Endpoint == m.sent[at].endpoint && time.Since(h.Seen.LastHandshake) < liveFor {
 				p.Alternatives = append(slices.Clip(p.Alternatives), h.Endpoint)
 			}
 		}

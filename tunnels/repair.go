@@ -50,6 +50,19 @@ func (m *Manager) repairs(steps []planned, want State, order int) {
 	}
 }
 
+// onlyContested is true where nothing is to be done but to put back what is
+// contested.
+func (m *Manager) onlyContested(steps []planned) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, s := range steps {
+		if x := m.fights[s.object()]; !s.repair || x == nil || x.contested.IsZero() {
+			return false
+		}
+	}
+	return true
+}
+
 // follows is true for what a device lost that is made anew.
 func (s Step) follows(anew map[string]bool) bool {
 	switch {

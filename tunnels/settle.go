@@ -56,7 +56,8 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		}
 		m.canLook()
 		due := m.due(steps)
-		m.idle = m.idle && len(due) == 0
+		slowly := !force && m.onlyContested(due)
+		m.idle = m.idle && slowly
 		m.fine(steps)
 		due, err = m.unsettled(due)
 		if !force {
@@ -71,6 +72,9 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 			return ctx.Err()
 		}
 		failed = errors.Join(failed, err)
+		if slowly {
+			return failed // an event or the poll will tell what came of it
+		}
 	}
 	poke(m.woken)
 	return failed
@@ -105,6 +109,7 @@ func (m *Manager) look(ctx context.Context) ([]planned, error) {
 	m.countRefused(have)
 	m.logProblems(problems)
 	m.seen, m.seenAt, m.problems = have, time.Now(), problems
+	m.shown = map[string][]PeerStatus{}
 	switch {
 	case extent == Nothing:
 		want = State{}

@@ -57,7 +57,8 @@ type PeerStatus struct {
 }
 
 // Status tells of each tunnel of the Spec, in its order, as it was seen at the
-// last look: at most a poll ago while Run runs.
+// last look: at most a poll ago while Run runs. Its peers are shared with other
+// callers, and not to be changed.
 func (m *Manager) Status() []Status {
 	m.init()
 	m.mu.Lock()
@@ -89,12 +90,30 @@ func (m *Manager) observed(s *Status, t Tunnel) {
 		d = m.seen.Devices[i]
 		s.Present, s.Up, s.Backend, s.MTU, s.Port = true, d.Up, d.Backend, d.MTU, d.ListenPort
 	}
-	for _, w := range t.Peers {
-		p := PeerStatus{Name: w.Name, PublicKey: w.PublicKey}
-		if i := slices.IndexFunc(d.Peers, func(p Peer) bool { return p.PublicKey == w.PublicKey }); i >= 0 {
-			h := d.Peers[i]
-			p.Present, p.Endpoint, p.AllowedIPs, p.Seen = true, h.Endpoint, slices.Clone(h.AllowedIPs), h.Seen
-		}
-		s.Peers = append(s.Peers, p)
+	peers, ok := m.shown[t.Device]
+	if !ok {
+		peers = peerStatuses(t, d)
+		m.shown[t.Device] = peers
 	}
+	s.Peers = peers
+}
+
+// peerStatuses is made once for each look: a big hub has thousands.
+func peerStatuses(t Tunnel, d Device) []PeerStatus {
+	seen := newIndex(len(d.Peers))
+	for i := range d.Peers {
+		seen.put(hashKey(d.Peers[i].PublicKey), i)
+	}
+	list := make([]PeerStatus, 0, len(t.Peers))
+	for i := range t.Peers {
+		w := &t.Peers[i]
+		p := PeerStatus{Name: w.Name, PublicKey: w.PublicKey}
+		at := seen.find(hashKey(w.PublicKey), func(at int) bool { return d.Peers[at].PublicKey == w.PublicKey })
+		if at >= 0 {
+			h := &d.Peers[at]
+			p.Present, p.Endpoint, p.AllowedIPs, p.Seen = true, h.Endpoint, h.AllowedIPs, h.Seen
+		}
+		list = append(list, p)
+	}
+	return list
 }

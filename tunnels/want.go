@@ -106,7 +106,9 @@ func (w *wanting) network(n Network) {
 // route to its hub's own address only, by which it is seen to come back: the rest
 // is refused at once, and not sent to where nobody answers.
 func (w *wanting) routes(n Network) {
-	taken := map[netip.Prefix]bool{}
+	prefixes := len(accepted(n))
+	taken := make(map[netip.Prefix]bool, prefixes)
+	w.Routes = slices.Grow(w.Routes, 2*prefixes)
 	for _, d := range w.Devices {
 		if d.Network != n.Name {
 			continue

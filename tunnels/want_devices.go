@@ -18,7 +18,8 @@ func (w *wanting) device(n Network, t Tunnel) {
 	if t.PrivateKey.IsZero() {
 		w.problem(n, "ginnel key "+n.Name, "device %s has no private key", t.Device)
 	}
-	taken := taken{map[key.Public]string{}, map[netip.Prefix]string{}}
+	d.Peers = make([]Peer, 0, len(t.Peers))
+	taken := taken{make(map[key.Public]string, len(t.Peers)), make(map[netip.Prefix]string, 2*len(t.Peers))}
 	for _, p := range t.Peers {
 		if !w.unfit(n, d, p, taken) {
 			d.Peers = append(d.Peers, w.peer(n, p, taken))
@@ -51,7 +52,8 @@ func (w *wanting) unfit(n Network, d Device, p PeerSpec, taken taken) bool {
 }
 
 func (w *wanting) peer(n Network, p PeerSpec, taken taken) Peer {
-	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive.Round(time.Second)}
+	peer := Peer{Name: p.Name, PublicKey: p.PublicKey, PresharedKey: p.PresharedKey, Keepalive: p.Keepalive.Round(time.Second),
+		AllowedIPs: make([]netip.Prefix, 0, len(p.AllowedIPs))}
 	for _, prefix := range p.AllowedIPs {
 		if w.refused(n, p, prefix) {
 			continue
