@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
@@ -66,7 +67,7 @@ func (h *Host) takenPorts(n tunnels.Network, ours []tunnels.Device) (all []tunne
 			unread := d.Name == t.Device && d.PublicKey.IsZero() // it does not answer: perhaps it has it
 			return d.ListenPort == t.ListenPort || unread
 		})
-		if t.ListenPort == 0 || own || wireguard.PortFree(t.ListenPort) == nil {
+		if t.ListenPort == 0 || own || free(t.ListenPort) {
 			continue
 		}
 		by, err := h.PortHolder(t.ListenPort)
@@ -83,6 +84,18 @@ func (h *Host) takenPorts(n tunnels.Network, ours []tunnels.Device) (all []tunne
 			Hint: fmt.Sprintf("end it, or choose another listen_port; ss -Hlunp 'sport = :%d' shows who has it", t.ListenPort)})
 	}
 	return all, nil
+}
+
+// free tries for a moment: `ginnel plan` beside an agent that starts tries the
+// same port, and lets go of it at once.
+func free(port int) bool {
+	for range 5 {
+		if wireguard.PortFree(port) == nil {
+			return true
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	return false
 }
 
 // foreignRoutes are those that are not ours, as text, by table.
