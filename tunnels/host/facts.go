@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -61,16 +60,12 @@ func (h *Host) uplinks(spec tunnels.Spec, names map[int]string) ([]string, error
 		}
 	}
 	for _, family := range h.families() {
-		list, err := again(func() ([]netlink.Route, error) {
-			return h.net.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		})
+		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, 0, isDefault) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
 		for _, r := range list {
-			if p, ok := prefixOf(r.Dst); (!ok || p.Bits() == 0) && r.Type == unix.RTN_UNICAST {
-				note(r)
-			}
+			note(r)
 		}
 	}
 	for _, a := range endpoints(spec) {

@@ -20,10 +20,7 @@ func (h *Host) routes() ([]tunnels.Route, error) {
 	}
 	var found []tunnels.Route
 	for _, family := range h.families() {
-		list, err := again(func() ([]netlink.Route, error) {
-			return h.net.RouteListFiltered(family, &netlink.Route{Protocol: Protocol, Table: unix.RT_TABLE_UNSPEC},
-				netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
-		})
+		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, Protocol, every) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
