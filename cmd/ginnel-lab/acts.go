@@ -7,10 +7,12 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
@@ -68,6 +70,7 @@ type cutOff struct {
 	wan      county.Seen    // of it on the site's WAN
 	internet county.Pinged  // beside, in the same time
 	kestrel  county.Pinged
+	alarm    alarm         // that the collector has
 	healed   time.Duration // from the healing until all was up again
 }
 
@@ -89,12 +92,25 @@ func cutHubSouth(ctx context.Context, c *county.County, packets int, capture fun
 		return o, errors.Join(err, c.Heal("hub-south"))
 	}
 	o.after, o.said = took, strings.TrimSpace(s.Headline+" "+s.Code)
+	if o.alarm, err = awaitAlarm(ctx, c, why.HubSilent, hubSites(c, "hub-south"), ""); err != nil {
+		return o, errors.Join(err, c.Heal("hub-south"))
+	}
 	err = o.watchAll(ctx, c, packets, capture)
 	if err := errors.Join(err, c.Heal("hub-south")); err != nil {
 		return o, err
 	}
 	o.healed, _, err = avocet.Await(ctx, county.AllUp)
 	return o, err
+}
+
+// hubSites is how many sites have a tunnel to a hub.
+func hubSites(c *county.County, hub string) (n int) {
+	for _, s := range c.Sites {
+		if slices.ContainsFunc(s.Joins, func(j county.Join) bool { return slices.Contains(j.Hubs, hub) }) {
+			n++
+		}
+	}
+	return n
 }
 
 // watchAll pings, and watches what becomes of it at the gateway and on the WAN.
