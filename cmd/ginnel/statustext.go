@@ -11,6 +11,7 @@ import (
 	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
+	"github.com/ginnel/ginnel/tunnels"
 )
 
 // writeStatus prints a snapshot for people, as of now in loc.
@@ -136,7 +137,7 @@ func (f statusText) checks(list []block.CheckSnapshot) {
 }
 
 // filters tells what was refused since the agent's start, by network and rule,
-// and what somebody else keeps changing.
+// what these words mean, and what somebody else keeps changing.
 func (f statusText) filters(s block.Snapshot) {
 	if len(s.Refused)+len(s.Contested) > 0 {
 		fmt.Fprintln(f.w)
@@ -150,6 +151,13 @@ func (f statusText) filters(s block.Snapshot) {
 		fmt.Fprintf(f.w, "%-11s", head)
 		f.rest(fmt.Sprintf("%s: %s", network, strings.Join(words, ", ")))
 		head = ""
+	}
+	told := map[string]bool{}
+	for _, r := range s.Refused {
+		if text := tunnels.RefusalText(r.Rule); text != "" && !told[r.Rule] {
+			told[r.Rule] = true
+			f.below(r.Rule + ": " + text)
+		}
 	}
 	head = "contested"
 	for _, c := range s.Contested {

@@ -57,6 +57,10 @@ internet  beside   down     24 Oct 2026  timeout       192.0.2.53:53
 
 refused    kestrel: 2 into-lan
            heron: 12 into-lan, 3 not-listed
+           into-lan: the network opened a connection into this site's LAN that
+           no [[network.allow]] lists
+           not-listed: a site opened a connection that no [[network.allow]]
+           from "sites" lists
 contested  heron: rule 5012: from 192.168.10.0/24 lookup 7102, 9 times since
            13:55, by fight.sh (pid 312)
 
