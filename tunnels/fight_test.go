@@ -74,3 +74,23 @@ func TestObjectsAreToldApart(t *testing.T) {
 		t.Errorf("%d objects of %d", n, len(steps))
 	}
 }
+
+// What needs a device that is left for now is left too.
+func TestHeldWithItsDevice(t *testing.T) {
+	forwarding := func(link string) *Setting { return &Setting{Path: "net/ipv4/conf/" + link + "/forwarding"} }
+	steps := []planned{
+		{Step: Step{Op: Add, Kind: DeviceKind, Device: &Device{Name: "gn-a"}}, held: true},
+		{Step: Step{Op: Add, Kind: DeviceKind, Device: &Device{Name: "gn-b"}}},
+		{Step: Step{Op: Add, Kind: SettingKind, Setting: forwarding("gn-a")}},
+		{Step: Step{Op: Add, Kind: RouteKind, Route: &Route{Device: "gn-a"}}},
+		{Step: Step{Op: Remove, Kind: RouteKind, Route: &Route{Device: "gn-a"}}},
+		{Step: Step{Op: Add, Kind: SettingKind, Setting: forwarding("gn-b")}},
+		{Step: Step{Op: Add, Kind: RouteKind, Route: &Route{Unreachable: true}}},
+	}
+	holdWithDevice(steps)
+	for i, want := range []bool{true, false, true, true, false, false, false} {
+		if steps[i].held != want {
+			t.Errorf("step %d, %s %s: held is %v", i, steps[i].Op.Word(), steps[i].Kind, steps[i].held)
+		}
+	}
+}

@@ -48,6 +48,23 @@ func (m *Manager) repairs(steps []planned, want State, order int) {
 			m.heldUntil = m.fights[o].next
 		}
 	}
+	holdWithDevice(steps)
+}
+
+// holdWithDevice holds what needs a device that is held: it would fail, and its
+// network would wait.
+func holdWithDevice(steps []planned) {
+	gone := map[string]bool{}
+	for _, s := range steps {
+		if s.held && s.Kind == DeviceKind {
+			gone[s.Device.Name] = true
+		}
+	}
+	for i := range steps {
+		if s := &steps[i]; s.Op != Remove && s.follows(gone) {
+			s.held = true
+		}
+	}
 }
 
 // onlyContested is true where nothing is to be done but to put back what is
