@@ -54,26 +54,27 @@ func newVictim(e *eye, s *county.Site, network string) victim {
 	return victim{eye: e, site: s, network: network, device: tunnels.DeviceName(network, hub), table: tunnels.TableNumber(network)}
 }
 
+// removals in an order that never takes one object twice in a row.
 var removals = []removal{
 	{"link deleted", "links", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkDel) }, false},
-	{"link renamed", "links", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
-	{"link's alias", "links", byEvent, func(v victim, _ int) error { return v.link(dropAlias) }, false},
-	{"link downed", "links", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
-	{"address", "addresses", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
-	{"route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
-	{"unreachable route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }, false},
-	{"rule", "rules", byEvent, victim.dropRule, false},
 	{"nft table", "nftables", byEvent, func(v victim, _ int) error { return v.filter(dropTable) }, false},
+	{"address", "addresses", byEvent, func(v victim, _ int) error { return v.link(dropAddress) }, false},
+	{"peer removed", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
+	{"link renamed", "links", byEvent, func(v victim, _ int) error { return v.link(rename) }, false},
 	{"nft chain flushed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(flushChain) }, false},
+	{"route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNICAST) }, false},
+	{"rule", "rules", byEvent, victim.dropRule, false},
+	{"link's alias", "links", byEvent, func(v victim, _ int) error { return v.link(dropAlias) }, false},
 	{"nft rule removed", "nftables", byEvent, func(v victim, _ int) error { return v.filter(dropNftRule) }, false},
+	{"unreachable route", "routes", byEvent, func(v victim, turn int) error { return v.dropRoute(turn, unix.RTN_UNREACHABLE) }, false},
+	{"peer's allowed IPs", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }, false},
+	{"link downed", "links", byEvent, func(v victim, _ int) error { return v.link(netlink.LinkSetDown) }, false},
 	{"nft rule added", "nftables", byEvent, func(v victim, _ int) error { return v.filter(addNftRule) }, false},
-	{setElement, "nftables", byEvent, victim.dropElement, false},
 	{deviceForwarding, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "forwarding", "0") }, false},
 	{deviceStrict, "sysctls", byEvent, func(v victim, _ int) error { return v.sysctl(v.device, "rp_filter", "1") }, false},
-	{"peer removed", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{Remove: true}) }, false},
-	{"peer's allowed IPs", "wireguard", byPoll, func(v victim, _ int) error { return v.peer(wgtypes.PeerConfig{ReplaceAllowedIPs: true}) }, false},
-	{"private key", "wireguard", byPoll, func(v victim, _ int) error { return v.changeKey() }, false},
 	{dataPlane, "links", byEvent, victim.killDataPlane, true},
+	{setElement, "nftables", byEvent, victim.dropElement, false},
+	{"private key", "wireguard", byPoll, func(v victim, _ int) error { return v.changeKey() }, false},
 }
 
 // shared is what all networks at the gateway need: it cannot be taken from one.

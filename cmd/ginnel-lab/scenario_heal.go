@@ -120,17 +120,18 @@ func (h *healing) unchanged(ctx context.Context) error {
 	return nil
 }
 
-// roundTakes is so long that nothing is taken eight times within a minute: that
-// would be a fight, in which the agent gives way. A device and a table of nftables
-// are taken in four ways each.
-const roundTakes = 36 * time.Second
+// slot is how far removals are apart in the full form, at least: so far that no
+// object is taken eight times within a minute. That would be a fight, in which
+// the agent gives way; a device and a table of nftables are taken in four and
+// five ways, each four removals from the next.
+const slot = 2400 * time.Millisecond
 
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
 func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[string][]time.Duration, error) {
 	took := map[string][]time.Duration{}
+	next := time.Now()
 	for turn := range times {
-		quiet := time.Now().Add(pick(h.stage, roundTakes, 0))
 		for _, r := range kinds {
 			why, err := r.missing(h.victim)
 			if err != nil {
@@ -142,6 +143,8 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 			if why != "" {
 				continue
 			}
+			sleep(ctx, time.Until(next))
+			next = next.Add(pick(h.stage, slot, 0))
 			t, err := h.takeOnce(ctx, r, turn)
 			if err != nil {
 				return nil, fmt.Errorf("%s, turn %d: %w", r.what, turn+1, err)
@@ -151,9 +154,6 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 				return nil, context.Cause(ctx)
 			}
 		}
-		if turn < times-1 {
-			sleep(ctx, time.Until(quiet))
-		}
 	}
 	return took, nil
 }
@@ -161,7 +161,7 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 // pause is how long nobody does anything before the next removal: it is to come
 // when the agent rests, and in no step with its polls.
 func (h *healing) pause() time.Duration {
-	return 300*time.Millisecond + rand.N(pick(h.stage, 1500*time.Millisecond, 300*time.Millisecond))
+	return 300*time.Millisecond + rand.N(pick(h.stage, 1200*time.Millisecond, 300*time.Millisecond))
 }
 
 // takeOnce takes something and says how long it was away.
