@@ -1,6 +1,43 @@
 package main
 
-import "testing"
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestBenches runs the shortest benches to their end. What they measure beside
+// other tests says nothing, so no aim is held to here.
+func TestBenches(t *testing.T) {
+	if testing.Short() {
+		t.Skip("plays for a minute")
+	}
+	l := buildLab(t)
+	for to, from := range map[string]string{"ginnel": "../ginnel", "ginnel-dataplane": "../ginnel-dataplane",
+		"wireguard-go": "golang.zx2c4.com/wireguard"} {
+		if out, err := exec.Command("go", "build", "-o", filepath.Join(l.out, to), from).CombinedOutput(); err != nil {
+			t.Fatalf("go build %s: %v\n%s", from, err, out)
+		}
+	}
+	for _, name := range []string{"networks", "forward", "memory", "cold", "change", "idle"} {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+			defer cancel()
+			cmd := exec.CommandContext(ctx, l.exe, "bench", "--short", name)
+			cmd.Env = append(os.Environ(), "GINNEL_LAB_OUT="+l.out)
+			out, err := cmd.CombinedOutput()
+			t.Logf("%s", out)
+			text, _ := os.ReadFile(filepath.Join(l.out, "bench.json"))
+			if !strings.Contains(string(text), `"name": "`+name+`: `) || strings.Contains(string(out), "ran to its end") {
+				t.Errorf("it did not come to its end: %v", err)
+			}
+		})
+	}
+}
 
 func TestRank(t *testing.T) {
 	// Ranks of the sign test's interval at 95 %, as in any table of it.
