@@ -124,8 +124,10 @@ func etherType(a netip.Addr) uint16 {
 }
 
 // Refused is true for an error of Send that says: this node has no way there.
+// The last two are the kernel's WireGuard: a peer without an address, no peer.
 func Refused(err error) bool {
-	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EPERM, unix.EACCES, unix.ENODEV, unix.ENXIO, unix.ENETDOWN, unix.EADDRNOTAVAIL} {
+	for _, e := range []error{unix.ENETUNREACH, unix.EHOSTUNREACH, unix.EPERM, unix.EACCES, unix.ENODEV, unix.ENXIO,
+		unix.ENETDOWN, unix.EADDRNOTAVAIL, unix.EDESTADDRREQ, unix.ENOKEY} {
 		if errors.Is(err, e) {
 			return true
 		}
