@@ -188,7 +188,7 @@ func (l *leak) fire(ctx context.Context, alive func(probe) bool) error {
 		l.round++
 		l.rounded.Broadcast()
 		l.mu.Unlock()
-		sleep(ctx, pause)
+		sleep(ctx, patient(pause))
 	}
 	return nil
 }

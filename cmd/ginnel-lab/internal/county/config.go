@@ -8,9 +8,15 @@ import (
 	"text/template"
 )
 
-// interval is how often the lab's checks run and tunnels are probed: a demo
-// cannot wait for the defaults of 30 and 10 s.
-const interval, timeout = "1s", "900ms"
+// rhythm is how often the lab's checks run and tunnels are probed, and how long
+// one may take: a demo cannot wait for the defaults of 30 and 10 s, and a machine
+// that is emulated, where the kernel's back end is played, has no time for more.
+func rhythm() (interval, timeout string) {
+	if Backend == "kernel" {
+		return "5s", "4500ms"
+	}
+	return "1s", "900ms"
+}
 
 // siteConfig is a gateway's desired.toml, as someone would write it by hand.
 var siteConfig = template.Must(template.New("site").Parse(`gateway = "{{.Site.Gateway}}"
@@ -89,6 +95,7 @@ func (p Plan) siteText(s SitePlan, keys map[string]string) (string, error) {
 		}
 		networks = append(networks, one)
 	}
+	interval, timeout := rhythm()
 	return fill(siteConfig, map[string]any{
 		"Site": s, "Networks": networks, "Checks": p.checksOf(s), "Interval": interval, "Timeout": timeout})
 }
