@@ -49,6 +49,9 @@ func FormatPlan(names []string, steps []Step) string {
 			names = append(slices.Clone(names), s.Network)
 		}
 	}
+	for n := range groups {
+		groups[n] = bothFamilies(groups[n])
+	}
 	nameWidth, kindWidth := 0, len(FilterKind)
 	for _, n := range names {
 		nameWidth = max(nameWidth, len(title(n)))
@@ -68,6 +71,21 @@ func FormatPlan(names []string, steps []Step) string {
 	}
 	b.WriteString(meaning(steps))
 	return b.String()
+}
+
+// bothFamilies makes one line of two rules that differ by their family only.
+func bothFamilies(steps []Step) (lines []Step) {
+	for _, s := range steps {
+		if n := len(lines); n > 0 && s.Kind == RuleKind && lines[n-1].Kind == RuleKind && s.Op == lines[n-1].Op {
+			four, six := *lines[n-1].Rule, *s.Rule
+			if four.Family, six.Family = 0, 0; four == six {
+				lines[n-1].Text = clip(lines[n-1].Text + " (IPv4, IPv6)")
+				continue
+			}
+		}
+		lines = append(lines, s)
+	}
+	return lines
 }
 
 func title(network string) string {

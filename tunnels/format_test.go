@@ -72,6 +72,20 @@ The host is as the config wants it. Nothing was written.
 	}
 }
 
+func TestFormatPlanOfRulesOfBothFamilies(t *testing.T) {
+	want, have := worldOne(), worldOne()
+	for _, family := range []int{4, 6} {
+		want.Rules = append(want.Rules, tunnels.Rule{Network: "kestrel", Family: family, Priority: 5013, Iif: "eth1", Table: 7101},
+			tunnels.Rule{Network: "kestrel", Family: family, Priority: 5014 + family, Iif: "eth2", Table: 7101})
+	}
+	golden(t, strings.Join(strings.SplitAfter(tunnels.FormatPlan(nil, tunnels.Plan(want, have)), "\n")[:4], ""), `
+kestrel  3 steps
+  + rule    5013: iif eth1 lookup 7101 (IPv4, IPv6)
+  + rule    5018: iif eth2 lookup 7101
+  + rule    5020: iif eth2 lookup 7101 (IPv6)
+`)
+}
+
 func TestFormatPlanThatCuts(t *testing.T) {
 	want, have := worldOne(), worldOne()
 	want.Devices[0].PrivateKey, want.Devices[0].PublicKey = worldKeys[1], worldKeys[1].Public()

@@ -72,8 +72,15 @@ func hash(parts ...string) uint64 {
 }
 
 // Collisions reports networks that cannot be on one host together: two with
-// one name, routing table, filter table, device or listen port. Shared rule
-// priorities do no harm and are not reported.
+// one name, routing table, filter table, device or listen port.
+//
+// Rule priorities that two networks share, or spans that overlap, do no harm and
+// are not reported. All rules of a network lead into its own table, which holds
+// only what it accepts, and a packet that is not in a table goes on to the next
+// rule. So the order of two networks' rules could only matter to a packet that
+// both accept by one ingress, and config refuses two such networks. Nor does one
+// network's removal touch the other's rules: a rule is known by all that it says,
+// not by its priority.
 func Collisions(networks []Network) []Problem {
 	var problems []Problem
 	seen := map[string]string{}
