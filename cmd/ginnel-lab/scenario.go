@@ -117,7 +117,8 @@ func storyCommand(do, short string) cli.Command {
 	return cli.Command{
 		Name: do, Args: "[--short] [--backend userspace|kernel] NAME…|all",
 		Short: short,
-		Long:  strings.Join(names, "\n") + "\n\n--backend kernel has all gateways use the kernel's WireGuard, where there is one.",
+		Long: strings.Join(names, "\n") + "\n\n--backend kernel has all gateways use the kernel's WireGuard, where there is one." +
+			"\nGINNEL_LAB_SEED=N has crash kill at the points of an earlier run, which printed N.",
 		Run: func(ctx context.Context, std cli.IO, args []string) error {
 			fs := cli.Flags()
 			short := fs.Bool("short", false, "")
