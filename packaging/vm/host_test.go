@@ -50,7 +50,7 @@ systemctl stop ginnel
 ginnel cleanup
 test -z "$(nft list ruleset)"
 echo 'install nf_tables /bin/false' >/etc/modprobe.d/no-nftables.conf
-for i in 1 2 3 4; do for m in $(lsmod | awk '/^nft|^nf_tables/ { print $1 }'); do rmmod $m 2>/dev/null || true; done; done
+for i in 1 2 3 4 5; do sleep 0.5; for m in $(lsmod | awk '/^nft|^nf_tables/ { print $1 }'); do rmmod $m 2>/dev/null || true; done; done
 if lsmod | grep '^nf_tables'; then lsmod | grep nf_; exit 1; fi
 host() { traces 2>/dev/null | sed '/^# users/,$d'; }
 host >/root/bare
@@ -77,7 +77,7 @@ func (s *site) strict(ctx context.Context) (string, error) {
 sysctl net.ipv4.conf.all.rp_filter net.ipv4.conf.default.rp_filter net.ipv4.conf.wan0.rp_filter net.ipv4.conf.lan0.rp_filter >/root/rp
 sysctl -qw net.ipv4.conf.all.rp_filter=1 net.ipv4.conf.default.rp_filter=1 net.ipv4.conf.wan0.rp_filter=1 net.ipv4.conf.lan0.rp_filter=1
 tc qdisc add dev wan0 root netem delay 20ms
-ip -n hub link set hub0 up; ip netns exec hub tc qdisc add dev hub0 root netem delay 20ms
+ip netns exec hub tc qdisc add dev hub0 root netem delay 20ms
 systemctl restart ginnel
 ginnel status --wait 120s
 ip netns exec pc ping -c 5 -i 0.2 -W 5 198.51.100.20 | tee /root/said
@@ -108,6 +108,7 @@ systemctl stop ginnel; ginnel cleanup
 ip -6 route show default dev ra0 | sed 's/^/after: /'
 sysctl net.ipv6.conf.all.forwarding net.ipv6.conf.ra0.accept_ra net.ipv4.conf.lan0.forwarding | sed 's/^/after: /'
 before >/dev/null && echo BEFORE-STILL-GOES-ON
+ip netns exec hub nft delete table inet look
 kill $(cat /root/advertise.pid); for n in isp a b; do ip netns del $n; done
 ip -6 addr del 2001:db8:10::1/64 dev lan0
 cp /root/four.toml /etc/ginnel/desired.toml; systemctl start ginnel; ginnel status --wait 120s`)
