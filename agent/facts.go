@@ -128,6 +128,9 @@ func (a *Agent) tunnelFacts(ctx context.Context, f *why.Facts, c *config.Config,
 		for _, p := range st.Addresses {
 			t.Addresses = append(t.Addresses, p.Addr())
 		}
+		if st.Kind == tunnels.FilterKind && a.o.Sight.NoFilters != nil && a.o.Sight.NoFilters() {
+			f.Host = why.Host{Fault: "the kernel has no nftables, which keep networks apart", NoFilters: true}
+		}
 		if st.Err != "" {
 			t.Unmet = []why.Unmet{{Kind: string(st.Kind), Text: st.What}}
 		}

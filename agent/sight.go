@@ -24,6 +24,8 @@ type Sight struct {
 	Foreign func(ctx context.Context, device string, own key.Public) string
 	// Fault sorts an error of the host.
 	Fault func(err error) why.Host
+	// NoFilters says whether the kernel lacks what keeps networks apart.
+	NoFilters func() bool
 	// Kept says whether something keeps this host's clock, and how well.
 	Kept func() (synced bool, within time.Duration)
 }

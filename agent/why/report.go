@@ -105,9 +105,10 @@ func (f Facts) explainSite(all Findings) *Report {
 	}
 	r.State, r.Since = f.worst()
 	first, subject, at := all.Site, f.Gateway, Tunnel{}
+	how := checks.State("") // of what is blamed; empty: the site
 	note := func(found Finding, name string, state checks.State, since time.Time) {
 		if !first.Broken() && found.Code != "" {
-			first, subject, r.Since = found, name, since
+			first, subject, how, r.Since = found, name, state, since
 			if state != "" && r.State == checks.Up {
 				r.State = checks.DegradedState
 			}
@@ -149,7 +150,7 @@ func (f Facts) explainSite(all Findings) *Report {
 			first = lost
 		}
 	}
-	r.Headline = Sentence(subject, r.State, r.Since, first.Text, f.At)
+	r.Headline = Sentence(subject, cmp.Or(how, r.State), r.Since, first.Text, f.At)
 	f.conclude(r, first, at, all)
 	return r
 }
@@ -185,7 +186,7 @@ func (f Facts) tunnelStep(name string, t Tunnel, found Finding) Step {
 // waits puts an article before what is no name of a network.
 func waits(what string) string {
 	switch what {
-	case "line", "clock", "resolver", "reload", "filter":
+	case "line", "clock", "resolver", "reload", "filter", "agent":
 		return "the " + what
 	}
 	return what

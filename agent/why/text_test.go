@@ -33,6 +33,7 @@ func TestTexts(t *testing.T) {
 	}{
 		{"hub-silent", "heron", func(f *Facts) { down(f) }},
 		{"site-up", "", func(*Facts) {}},
+		{"site-hub-silent", "", func(f *Facts) { down(f) }},
 		{"no-carrier", "", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},
 		{"waits", "heron", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},
 	} {

@@ -51,13 +51,15 @@ func (w *walk) notTried(name string) Step {
 // broken at the site as a whole.
 func (f Facts) tunnel(t Tunnel, site Finding) *walk {
 	w := &walk{Facts: f}
-	if f.NotRunning || site.Code == TakenDown {
+	switch {
+	case f.NotRunning:
+		w.take("agent", func() (string, Finding) { return "does not run; what follows is as it was left", Finding{} })
+	case site.Code == TakenDown:
 		w.take("agent", func() (string, Finding) {
-			if site.Code == TakenDown {
-				return "the tunnels were taken down by hand", Finding{WaitsFor: "reload", Text: site.Text}
-			}
-			return "does not run; what follows is as it was left", Finding{}
+			return "the tunnels were taken down by hand", Finding{WaitsFor: "reload", Text: site.Text}
 		})
+	case site.Step == "agent" && t.State != checks.Up:
+		w.take("agent", func() (string, Finding) { return "", Finding{WaitsFor: "agent", Object: site.Object, Text: site.Text} })
 	}
 	w.take("device", t.device)
 	w.take("address", t.address)

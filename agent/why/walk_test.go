@@ -101,6 +101,14 @@ var cases = []struct {
 	{LineDead, "line", "", allDown},
 	{HostFault, "agent", "", func(f *Facts) { f.Host.Fault = "list routes: input/output error" }},
 	{NoFilters, "agent", "", func(f *Facts) { f.Host.Fault, f.Host.NoFilters = "there is no nftables", true }},
+	{NoFilters, "agent", "", func(f *Facts) { // no network was ever started
+		for i := range f.Tunnels {
+			t := &f.Tunnels[i]
+			t.State, t.There, t.Up, t.Unmet, t.Err = checks.Down, false, false, []Unmet{{"filter", "ginnel_" + t.Network}}, "no nftables"
+			f.Checks[i].State, f.Checks[i].WaitsFor = checks.UnknownState, t.Network
+		}
+		f.Host.Fault, f.Host.NoFilters = "the kernel has no nftables", true
+	}},
 	{NoRights, "agent", "", func(f *Facts) { f.Host.Fault, f.Host.NoRights = "CAP_NET_ADMIN is lacking", true }},
 	{NotRunning, "agent", "", func(f *Facts) { f.NotRunning = true }},
 	{ContestedObj, "rule", "heron", func(f *Facts) {

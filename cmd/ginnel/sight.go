@@ -13,6 +13,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent"
 	"github.com/ginnel/ginnel/agent/why"
+	"github.com/ginnel/ginnel/tunnels/host"
 	"github.com/ginnel/ginnel/tunnels/key"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
@@ -22,6 +23,7 @@ func (h *hostSide) sight() agent.Sight {
 	w := &wanMemory{h: h}
 	return agent.Sight{
 		WAN: w.look, Way: h.way, Drops: h.foreignDrops, Foreign: h.foreign, Fault: faultOf, Kept: clockKept,
+		NoFilters: func() bool { return errors.Is(h.Nftables(), host.ErrNoNftables) },
 	}
 }
 
@@ -98,14 +100,11 @@ func (h *hostSide) foreign(ctx context.Context, device string, own key.Public) s
 
 // faultOf sorts an error of the host.
 func faultOf(err error) why.Host {
-	f := why.Host{Fault: strings.ReplaceAll(err.Error(), "\n", "; ")}
-	switch {
-	case errors.Is(err, wireguard.ErrNoCapability):
-		f.NoRights = true
-	case strings.Contains(f.Fault, "nftables"):
-		f.NoFilters = errors.Is(err, unix.EPROTONOSUPPORT) || errors.Is(err, unix.EOPNOTSUPP) || errors.Is(err, unix.EINVAL)
+	return why.Host{
+		Fault:     strings.ReplaceAll(err.Error(), "\n", "; "),
+		NoRights:  errors.Is(err, wireguard.ErrNoCapability),
+		NoFilters: errors.Is(err, host.ErrNoNftables),
 	}
-	return f
 }
 
 // clockKept asks the kernel whether something keeps the clock. A sandboxed
