@@ -8,8 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/ginnel/ginnel/agent/block"
-	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -64,186 +62,6 @@ func everything(probe) bool { return true }
 // notBy is what does not need a hub.
 func notBy(hub string) func(probe) bool {
 	return func(a probe) bool { return a.hub != hub }
-}
-
-// under are the gateways that are killed, stopped and reconfigured: avocet, and
-// the hub that it prefers in kestrel.
-func (l *leak) under() []*county.Agent {
-	return []*county.Agent{l.county.Site("avocet").Agent, l.county.Hub("hub-north").Agent}
-}
-
-// boot has the guards refuse before any site has a cable in, and puts them in.
-func (l *leak) boot(ctx context.Context) error {
-	if err := l.county.ConfigureAll(ctx); err != nil {
-		return err
-	}
-	for _, a := range l.agents() {
-		if _, err := a.Node.Run(ctx, "ginnel", "guard"); err != nil {
-			return err
-		}
-	}
-	for _, s := range l.county.Sites {
-		if err := l.county.Plug(s); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// stay stays in the state for a few rounds.
-func (l *leak) stay(ctx context.Context) error {
-	return l.rounds(ctx, pick(l.stage, 40, 4))
-}
-
-func (l *leak) startAll(ctx context.Context) error {
-	if err := l.county.StartHubs(ctx); err != nil {
-		return err
-	}
-	for _, s := range l.county.Sites {
-		if err := s.StartAgent(); err != nil {
-			return err
-		}
-	}
-	return l.awaitUp(ctx)
-}
-
-// awaitUp waits until every gateway is as planned, and what is behind the hubs
-// answers. What the agents say would not do: they remember.
-func (l *leak) awaitUp(ctx context.Context) error {
-	ctx = within(ctx, time.Minute)
-	for _, a := range l.agents() {
-		if err := a.AwaitPlanned(ctx); err != nil {
-			return fmt.Errorf("%s: %w", a.Name, err)
-		}
-	}
-	for _, m := range l.members() {
-		to := l.service(m.hub, m.network).addr
-		for {
-			seen, err := county.Ping(ctx, m.lan.node, to, 50*time.Millisecond, 4)
-			if err != nil || seen.Answered == 4 {
-				break
-			}
-			if ctx.Err() != nil {
-				return fmt.Errorf("%s: %v does not answer in %s", m.site, to, m.network)
-			}
-		}
-	}
-	return nil
-}
-
-// cutHub cuts a hub off, and stays until the site has noticed, and on.
-func (l *leak) cutHub(ctx context.Context) error {
-	if err := l.county.Cut("hub-north"); err != nil {
-		return err
-	}
-	_, _, err := l.county.Site("avocet").Await(within(ctx, 30*time.Second), func(s block.Snapshot) bool {
-		for _, t := range s.Tunnels {
-			if t.Hub == "hub-north" && t.State == checks.Down {
-				return true
-			}
-		}
-		return false
-	})
-	return errors.Join(err, l.stay(ctx))
-}
-
-func (l *leak) healHub(ctx context.Context) error {
-	if err := l.county.Heal("hub-north"); err != nil {
-		return err
-	}
-	return l.awaitUp(ctx)
-}
-
-// reconfigure goes back and forth between two configs that differ in what they
-// list, in the prefixes that they accept and in the order of their hubs.
-func (l *leak) reconfigure(ctx context.Context) error {
-	for _, a := range l.under() {
-		one, err := a.Node.ReadFile("/etc/ginnel/desired.toml")
-		if err != nil {
-			return err
-		}
-		other := strings.NewReplacer(`"tcp/443", "udp/53", "icmp"`, `"tcp/443", "tcp/444", "udp/53", "icmp"`,
-			`"198.51.100.0/24", "192.168.20.0/24"`, `"198.51.100.0/24", "192.168.20.0/24", "192.168.23.0/24"`).Replace(one)
-		for range pick(l.stage, 20, 2) {
-			for _, text := range []string{other, one} {
-				if err := a.Node.WriteFile("/etc/ginnel/desired.toml", text, 0o644); err != nil {
-					return err
-				}
-				if _, err := a.Node.Run(ctx, "ginnel", "reload"); err != nil {
-					return err
-				}
-				if err := a.AwaitPlanned(within(ctx, 20*time.Second)); err != nil {
-					return err
-				}
-				if err := l.rounds(ctx, 1); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-func (l *leak) killAgents(ctx context.Context) error {
-	for _, a := range l.under() {
-		if err := a.Kill9Agent(ctx); err != nil {
-			return err
-		}
-	}
-	return l.stay(ctx)
-}
-
-func (l *leak) startAgents(ctx context.Context) error {
-	for _, a := range l.under() {
-		if err := a.StartAgent(); err != nil {
-			return err
-		}
-	}
-	return l.awaitUp(ctx)
-}
-
-// killDevices takes every device of the gateways away, one time after another,
-// and waits for the repair.
-func (l *leak) killDevices(ctx context.Context) error {
-	for range pick(l.stage, 5, 1) {
-		for _, a := range l.under() {
-			if err := killDevices(ctx, a.Node); err != nil {
-				return err
-			}
-		}
-		if err := l.rounds(ctx, 1); err != nil {
-			return err
-		}
-		if err := l.awaitUp(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *leak) stopAgents(ctx context.Context) error {
-	if err := l.stopAll(ctx); err != nil {
-		return err
-	}
-	return l.stay(ctx)
-}
-
-func (l *leak) stopAll(ctx context.Context) error {
-	for _, a := range l.agents() {
-		if err := a.StopAgent(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (l *leak) down(ctx context.Context) error {
-	for _, a := range l.under() {
-		if _, err := a.Node.Run(ctx, "ginnel", "down"); err != nil {
-			return err
-		}
-	}
-	return l.stay(ctx)
 }
 
 // blind proves that the captures are not: without our filters, and then without
@@ -303,7 +121,7 @@ func cleanUp(ctx context.Context, a *county.Agent) error {
 
 // play plays one state and adds its rows.
 func (l *leak) play(ctx context.Context, st leakState) error {
-	ctx = within(ctx, 5*time.Minute)
+	ctx = within(ctx, 10*time.Minute)
 	l.not = st.not
 	t, err := l.during(ctx, st.alive, func(ctx context.Context) error { return st.act(l, ctx) })
 	if err != nil {

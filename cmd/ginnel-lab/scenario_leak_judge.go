@@ -24,7 +24,7 @@ type tally struct {
 // judge looks where every mark was seen. Those that should have come through are
 // waited for.
 func (l *leak) judge(alive func(probe) bool) *tally {
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && !l.settled(alive); {
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !l.settled(alive); {
 		time.Sleep(20 * time.Millisecond)
 	}
 	time.Sleep(100 * time.Millisecond) // what must not come may be as slow

@@ -4,22 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
-	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
-	"syscall"
-	"time"
-
-	"github.com/vishvananda/netlink"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/marks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
-	"github.com/ginnel/ginnel/tunnels"
-	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
 
 // leak is the county under attempts.
@@ -160,162 +152,4 @@ func (l *leak) sorts() []string {
 		}
 	}
 	return all
-}
-
-// pause is between two rounds of attempts, and gap between groups of them, so
-// that no queue is ever full because of us.
-const pause, gap = 100 * time.Millisecond, 2 * time.Millisecond
-
-// fire makes every attempt, round after round, until ctx ends. The last round is
-// made to its end.
-func (l *leak) fire(ctx context.Context, alive func(probe) bool) error {
-	guns := &guns{open: map[string]gun{}}
-	defer guns.close()
-	for ctx.Err() == nil {
-		guns.close() // a device that came again is another
-		dials := sync.WaitGroup{}
-		dials.Go(func() { l.dialAll(ctx, alive) })
-		for i, a := range l.attempts {
-			if i%20 == 0 {
-				time.Sleep(gap)
-			}
-			if err := l.shoot(guns, i, a); err != nil {
-				return err
-			}
-		}
-		dials.Wait()
-		l.mu.Lock()
-		l.round++
-		l.rounded.Broadcast()
-		l.mu.Unlock()
-		sleep(ctx, patient(pause))
-	}
-	return nil
-}
-
-// rounds waits until so many rounds have begun and ended.
-func (l *leak) rounds(ctx context.Context, n int) error {
-	defer context.AfterFunc(ctx, l.rounded.Broadcast)()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for until := l.round + n + 1; l.round < until; {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		l.rounded.Wait()
-	}
-	return nil
-}
-
-func (l *leak) shoot(guns *guns, i int, a probe) error {
-	l.next = l.next%marks.MaxNumber + 1
-	g, err := guns.of(a)
-	if err == nil {
-		err = g.Send(a.packet, l.next)
-	}
-	if err != nil && !marks.Refused(err) {
-		return fmt.Errorf("%s from %s to %v: %w", a.sort, a.from.Name, a.packet.Dst, err)
-	}
-	l.shots = append(l.shots, shot{l.next, i, err != nil})
-	return nil
-}
-
-// gun is a way to send.
-type gun interface {
-	Send(marks.Packet, uint32) error
-	Close()
-}
-
-type guns struct{ open map[string]gun }
-
-func (g *guns) of(a probe) (gun, error) {
-	name := a.from.Name + "/" + a.link + "/" + a.own.String()
-	if a.into != nil {
-		name = a.into.Link
-	}
-	if one, ok := g.open[name]; ok {
-		return one, nil
-	}
-	var one gun
-	var err error
-	if a.into != nil {
-		one, err = marks.Into(*a.into)
-	} else {
-		one, err = marks.From(a.from, a.link, a.own, county.SixOf(a.own))
-	}
-	if err == nil {
-		g.open[name] = one
-	}
-	return one, err
-}
-
-func (g *guns) close() {
-	for _, one := range g.open {
-		one.Close()
-	}
-	clear(g.open)
-}
-
-// How long a connection is waited for. The farthest is 20 ms away, but a machine
-// may be busy; of what must not be, nobody waits for a second SYN.
-const patience, impatience = 4 * time.Second, 500 * time.Millisecond
-
-// dialAll tries a whole connection for each attempt that somebody would answer.
-func (l *leak) dialAll(ctx context.Context, alive func(probe) bool) {
-	var wg sync.WaitGroup
-	for i, a := range l.attempts {
-		if !a.dial {
-			continue
-		}
-		wg.Go(func() {
-			limit := impatience
-			if due(a, alive) {
-				limit = patience
-			}
-			dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
-			defer cancel()
-			conn, err := a.from.Dial(dctx, "tcp", netip.AddrPortFrom(a.packet.Dst, a.packet.Port).String())
-			if err == nil {
-				_ = conn.(*net.TCPConn).SetLinger(0)
-				conn.Close()
-			}
-			l.mu.Lock()
-			defer l.mu.Unlock()
-			l.dials = append(l.dials, dialled{i, err == nil})
-		})
-	}
-	wg.Wait()
-}
-
-// killDevices ends every device of ours at a node: its data plane, or where the
-// kernel is that, the link.
-func killDevices(ctx context.Context, n *netns.Node) error {
-	return n.Do(func() error {
-		links, err := net.Interfaces()
-		if err != nil {
-			return err
-		}
-		for _, link := range links {
-			if !strings.HasPrefix(link.Name, tunnels.DevicePrefix) {
-				continue
-			}
-			if p, ok := wireguard.Running(link.Name); ok {
-				err = syscall.Kill(p.PID, syscall.SIGKILL)
-			} else {
-				err = removeLink(link.Index)
-			}
-			if err != nil {
-				return fmt.Errorf("%s at %s: %w", link.Name, n.Name, err)
-			}
-		}
-		return nil
-	})
-}
-
-func removeLink(index int) error {
-	link, err := netlink.LinkByIndex(index)
-	if err != nil {
-		return err
-	}
-	return netlink.LinkDel(link)
 }

@@ -124,14 +124,6 @@ func Six(a netip.Addr) netip.Addr {
 	return netip.AddrFrom16(b)
 }
 
-// SixOf is Six where there is an address.
-func SixOf(a netip.Addr) netip.Addr {
-	if !a.IsValid() {
-		return a
-	}
-	return Six(a)
-}
-
 // SixPrefix is Six for prefixes.
 func SixPrefix(p netip.Prefix) netip.Prefix {
 	return netip.PrefixFrom(Six(p.Addr()), 96+p.Bits())

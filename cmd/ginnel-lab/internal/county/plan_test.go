@@ -79,3 +79,21 @@ func configsAreGood(t *testing.T, p Plan) {
 		}
 	}
 }
+
+func TestApartIsWhatTheLeakProofNeeds(t *testing.T) {
+	p := Apart()
+	if len(p.Networks) != 3 || p.network("kestrel").Services != p.network("plover").Services {
+		t.Error("no two of three networks have the same prefix")
+	}
+	for _, j := range p.Sites[0].Joins {
+		if len(j.Hubs) != 2 {
+			t.Errorf("avocet is in %s by %d hubs", j.Network, len(j.Hubs))
+		}
+	}
+	if a, b := p.Sites[0].Joins[0], p.Sites[0].Joins[2]; a.Ingress == b.Ingress {
+		t.Errorf("%s and %s have the same prefix and the same ingress", a.Network, b.Network)
+	}
+	if len(p.NetworksOf(p.hub("hub-south"))) != 2 {
+		t.Error("no hub serves two networks")
+	}
+}

@@ -68,7 +68,7 @@ func TestKernelAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	s, err := From(a, "", netip.Addr{}, netip.Addr{})
+	s, err := From(a, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,21 +17,23 @@ import (
 type Sender struct{ four, six int }
 
 // From opens a sender. Where link is not empty, packets leave by that link only,
-// and those without a route are refused. Where own is valid, the node must have
-// that address to send anything, and its IPv6 one for IPv6.
-func From(n *netns.Node, link string, own, own6 netip.Addr) (*Sender, error) {
+// and those without a route are refused. Where own addresses are given, one of a
+// family, the node must have them.
+func From(n *netns.Node, link string, own ...netip.Addr) (*Sender, error) {
 	s := &Sender{-1, -1}
 	err := n.Do(func() (err error) {
 		if s.four, err = rawSocket(unix.AF_INET, link); err != nil {
 			return err
 		}
-		if s.six, err = rawSocket(unix.AF_INET6, link); err != nil || !own.IsValid() {
+		if s.six, err = rawSocket(unix.AF_INET6, link); err != nil {
 			return err
 		}
-		if err := unix.Bind(s.four, &unix.SockaddrInet4{Addr: own.As4()}); err != nil {
-			return err
+		for _, a := range own {
+			if err := s.bind(a); err != nil {
+				return err
+			}
 		}
-		return unix.Bind(s.six, &unix.SockaddrInet6{Addr: own6.As16()})
+		return nil
 	})
 	if err != nil {
 		s.Close()
@@ -52,6 +54,13 @@ func rawSocket(family int, link string) (int, error) {
 		}
 	}
 	return fd, nil
+}
+
+func (s *Sender) bind(a netip.Addr) error {
+	if a.Is4() {
+		return unix.Bind(s.four, &unix.SockaddrInet4{Addr: a.As4()})
+	}
+	return unix.Bind(s.six, &unix.SockaddrInet6{Addr: a.As16()})
 }
 
 // Send sends one packet. An error is a refusal by the node itself.
