@@ -107,12 +107,12 @@ func (t *tally) judge(a probe, seen map[string]marks.Kind, alive func(probe) boo
 		}
 		return
 	}
-	t.account(a, a.passed(seen), alive)
+	t.account(a, a.passed(seen), alive, "lost")
 }
 
 func (t *tally) judgeDial(a probe, made bool, alive func(probe) bool) {
 	if a.listed {
-		t.account(a, made, alive)
+		t.account(a, made, alive, "not connected")
 		return
 	}
 	t.dialled++
@@ -122,8 +122,8 @@ func (t *tally) judgeDial(a probe, made bool, alive func(probe) bool) {
 	}
 }
 
-// account counts what is listed.
-func (t *tally) account(a probe, passed bool, alive func(probe) bool) {
+// account counts what is listed; lost says what it is if it did not pass.
+func (t *tally) account(a probe, passed bool, alive func(probe) bool, lost string) {
 	if passed {
 		t.passed++
 	}
@@ -136,13 +136,13 @@ func (t *tally) account(a probe, passed bool, alive func(probe) bool) {
 	case a.sort == internet:
 		t.internet++
 		t.internetLost++
-		t.losses.add(a, "lost")
+		t.losses.add(a, lost)
 	case passed:
 		t.due++
 	default:
 		t.due++
 		t.lost++
-		t.losses.add(a, "lost")
+		t.losses.add(a, lost)
 	}
 }
 
@@ -157,7 +157,7 @@ type sample struct {
 func (s samples) add(a probe, what string) {
 	x := s[a.sort]
 	if x.count++; x.count == 1 {
-		x.one = a.String() + " " + what
+		x.one = a.String() + ", " + what
 	}
 	s[a.sort] = x
 }
