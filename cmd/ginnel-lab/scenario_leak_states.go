@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"strings"
 	"syscall"
 	"time"
@@ -41,7 +42,25 @@ func (l *leak) boot(ctx context.Context) error {
 			return err
 		}
 	}
+	for _, m := range l.members() { // a link that is new needs a moment
+		if err := answered(within(ctx, 30*time.Second), m.lan.node, county.InternetAddress); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// answered waits until somebody answers four times in a row.
+func answered(ctx context.Context, from *netns.Node, to netip.Addr) error {
+	for {
+		seen, err := county.Ping(ctx, from, to, 50*time.Millisecond, 4)
+		if err != nil || seen.Answered == 4 {
+			return err
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("%v does not answer %s", to, from.Name)
+		}
+	}
 }
 
 // stay stays in the state for a few rounds.
@@ -71,15 +90,8 @@ func (l *leak) awaitUp(ctx context.Context) error {
 		}
 	}
 	for _, m := range l.members() {
-		to := l.service(m.hub, m.network).addr
-		for {
-			seen, err := county.Ping(ctx, m.lan.node, to, 50*time.Millisecond, 4)
-			if err != nil || seen.Answered == 4 {
-				break
-			}
-			if ctx.Err() != nil {
-				return fmt.Errorf("%s: %v does not answer in %s", m.site, to, m.network)
-			}
+		if err := answered(ctx, m.lan.node, l.service(m.hub, m.network).addr); err != nil {
+			return fmt.Errorf("%s: %w", m.network, err)
 		}
 	}
 	return nil
