@@ -13,8 +13,6 @@ type place struct {
 	table, metric uint32
 }
 
-func (r Route) place() place { return placeOf(r.Table, r.Prefix, r.Metric) }
-
 func placeOf(table int, prefix netip.Prefix, metric int) place {
 	a := prefix.Addr()
 	return place{addr: a.As16(), family: uint16(a.BitLen()), bits: uint16(prefix.Bits()), table: uint32(table), metric: uint32(metric)}

@@ -67,13 +67,13 @@ func holdWithDevice(steps []planned) {
 	}
 }
 
-// onlyContested is true where nothing is to be done but to put back what is
-// contested.
-func (m *Manager) onlyContested(steps []planned) bool {
+// onlyDisputed is true where nothing is to be done but to put back what was put
+// back thrice within a minute: there is no hurry to look what comes of it.
+func (m *Manager) onlyDisputed(steps []planned) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, s := range steps {
-		if x := m.fights[s.object()]; !s.repair || x == nil || x.contested.IsZero() {
+		if x := m.fights[s.object()]; !s.repair || x == nil || x.contested.IsZero() && len(x.puts) < 3 {
 			return false
 		}
 	}

@@ -56,7 +56,7 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		}
 		m.canLook()
 		due := m.due(steps)
-		slowly := !force && m.onlyContested(due)
+		slowly := !force && m.onlyDisputed(due)
 		m.idle = m.idle && slowly
 		m.fine(steps)
 		due, err = m.unsettled(due)
