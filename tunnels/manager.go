@@ -125,7 +125,7 @@ const (
 	// gap is the least time between two looks that events ask for. It grows
 	// while events go on and there is nothing to do, as when somebody fights
 	// over what is put back slowly by now.
-	gap, longestGap = 200 * time.Millisecond, 1500 * time.Millisecond
+	gap, longestGap = 200 * time.Millisecond, 1200 * time.Millisecond
 	// firstNames is how long the first pass waits where no name was ever
 	// answered. A packet that enters a tunnel before its endpoint is known
 	// costs a handshake try, and the next is 5 s later (REKEY_TIMEOUT of the
