@@ -31,7 +31,7 @@ func playFlood(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	took, err := h.rounds(ctx, byEvents(removals), pick(s, 5, 1))
+	took, err := h.rounds(ctx, byEvents(removals), pick(s, 3, 1))
 	missed := 0
 	if stays, ok := errors.AsType[*staysAway](err); ok { // and the rounds ended with it
 		missed, err = 1, nil

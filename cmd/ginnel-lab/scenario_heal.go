@@ -122,9 +122,8 @@ func (h *healing) unchanged(ctx context.Context) error {
 
 // slot is how far removals are apart in the full form, at least: so far that no
 // object is taken eight times within a minute. That would be a fight, in which
-// the agent gives way; a device and a table of nftables are taken in four and
-// five ways, each four removals from the next.
-const slot = 2400 * time.Millisecond
+// the agent gives way; a device is taken in five of eighteen ways.
+const slot = 3 * time.Second
 
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
