@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/netip"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"time"
 
@@ -115,7 +117,13 @@ func newChanger(sites crowd) (*changer, error) {
 
 // states are what is to be with or without the prefix, and what is there.
 func (c *changer) states(ctx context.Context, more bool) (want, have tunnels.State, err error) {
-	if have, err = c.host.Observe(ctx); err != nil {
+	// A look that a busy data plane is late for shows what it said before.
+	var looked error
+	err = eventually(ctx, 20*time.Second, func() bool {
+		have, looked = c.host.Observe(ctx)
+		return looked != nil || c.hasMore(have) == c.more
+	})
+	if err = errors.Join(looked, err); err != nil {
 		return want, have, err
 	}
 	facts, err := c.host.Facts(ctx, c.spec)
@@ -131,6 +139,19 @@ func (c *changer) states(ctx context.Context, more bool) (want, have tunnels.Sta
 	}
 	want, _ = tunnels.Want(c.spec, facts, func(string) []netip.AddrPort { return nil })
 	return want, have, nil
+}
+
+// hasMore tells whether the changed site has the prefix.
+func (c *changer) hasMore(have tunnels.State) bool {
+	site := c.spec.Networks[0].Devices[0].Peers[changed].PublicKey
+	for _, d := range have.Devices {
+		for _, p := range d.Peers {
+			if p.PublicKey == site {
+				return slices.Contains(p.AllowedIPs, one)
+			}
+		}
+	}
+	return false
 }
 
 // ours is what the agent does from the plan on.
