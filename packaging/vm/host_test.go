@@ -61,7 +61,11 @@ cat /root/said
 grep -c . /root/said | grep -x 2
 grep 'the kernel has no nftables, which keep networks apart' /root/said
 grep 'hint: modprobe nf_tables' /root/said
-ginnel status >/root/said 2>&1 || true
+for i in $(seq 60); do # what was up before the restart is so until three probes have failed
+	ginnel status >/root/said 2>&1 || true
+	grep -q 'the kernel has no nftables' /root/said && break
+	sleep 1
+done
 cat /root/said
 grep 'the kernel has no nftables' /root/said
 host | diff /root/bare -
