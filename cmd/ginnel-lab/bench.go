@@ -83,9 +83,24 @@ func inPairs(s *stage, unit string, ours, theirs func() (float64, error)) (us, t
 	return us, them, nil
 }
 
+// aim is what a ratio should be. Its median decides, however wide the interval
+// beside it: that only says how sure it is.
+type aim struct {
+	text string
+	met  func(median float64) bool
+}
+
+func atLeast(x float64) aim {
+	return aim{fmt.Sprintf(">= %g", x), func(r float64) bool { return r >= x }}
+}
+
+func atMost(x float64) aim {
+	return aim{fmt.Sprintf("<= %g", x), func(r float64) bool { return r <= x }}
+}
+
 // beside makes the row of a figure that was measured in alternation with a
 // peer's: value and beside are medians, the ratio is that of each pair.
-func beside(name, unit, peer, aim string, ours, theirs []float64, met func(spread) bool) result {
+func beside(name, unit, peer string, aim aim, ours, theirs []float64) result {
 	ratios := make([]float64, len(ours))
 	for i := range ours {
 		ratios[i] = ours[i] / theirs[i]
@@ -93,7 +108,7 @@ func beside(name, unit, peer, aim string, ours, theirs []float64, met func(sprea
 	r := spreadOf(ratios)
 	return result{
 		Name: name, Value: spreadOf(ours).Median, Unit: unit, Beside: new(spreadOf(theirs).Median), Ratio: &r.Median,
-		Aim: aim, Met: met(r),
+		Aim: aim.text, Met: aim.met(r.Median),
 		Detail: fmt.Sprintf("beside %s: %.4g %s; ratio %.3f, interval %.3f to %.3f, of %d pairs in alternation",
 			peer, spreadOf(theirs).Median, unit, r.Median, r.Low, r.High, len(ours)),
 	}

@@ -39,8 +39,7 @@ func benchChange(ctx context.Context, s *stage) error {
 		if err := json.Unmarshal([]byte(out), &c); err != nil {
 			return fmt.Errorf("what %s printed: %w", boxChange, err)
 		}
-		r := beside(fmt.Sprintf("one site of %d changed, from the plan to the device", sites), "ms", "wg syncconf", "<= 0.2", c.Ours, c.Theirs,
-			func(r spread) bool { return r.Low <= 0.2 })
+		r := beside(fmt.Sprintf("one site of %d changed, from the plan to the device", sites), "ms", "wg syncconf", atMost(0.2), c.Ours, c.Theirs)
 		r.Detail += fmt.Sprintf("; of ours the plan is %.3g ms", spreadOf(c.Plan).Median)
 		s.row(r)
 	}

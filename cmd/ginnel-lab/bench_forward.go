@@ -65,7 +65,7 @@ func benchForward(ctx context.Context, s *stage) error {
 		if err != nil {
 			return err
 		}
-		s.row(beside(way.name, "Mbit/s", "no tables", ">= 0.95", with, without, func(r spread) bool { return r.High >= 0.95 }))
+		s.row(beside(way.name, "Mbit/s", "no tables", atLeast(0.95), with, without))
 	}
 	return nil
 }

@@ -33,8 +33,7 @@ func benchMemory(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.row(beside("TCP site to hub, 512 MB machine", "Mbit/s", "the same without a ceiling", ">= 0.9", with, without,
-		func(r spread) bool { return r.High >= 0.9 }))
+	s.row(beside("TCP site to hub, 512 MB machine", "Mbit/s", "the same without a ceiling", atLeast(0.9), with, without))
 	for _, network := range []int{small, large} {
 		if err := p.peaks(s, network, network == small); err != nil {
 			return err

@@ -32,8 +32,7 @@ func benchNetworks(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.row(beside("TCP through one of three networks", "Mbit/s", "plain wireguard-go", ">= 0.97", ours, theirs,
-		func(r spread) bool { return r.High >= 0.97 }))
+	s.row(beside("TCP through one of three networks", "Mbit/s", "plain wireguard-go", atLeast(0.97), ours, theirs))
 
 	// A server takes one client at a time.
 	for port := range 2 {
@@ -51,8 +50,7 @@ func benchNetworks(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.row(beside("TCP through three networks at once, in sum", "Mbit/s", "plain wireguard-go with one", ">= 0.9", ours, theirs,
-		func(r spread) bool { return r.High >= 0.9 }))
+	s.row(beside("TCP through three networks at once, in sum", "Mbit/s", "plain wireguard-go with one", atLeast(0.9), ours, theirs))
 	return nil
 }
 

@@ -40,8 +40,7 @@ func benchStart(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.row(beside("start to first ping answered", "s", "wg-quick up with wireguard-go", "<= 1.0", ours, theirs,
-		func(r spread) bool { return r.Low <= 1 }))
+	s.row(beside("start to first ping answered", "s", "wg-quick up with wireguard-go", atMost(1), ours, theirs))
 	return nil
 }
 

@@ -49,12 +49,15 @@ func TestRank(t *testing.T) {
 }
 
 func TestBeside(t *testing.T) {
-	met := func(s spread) bool { return s.High >= 0.97 }
-	r := beside("x", "s", "peer", ">= 0.97", []float64{1, 2, 3}, []float64{2, 2, 2}, met)
+	r := beside("x", "s", "peer", atLeast(0.97), []float64{1, 2, 3}, []float64{2, 2, 2})
 	if *r.Ratio != 1 || r.Value != 2 || *r.Beside != 2 || !r.Met {
 		t.Errorf("row = %+v", r)
 	}
-	if r := beside("x", "s", "peer", ">= 0.97", []float64{1, 1}, []float64{2, 2}, met); r.Met {
+	if r := beside("x", "s", "peer", atLeast(0.97), []float64{1, 1}, []float64{2, 2}); r.Met {
 		t.Errorf("half of the peer met the aim: %+v", r)
+	}
+	// An interval that reaches the aim is no met aim.
+	if r := beside("x", "s", "peer", atMost(0.5), []float64{0.4, 0.6, 0.6}, []float64{1, 1, 1}); r.Met {
+		t.Errorf("a median of 0.6 met <= 0.5: %+v", r)
 	}
 }

@@ -36,8 +36,7 @@ func benchThroughput(ctx context.Context, s *stage) error {
 	if err != nil {
 		return err
 	}
-	s.row(beside("TCP site to hub, userspace", "Mbit/s", "plain wireguard-go", ">= 0.97", ours, theirs,
-		func(r spread) bool { return r.High >= 0.97 }))
+	s.row(beside("TCP site to hub, userspace", "Mbit/s", "plain wireguard-go", atLeast(0.97), ours, theirs))
 	return nil
 }
 

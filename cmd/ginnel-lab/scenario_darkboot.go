@@ -95,8 +95,7 @@ func (d *darkness) alternate(ctx context.Context) error {
 	}
 	d.zero("of the other five tunnels not up", len(d.silent), "tunnels",
 		strings.TrimSpace(fmt.Sprintf("in %d boots, half of them in the dark; the hub's own address answers the LAN\n%s", 2*len(dark), said(errors.Join(d.silent...)))))
-	d.row(beside("from the agent's start until all five answer", "s", "a boot with everything well", "<= 1.1", dark, bright,
-		func(r spread) bool { return r.Median <= 1.1 || r.Low <= 1 && 1 <= r.High }))
+	d.row(beside("from the agent's start until all five answer", "s", "a boot with everything well", atMost(1.1), dark, bright))
 	return nil
 }
 
