@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/tunnels/key"
@@ -29,8 +30,8 @@ type Manager struct {
 	asked chan struct{} // what is wanted has changed: at once
 	names *names
 
-	gap  time.Duration // before the next look that an event asks for
-	idle bool          // the last pass found nothing to do; of whom is in a pass
+	gap  time.Duration // before the next look that an event asks for; of Run
+	idle atomic.Bool   // the last pass found nothing to do, or nothing in a hurry
 
 	pass    chan struct{}  // full from a look to the last step that follows from it, but for those of busy networks
 	workers sync.WaitGroup // added to while pass is full
@@ -185,7 +186,7 @@ func (m *Manager) rest(ctx context.Context) {
 	select {
 	case <-m.woken:
 		m.gap = min(2*m.gap, longestGap)
-		if !m.idle {
+		if !m.idle.Load() {
 			m.gap = gap
 		}
 		return

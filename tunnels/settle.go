@@ -48,7 +48,7 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		m.hurry()
 	}
 	var failed error
-	m.idle = true
+	m.idle.Store(true)
 	for range maxLooks {
 		steps, err := m.look(ctx)
 		if err != nil {
@@ -57,7 +57,9 @@ func (m *Manager) settle(ctx context.Context, force bool) error {
 		m.canLook()
 		due := m.due(steps)
 		slowly := !force && m.onlyDisputed(due)
-		m.idle = m.idle && slowly
+		if !slowly {
+			m.idle.Store(false)
+		}
 		m.fine(steps)
 		due, err = m.unsettled(due)
 		if !force {
