@@ -22,7 +22,8 @@ type condition struct {
 	waves     int       // plans in a row that left something to do
 }
 
-// Back-off of a network after a step that failed.
+// Back-off of a network after a step that failed. The first failure is tried again
+// at once: what died between the look and the step is seen to be dead at the next.
 const firstWait, longestWait = time.Second, time.Minute
 
 // maxWaves is how many plans of a network may follow each other. One needs more
@@ -245,12 +246,16 @@ func (m *Manager) condition(network string) *condition {
 	return c
 }
 
-// fail makes a network wait, and says so if that is news.
-func (m *Manager) fail(s Step, err error) {
+// fail makes a network wait, but for the first time where it may try again at
+// once, and says so if that is news.
+func (m *Manager) fail(s Step, err error, atOnce bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	c := m.condition(s.Network)
 	wait := min(firstWait<<min(c.tries, 10), longestWait)
+	if atOnce && c.tries == 0 {
+		wait = 0
+	}
 	c.tries++
 	c.waves = 0
 	c.notBefore = time.Now().Add(wait)
@@ -297,7 +302,7 @@ func (m *Manager) unsettled(steps []planned) ([]planned, error) {
 			continue
 		}
 		err := fmt.Errorf("%s %s %s: written, and at the next look not there", own[0].Op.Word(), own[0].Kind, own[0].Text)
-		m.fail(own[0].Step, err)
+		m.fail(own[0].Step, err, false)
 		errs = append(errs, err)
 		gaveUp[network] = true
 	}

@@ -69,7 +69,7 @@ func (m *Manager) work(ctx context.Context, steps []planned, force bool) error {
 		err := new(error)
 		errs = append(errs, err)
 		m.workers.Go(func() {
-			*err = m.apply(ctx, order, own)
+			*err = m.apply(ctx, order, own, force)
 			m.setBusy(network, false)
 			ended <- struct{}{}
 			if late.Load() {
@@ -100,8 +100,9 @@ func (m *Manager) work(ctx context.Context, steps []planned, force bool) error {
 }
 
 // apply takes the steps of one network in order, up to one that fails, or until
-// something else is wanted than at the order that they follow from.
-func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
+// something else is wanted than at the order that they follow from. With force
+// somebody waits for the error, and tries again himself.
+func (m *Manager) apply(ctx context.Context, order int, steps []planned, force bool) error {
 	for len(steps) > 0 {
 		if m.outdated(order) {
 			return nil
@@ -117,7 +118,7 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned) error {
 			return ctx.Err()
 		}
 		if err != nil {
-			m.fail(s.Step, err)
+			m.fail(s.Step, err, !force)
 			return err
 		}
 	}

@@ -1,6 +1,7 @@
 package tunnels_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -167,6 +168,26 @@ func TestWhatOthersWaitForComesFirst(t *testing.T) {
 		}
 		if open {
 			t.Error("forwarding was not put back")
+		}
+	})
+}
+
+// What died between the look and the step costs no back-off.
+func TestFirstFailureIsTriedAgainAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var failed atomic.Bool
+		h := &tunnelstest.Host{Fail: func(_ int, s tunnels.Step) error {
+			if s.Kind == tunnels.PeerKind && s.Network == "heron" && !failed.Swap(true) {
+				return errors.New("no such device")
+			}
+			return nil
+		}}
+		r := start(t, h, site())
+		defer r.stop()
+		pass(100 * time.Millisecond)
+		wantOn(t, r, site())
+		if !failed.Load() {
+			t.Error("nothing failed")
 		}
 	})
 }
