@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"slices"
 	"sync/atomic"
 	"time"
 )
@@ -12,28 +13,38 @@ import (
 // takes longer goes on by itself, and holds up neither looks nor other networks.
 const together = 500 * time.Millisecond
 
-// take has the steps taken, each network's by a worker of its own. What others
-// may wait for comes before: a port that is handed over, and the sysctls of no
-// network, which are put back while the filters stand. With force it waits for
-// all to end, and returns their errors.
+// take has the steps taken, each network's by a worker of its own, and in stages:
+// what one network gives away goes when it is refused by the other. With force it
+// waits for all to end, and returns their errors.
 func (m *Manager) take(ctx context.Context, steps []planned, force bool) error {
-	early, rest := parted(steps)
-	if len(early) == 0 {
-		return m.work(ctx, rest, force)
+	var failed error
+	for i, own := range staged(steps) {
+		if i > 0 {
+			own = m.due(own)
+		}
+		failed = errors.Join(failed, m.work(ctx, own, force))
 	}
-	err := m.work(ctx, early, force)
-	return errors.Join(err, m.work(ctx, m.due(rest), force))
+	return failed
 }
 
-func parted(steps []planned) (early, rest []planned) {
+// staged parts steps into those that others wait for, as for a port that is handed
+// over, those that add, the sysctls of no network, which are put back while the
+// filters stand, and those that take away. Empty stages are left out.
+func staged(steps []planned) [][]planned {
+	var stages [4][]planned
 	for _, s := range steps {
-		if s.round == first || s.Network == "" && s.Kind == SettingKind && s.Op == Remove {
-			early = append(early, s)
-		} else {
-			rest = append(rest, s)
+		at := 3
+		switch {
+		case s.round == first:
+			at = 0
+		case s.round == additions:
+			at = 1
+		case s.Network == "" && s.Kind == SettingKind:
+			at = 2
 		}
+		stages[at] = append(stages[at], s)
 	}
-	return early, rest
+	return slices.DeleteFunc(stages[:], func(own []planned) bool { return len(own) == 0 })
 }
 
 // byNetwork goes through the networks that have steps, with these in order.

@@ -191,3 +191,37 @@ func TestFirstFailureIsTriedAgainAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A network that gets another name is refused under the new one before the old one
+// goes: at no moment does its traffic find neither.
+func TestNetworkIsRenamedWithoutAGap(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := &tunnelstest.Host{Fail: func(_ int, s tunnels.Step) error {
+			if s.Op == tunnels.Add {
+				time.Sleep(20 * time.Millisecond)
+			}
+			return nil
+		}}
+		r := start(t, h, site())
+		defer r.stop()
+		pass(10 * time.Second)
+		h.Take()
+		spec := site()
+		n := &spec.Networks[1]
+		n.Name, n.Table = "merlin", 7103
+		n.Devices[0].Device = "gn-merlin-n"
+		r.Set(spec)
+		pass(10 * time.Second)
+		wantOn(t, r, spec)
+		refused := false
+		for _, s := range h.Take() {
+			refused = refused || s.Op == tunnels.Add && s.Kind == tunnels.RuleKind && s.Network == "merlin"
+			if s.Op == tunnels.Remove && s.Network == "heron" && !refused {
+				t.Fatalf("%s %s goes before the new network refuses", s.Kind, s.Text)
+			}
+		}
+		if !refused {
+			t.Error("the network was not renamed")
+		}
+	})
+}
