@@ -277,6 +277,9 @@ func TestDownIsUndoneByReload(t *testing.T) {
 		s.Checks[0].State != checks.UnknownState || s.Checks[0].WaitsFor != "kestrel" {
 		t.Errorf("after down: %+v", s)
 	}
+	if w, err := r.agent.Why(t.Context(), "kestrel"); err != nil || w.State != checks.Down || strings.Contains(w.Means, "not affected") {
+		t.Errorf("why after down: %+v, %v", w, err)
+	}
 	if err := r.agent.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}

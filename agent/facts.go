@@ -119,6 +119,9 @@ func (a *Agent) tunnelFacts(ctx context.Context, f *why.Facts, c *config.Config,
 			There: st.Present, Up: st.Up, MTU: st.MTU, Table: n.Table, LAN: n.LAN,
 			Err: st.Err, Hint: st.Hint,
 		}
+		if !f.Down.IsZero() && t.State != checks.Down { // before a probe has missed it
+			t.State, t.Since = checks.Down, f.Down
+		}
 		if s.State != checks.Up {
 			t.Said = s.Last.Detail
 		} else if s.Last.Verdict == checks.OK {

@@ -309,6 +309,9 @@ func (f Facts) means(found Finding, t Tunnel, all Findings) string {
 	if beside > 0 {
 		well = append(well, "what is beside the tunnels")
 	}
+	if found.Code == ForeignDrop { // what is up was measured from here; nobody's packets pass
+		well = nil
+	}
 	var parts []string
 	if len(lost) > 0 {
 		parts = append(parts, fmt.Sprintf("services in %s cannot be reached from this site", and(lost)))

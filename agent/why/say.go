@@ -15,7 +15,7 @@ func (f Facts) say(r *Report) string {
 		words = append(words, "no code")
 	}
 	words = append(words, "build "+f.Version, clockWords(f.At))
-	return `"` + strings.Join(words, ", ") + `"`
+	return strings.Join(words, ", ")
 }
 
 // spell reads a gateway's name, "avocet-1": its number in words.

@@ -38,7 +38,7 @@ func (r *Report) Text(loc *time.Location) string {
 	b.WriteString("\n")
 	for _, e := range []struct{ head, text string }{
 		{"Not the line", r.NotTheLine}, {"Cannot tell", r.CannotTell}, {"What it means", r.Means},
-		{"Who", r.Who}, {"Say", r.Say},
+		{"Who", r.Who}, {"Say", quoted(r.Say)},
 	} {
 		if e.text != "" {
 			entry(&b, "", e.head, 14, e.text)
@@ -51,6 +51,13 @@ func (r *Report) Text(loc *time.Location) string {
 		fmt.Fprintf(&b, "If the hub is well:  ginnel why %s --request    (text for the firewall team)\n", r.Network)
 	}
 	return b.String()
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return ""
+	}
+	return `"` + s + `"`
 }
 
 // split prints left and right at both ends of a line; what of left does not fit

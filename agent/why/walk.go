@@ -1,6 +1,7 @@
 package why
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -353,12 +354,9 @@ func (t Tunnel) contested(kinds ...string) (Contest, bool) {
 }
 
 func (c Contest) finding() Finding {
-	by := "another program"
-	if c.Culprit != "" {
-		by = c.Culprit
-	}
-	return Finding{Code: ContestedObj, Object: c.Kind + " " + c.Text,
-		Text: fmt.Sprintf("%s keeps changing it: %s %s", by, c.Kind, c.Text)}
+	object := c.Kind + " " + c.Text
+	return Finding{Code: ContestedObj, Object: object,
+		Text: fmt.Sprintf("%s is changed again and again by %s", object, cmp.Or(c.Culprit, "another program"))}
 }
 
 // span is a length of time in its largest whole unit that matters.

@@ -2,6 +2,7 @@ package why
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -308,6 +309,17 @@ func TestAServiceBehindADoubtfulTunnelWaits(t *testing.T) {
 	f.Tunnels[1].Heard, f.Tunnels[1].Doubtful = cut.Add(time.Second), false
 	if found := Judge(f).Checks["results"]; found.Code != TargetSilent {
 		t.Errorf("heard of since: %+v", found)
+	}
+}
+
+// A gateway's own checks say nothing of what is forwarded.
+func TestWhereForwardingIsDroppedNothingIsCalledWell(t *testing.T) {
+	f := avocet()
+	f.Host.Drops = Drop{By: "docker's chain FORWARD"}
+	for _, network := range []string{"", "heron"} {
+		if r, err := Explain(f, network); err != nil || r.Code != ForeignDrop || strings.Contains(r.Means, "not affected") {
+			t.Errorf("%v: %s means %q", err, r.Code, r.Means)
+		}
 	}
 }
 
