@@ -23,7 +23,7 @@ func TestFormatPlan(t *testing.T) {
 	steps := tunnels.Plan(want, have)
 	golden(t, tunnels.FormatPlan([]string{"kestrel", "heron"}, steps), `
 kestrel  3 steps
-  ~ filter  ginnel_kestrel: UDP 51821 on eth0 only
+  ~ filter  ginnel_kestrel: made anew, UDP 51821 on eth0 only
   ~ peer    hub-north allowed_ips + 192.0.2.128/25
   ~ peer    hub-north endpoint 192.0.2.10:51820 -> 192.0.2.11:51820
 heron    no change
@@ -36,7 +36,7 @@ Nothing of anyone else's on this host is touched. Nothing was written.
 		t.Fatal(err)
 	}
 	golden(t, "\n"+string(b)+"\n", `
-[{"network":"kestrel","op":"change","kind":"filter","text":"ginnel_kestrel: UDP 51821 on eth0 only","cuts":false},{"network":"kestrel","op":"change","kind":"peer","text":"hub-north allowed_ips + 192.0.2.128/25","cuts":false,"prefixes":["192.0.2.128/25"]}]
+[{"network":"kestrel","op":"change","kind":"filter","text":"ginnel_kestrel: made anew, UDP 51821 on eth0 only","cuts":false},{"network":"kestrel","op":"change","kind":"peer","text":"hub-north allowed_ips + 192.0.2.128/25","cuts":false,"prefixes":["192.0.2.128/25"]}]
 `)
 }
 
@@ -57,6 +57,19 @@ func TestFilterText(t *testing.T) {
 				t.Errorf("%s, should be %s", got, want[i])
 			}
 		}
+	}
+}
+
+// Nor is a map hidden behind the ports.
+func TestFilterTextOfAMap(t *testing.T) {
+	f := tunnels.Filter{Table: "ginnel_heron", Ports: []int{51820}, Uplinks: []string{"eth0"}, Maps: []tunnels.Map{
+		{LAN: netip.MustParsePrefix("192.168.1.0/24"), As: netip.MustParsePrefix("100.64.120.0/24")}}}
+	f.Digest = f.Sum()
+	had := f
+	had.Maps, had.Digest = nil, "other"
+	got := tunnels.Plan(tunnels.State{Filters: []tunnels.Filter{f}}, tunnels.State{Filters: []tunnels.Filter{had}})[0].Text
+	if want := "ginnel_heron: 192.168.1.0/24 known as 100.64.120.0/24"; got != want {
+		t.Errorf("%s, should be %s", got, want)
 	}
 }
 

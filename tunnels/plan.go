@@ -157,7 +157,7 @@ func (p *planner) filters() {
 		case !ok:
 			p.add(filterPhase, f.Table, s)
 		case h.Digest != f.Digest:
-			s.Op = Change
+			s.Op, s.Text = Change, filterChange(f)
 			p.add(filterPhase, f.Table, s)
 		}
 	}

@@ -339,7 +339,7 @@ kestrel: ~ port gn-kestrel-s UDP 51822 -> 51821 (cuts)
 			f.Ports, f.Uplinks = []int{51821}, []string{"eth0"}
 			f.Digest = f.Sum()
 		},
-			"kestrel: ~ filter ginnel_kestrel: UDP 51821 on eth0 only\n"},
+			"kestrel: ~ filter ginnel_kestrel: made anew, UDP 51821 on eth0 only\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			want, have := worldOne(), worldOne()

@@ -52,9 +52,26 @@ func list(prefixes []netip.Prefix) string {
 	return strings.Join(words, ", ")
 }
 
+// filterChange does not tell what was there before: of a table on the host no
+// more than its digest is known.
+func filterChange(f Filter) string {
+	text := filterText(f)
+	if openText(f) == "" && len(f.Maps) == 0 {
+		text = strings.Replace(text, ": ", ": made anew, ", 1)
+	}
+	return clip(text)
+}
+
 func filterText(f Filter) string {
 	if open := openText(f); open != "" {
 		return f.Table + ": " + open
+	}
+	if len(f.Maps) > 0 {
+		text := fmt.Sprintf("%s: %v known as %v", f.Table, f.Maps[0].LAN, f.Maps[0].As)
+		if n := len(f.Maps) - 1; n > 0 {
+			text += fmt.Sprintf("; %d more", n)
+		}
+		return clip(text)
 	}
 	if len(f.Ports) == 0 {
 		return f.Table + ": keeps " + strings.Join(f.Devices, ", ") + " apart"
