@@ -43,7 +43,7 @@ func liveCommands(l *live) []cli.Command {
 		{Name: "heal", Args: "NAME", Short: "undo what was done to a line", Run: l.heal},
 		{Name: "delay", Args: "NAME 80ms", Short: "delay a line, one way", Run: l.delay},
 		{Name: "lose", Args: "NAME 5%", Short: "lose a share of a line's packets, each way", Run: l.lose},
-		{Name: "exec", Args: "NAME -- COMMAND…", Short: "run a command at a site, hub or host", Run: l.exec},
+		{Name: "exec", Args: "NAME -- COMMAND...", Short: "run a command at a site, hub or host", Run: l.exec},
 		{Name: "wire", Args: "NAME [-w FILE]", Short: "show what leaves and reaches a site, live", Run: l.wire},
 	}
 }

@@ -115,7 +115,7 @@ func storyCommand(do, short string) cli.Command {
 		names = append(names, fmt.Sprintf("  %-12s %s", sc.name, sc.about))
 	}
 	return cli.Command{
-		Name: do, Args: "[--short] [--backend userspace|kernel] NAME…|all",
+		Name: do, Args: "[--short] [--backend userspace|kernel] NAME...|all",
 		Short: short,
 		Long: strings.Join(names, "\n") + "\n\n--backend kernel has all gateways use the kernel's WireGuard, where there is one." +
 			"\nGINNEL_LAB_SEED=N has crash kill at the points of an earlier run, which printed N.",

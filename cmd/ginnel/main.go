@@ -27,7 +27,7 @@ func ginnel(ctx context.Context, args []string, std cli.IO) int {
 		Commands: []cli.Command{
 			{Name: "status", Args: "[--json] [--watch] [--wait TIME]", Run: status, Long: statusHelp,
 				Short: "how the gateway is: 0 up, 1 degraded, 2 down, 3 not running"},
-			{Name: "why", Args: "[--json] [--request] [NETWORK]", Run: explain, Long: whyHelp,
+			{Name: "why", Args: "[--json] [--request] [--codes] [NETWORK]", Run: explain, Long: whyHelp,
 				Short: "the first broken step, and whose it is"},
 			{Name: "plan", Args: "[--json] [FILE]", Run: plan, Long: planHelp,
 				Short: "what would be written: 0 nothing, 2 steps, 1 refused"},

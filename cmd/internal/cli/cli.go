@@ -103,6 +103,9 @@ func (p Program) help(io IO, args []string) int {
 			p.usage(io.Out, cmd)
 			return 0
 		}
+		if p.group(io.Out, args[1]) {
+			return 0
+		}
 	}
 	fmt.Fprintf(io.Out, "%s: %s\n\n", p.Name, p.Short)
 	for _, c := range p.Commands {
@@ -115,6 +118,17 @@ func (p Program) help(io IO, args []string) int {
 		return 2
 	}
 	return 0
+}
+
+// group lists the commands that begin with word, if there are any.
+func (p Program) group(w io.Writer, word string) (found bool) {
+	for _, c := range p.Commands {
+		if strings.HasPrefix(c.Name, word+" ") {
+			fmt.Fprintln(w, listed(strings.TrimSpace(c.Name+" "+c.Args), c.Short))
+			found = true
+		}
+	}
+	return found
 }
 
 // listed is a command in help's list: what to type, and beside it, or below

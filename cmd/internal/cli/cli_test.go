@@ -46,6 +46,7 @@ func TestProgram(t *testing.T) {
 		{"nonsense", 2, "", "prog: error: unknown command \"nonsense\""},
 		{"help", 0, "prog: does things", ""},
 		{"help config check", 0, "usage: prog config check FILE", ""},
+		{"help config", 0, "  config check FILE", ""},
 		{"", 2, "prog: does things", ""},
 	}
 	for _, tt := range tests {
