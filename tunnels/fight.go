@@ -44,10 +44,14 @@ func (s Step) object() object {
 	}
 }
 
+// objects is what steps write, with all that is taken with them.
 func objects(steps []planned) map[object]bool {
 	set := make(map[object]bool, len(steps))
 	for _, s := range steps {
 		set[s.object()] = true
+		for _, w := range slices.Concat(s.Before, s.After) {
+			set[w.object()] = true
+		}
 	}
 	return set
 }

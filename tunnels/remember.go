@@ -23,6 +23,7 @@ const liveFor = 180 * time.Second
 
 // wrote notes a step that succeeded. The caller holds m.mu.
 func (m *Manager) wrote(s Step) {
+	delete(m.last.pending, s.object())
 	if s.Kind == FilterKind {
 		m.wroteFilter(s.Filter.Table)
 	}

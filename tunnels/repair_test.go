@@ -1,6 +1,7 @@
 package tunnels_test
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -136,5 +137,31 @@ func TestRepairsAreToldApart(t *testing.T) {
 			r.host.SetFacts(facts())
 			time.Sleep(time.Minute)
 		})
+	})
+}
+
+// A step that fails halfway is nobody else's doing.
+func TestHalfAStepIsNoRepair(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var fail atomic.Bool
+		h := &tunnelstest.Host{Fail: func(_ int, s tunnels.Step) error {
+			if s.Kind == tunnels.RouteKind && !s.Route.Unreachable && fail.Swap(false) {
+				return errors.New("no buffer space")
+			}
+			return nil
+		}}
+		r := start(t, h, hub())
+		defer r.stop()
+		pass(10 * time.Second)
+		spec := hub()
+		peers := &spec.Networks[0].Devices[0].Peers
+		*peers = append(*peers, tunnels.PeerSpec{Name: "fulmar-1", PublicKey: worldKeys[4].Public(), AllowedIPs: makePrefixes("192.168.30.0/24")})
+		fail.Store(true)
+		r.Set(spec)
+		pass(10 * time.Second)
+		wantOn(t, r, spec)
+		if fail.Load() || r.log.count("changed by somebody else") != 0 {
+			t.Errorf("failed: %v\n%s", !fail.Load(), r.log)
+		}
 	})
 }

@@ -216,7 +216,6 @@ func (m *Manager) write(ctx context.Context, s planned) error {
 func (m *Manager) took(s planned) {
 	m.mu.Lock()
 	m.condition(s.Network).steps++
-	delete(m.last.pending, s.object())
 	m.mu.Unlock()
 	if s.repair {
 		m.putBack(s.Step)
