@@ -400,6 +400,23 @@ func TestForgedFromTheLine(t *testing.T) {
 	try(t, h, "ginnel_kestrel", []way{{"hub", "192.168.10.20", most, tunnels.RefusedSpoofed}, {"hub", "100.64.0.7", most, tunnels.RefusedSpoofed}})
 }
 
+// Without our rules the host's own routing would send the network's traffic to the
+// line in the clear: on a host that forwards by itself the filter says no.
+func TestNothingGoesAroundTheTunnels(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	dual(t)
+	sh(t, "echo 1 > /proc/sys/net/ipv4/ip_forward; echo 1 > /proc/sys/net/ipv6/conf/all/forwarding")
+	site, hub := ends()
+	h := open(t)
+	converge(t, h, site)
+	at(t, "hub", func(hubHost *Host) { converge(t, hubHost, hub) })
+	try(t, h, "ginnel_kestrel", both("pc", "198.51.100.20", "2001:db8:51::20", most, ""))
+	sh(t, "ip rule flush proto 103; ip -6 rule flush proto 103")
+	try(t, h, "ginnel_kestrel", both("pc", "198.51.100.20", "2001:db8:51::20", most, tunnels.RefusedAstray))
+}
+
 // Two sites have the same LAN. The network knows one of them by another prefix,
 // both ways.
 func TestMappedLAN(t *testing.T) {

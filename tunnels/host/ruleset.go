@@ -24,6 +24,7 @@ import (
 //		iifname "gn-kestrel" goto out_of_tunnel
 //		oifname "gn-kestrel" goto into_tunnel
 //		ip saddr { 100.64.0.1, 198.51.100.0/24 } ip daddr 192.168.10.0/24 drop
+//		iifname "eth1" ip saddr 192.168.10.0/24 ip daddr { 100.64.0.1, 198.51.100.0/24 } drop
 //		meta nfproto ipv4 iifname "eth1" oifname != "gn-*" ct state != established,related drop
 //		meta nfproto ipv6 iifname != "gn-*" oifname != "gn-*" drop
 //	}
@@ -104,6 +105,7 @@ func (r *ruleset) write() error {
 		r.maps()
 	}
 	r.forged(input, forward)
+	r.around(forward)
 	r.ports(input)
 	r.onlyOurs(forward)
 	r.stay(output)
@@ -344,6 +346,23 @@ func (r *ruleset) forged(input, forward *chain) {
 			for _, l := range once(f.Ingress) {
 				forward.refuse(tunnels.RefusedSpoofed, drop, r.link(oif, expr.CmpOpEq, l), v.match(), r.prefixes(v, v.source, far))
 			}
+		}
+	}
+}
+
+// around refuses what our side sends to behind the hubs by another link, as it
+// would be where somebody has taken our rules away on a host that forwards by
+// itself. What goes into the tunnels is judged before.
+func (r *ruleset) around(forward *chain) {
+	f := r.filter
+	for _, v := range versions {
+		far, lan := v.of(f.Far), v.of(f.LAN)
+		if len(far) == 0 || len(lan) == 0 && len(f.LAN) > 0 {
+			continue
+		}
+		for _, l := range once(f.Ingress) {
+			forward.refuse(tunnels.RefusedAstray, drop, r.link(iif, expr.CmpOpEq, l), v.match(),
+				r.prefixes(v, v.source, lan), r.prefixes(v, v.target, far))
 		}
 	}
 }
