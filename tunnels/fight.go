@@ -15,6 +15,7 @@ const (
 	aMinute      = time.Minute
 	firstPause   = time.Second
 	longestPause = 30 * time.Second
+	longestOpen  = 2 * time.Second // of a filter: networks are not apart meanwhile
 	peace        = 2 * time.Minute
 )
 
@@ -94,7 +95,7 @@ func (f fights) put(s Step, now time.Time) (begun bool) {
 	x.puts = append(slices.DeleteFunc(x.puts, func(t time.Time) bool { return now.Sub(t) > aMinute }), now)
 	switch {
 	case !x.contested.IsZero():
-		x.pause = min(max(2*x.pause, firstPause), longestPause)
+		x.pause = min(max(2*x.pause, firstPause), longest(s.Kind))
 		x.next = now.Add(x.pause)
 	case len(x.puts) >= often:
 		x.contested, x.pause = x.puts[0], firstPause
@@ -104,6 +105,14 @@ func (f fights) put(s Step, now time.Time) (begun bool) {
 		x.next = now.Add(gap)
 	}
 	return false
+}
+
+// longest is how long an object may be left as somebody else made it.
+func longest(kind Kind) time.Duration {
+	if kind == FilterKind {
+		return longestOpen
+	}
+	return longestPause
 }
 
 // ended forgets what nobody has changed for a while, and returns what was

@@ -56,6 +56,22 @@ func TestFights(t *testing.T) {
 	}
 }
 
+// A filter is never left alone for long: networks are not apart without it.
+func TestFilterIsFoughtForSooner(t *testing.T) {
+	f, now := fights{}, time.Now()
+	s := Step{Op: Add, Kind: FilterKind, Filter: &Filter{Table: "ginnel_kestrel"}}
+	for range 20 {
+		f.put(s, now)
+		now = now.Add(longestOpen)
+		if f.differs(s.object(), now) {
+			t.Fatalf("left alone for longer than %v", longestOpen)
+		}
+	}
+	if x := f[s.object()]; x.contested.IsZero() || !f.differs(s.object(), now.Add(-longestOpen/2)) {
+		t.Error("it is put back at once, though it is contested")
+	}
+}
+
 func TestObjectsAreToldApart(t *testing.T) {
 	d := &Device{Name: "gn-a"}
 	rule := func(table int) *Rule { return &Rule{Family: 4, Priority: 1, Table: table} }
