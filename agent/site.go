@@ -14,7 +14,7 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	ready()
 	tick := time.NewTicker(5 * time.Second) // for what is no edge: a step on the host that fails
 	defer tick.Stop()
-	failing := false
+	failing, late := false, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -43,10 +43,11 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 		} else if err == nil {
 			failing = false
 		}
-		if err := a.keepTime(); err != nil && !failing {
+		err := a.keepTime()
+		if err != nil && !late {
 			a.o.Log.WarnContext(ctx, "the time cannot be kept for the next start", "err", err)
-			failing = true
 		}
+		late = err != nil
 	}
 }
 
