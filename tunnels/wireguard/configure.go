@@ -104,6 +104,7 @@ func (d *Devices) ChangePeer(ctx context.Context, name string, p tunnels.Peer, f
 
 // RemovePeer ends a peer's session. A peer that is not there is fine.
 func (d *Devices) RemovePeer(ctx context.Context, name string, p key.Public) error {
+	defer d.forget(name, wgtypes.Key(p))
 	return d.writePeer(ctx, name, wgtypes.PeerConfig{PublicKey: wgtypes.Key(p), Remove: true})
 }
 

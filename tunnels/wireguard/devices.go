@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/netip"
 	"sync"
 
 	"github.com/vishvananda/netlink"
@@ -32,7 +31,7 @@ type Devices struct {
 	mute  map[string]bool            // devices that could not be read at the last look
 	last  map[string]*wgtypes.Device // what data planes said last
 
-	places map[place]netip.AddrPort // where peers were seen
+	places map[place]seen // of peers
 }
 
 // New opens the calling thread's namespace.
@@ -46,7 +45,7 @@ func New(opts Options) (*Devices, error) {
 		log = slog.New(slog.DiscardHandler)
 	}
 	return &Devices{opts: opts, log: log, links: h, asked: map[string]*question{}, mute: map[string]bool{}, last: map[string]*wgtypes.Device{},
-		places: map[place]netip.AddrPort{}}, nil
+		places: map[place]seen{}}, nil
 }
 
 // Close lets go of the namespace. Devices live on.

@@ -24,22 +24,39 @@ type place struct {
 	peer   wgtypes.Key
 }
 
+// seen is where a peer was when we looked.
+type seen struct {
+	at     netip.AddrPort
+	looked time.Time
+}
+
 // remember keeps where the peers of a device are.
 func (d *Devices) remember(name string, read *wgtypes.Device) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, p := range read.Peers {
 		if p.Endpoint != nil && time.Since(p.LastHandshakeTime) < rejectAfter {
-			d.places[place{name, p.PublicKey}] = p.Endpoint.AddrPort()
+			d.places[place{name, p.PublicKey}] = seen{p.Endpoint.AddrPort(), time.Now()}
 		}
 	}
 }
 
-// lastSeen is where a peer was; zero where nobody knows.
+// lastSeen is where a peer was of late; zero where nobody knows.
 func (d *Devices) lastSeen(name string, peer wgtypes.Key) netip.AddrPort {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.places[place{name, peer}]
+	s := d.places[place{name, peer}]
+	if time.Since(s.looked) > rejectAfter {
+		return netip.AddrPort{}
+	}
+	return s.at
+}
+
+// forget is for a peer that is removed.
+func (d *Devices) forget(name string, peer wgtypes.Key) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.places, place{name, peer})
 }
 
 // greeting makes a peer that calls us by itself, and calls it where it was last: a

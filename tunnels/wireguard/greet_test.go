@@ -1,9 +1,13 @@
 package wireguard
 
 import (
+	"net"
 	"net/netip"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"golang.zx2c4.com/wireguard/wgctrl/wgtypes"
 
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/key"
@@ -46,6 +50,25 @@ func TestGreetsThoseWhoCalled(t *testing.T) {
 	if p, _ := session(); p.Keepalive != 0 || p.Endpoint != netip.MustParseAddrPort("127.0.0.1:51821") {
 		t.Errorf("the peer is %+v", p)
 	}
+}
+
+// Nobody is greeted at a place that is long ago, or after having been removed.
+func TestForgetsWhereTheyWere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := &Devices{places: map[place]seen{}}
+		one, other := wgtypes.Key{1}, wgtypes.Key{2}
+		at := &net.UDPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 51820}
+		d.remember("gn-hub", &wgtypes.Device{Peers: []wgtypes.Peer{
+			{PublicKey: one, Endpoint: at, LastHandshakeTime: time.Now()}, {PublicKey: other, Endpoint: at, LastHandshakeTime: time.Now()}}})
+		d.forget("gn-hub", other)
+		if !d.lastSeen("gn-hub", one).IsValid() || d.lastSeen("gn-hub", other).IsValid() {
+			t.Error("it knows who was removed, or not who was there")
+		}
+		time.Sleep(rejectAfter + time.Second)
+		if p := d.lastSeen("gn-hub", one); p.IsValid() {
+			t.Errorf("it greets at %v, which was three minutes ago", p)
+		}
+	})
 }
 
 // Whoever keeps devices may make one anew while its removal is still going on.
