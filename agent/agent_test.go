@@ -220,7 +220,7 @@ func TestRefusedConfigChangesNothing(t *testing.T) {
 			if err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Fatalf("reload = %v, want it to say %q", err, tt.want)
 			}
-			if got := r.agent.Snapshot().Config.Error; got == "" {
+			if c := r.agent.Snapshot().Config; c.Error == "" || c.Code != "GN-CONF-01" {
 				t.Error("the status does not show it")
 			}
 			if got := r.host.State(); len(got.Devices) != len(before.Devices) || len(got.Routes) != len(before.Routes) {

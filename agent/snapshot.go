@@ -31,7 +31,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 		s.Config = block.ConfigSnapshot{Generation: a.config.Generation, Hash: a.config.Hash, Applied: a.applied}
 	}
 	if a.fault != nil {
-		s.Config.Error = firstLine(a.fault)
+		s.Config.Error, s.Config.Code = firstLine(a.fault), string(why.ConfigRefused)
 	}
 	if a.uplink != nil {
 		s.Collector = a.uplink.Status()

@@ -96,6 +96,7 @@ type ConfigSnapshot struct {
 	Applied    time.Time `json:"applied"`
 	Hash       string    `json:"hash"` // SHA-256 of the file, in hex
 	Error      string    `json:"error,omitempty"`
+	Code       string    `json:"code,omitempty"` // of Error
 }
 
 // CollectorSnapshot is the way to the centre.

@@ -101,7 +101,7 @@ func (f Facts) explainSite(all Findings) *Report {
 	r.Steps = w.steps
 	refused := f.refused()
 	if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == "config" && s.Result == Good }); i >= 0 && refused.Broken() {
-		r.Steps[i] = Step{Name: "config", Result: Failed, Code: refused.Code, Text: refused.Text + "; the one before goes on"}
+		r.Steps[i] = Step{Name: "config", Result: Failed, Code: refused.Code, Text: strings.TrimPrefix(refused.Text, "the newest config is ") + "; the one before goes on"}
 	}
 	r.State, r.Since = f.worst()
 	first, subject, at := all.Site, f.Gateway, Tunnel{}

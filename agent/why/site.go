@@ -224,7 +224,7 @@ func (f Facts) refused() Finding {
 	if f.Config.Fault == "" {
 		return Finding{}
 	}
-	return Finding{Code: ConfigRefused, Step: "config", Object: "config", Text: "refused: " + f.Config.Fault}
+	return Finding{Code: ConfigRefused, Step: "config", Object: "config", Text: "the newest config is refused: " + f.Config.Fault}
 }
 
 func (f Facts) forwards() (string, Finding) {

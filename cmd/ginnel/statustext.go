@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
-	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 	"github.com/ginnel/ginnel/tunnels"
@@ -48,7 +47,7 @@ func (f statusText) head(s block.Snapshot) {
 		f.wrapped("hint: " + hint)
 	}
 	if s.Config.Error != "" {
-		f.split("config refused, the one before goes on: "+s.Config.Error, string(why.ConfigRefused))
+		f.split("config refused, the one before goes on: "+s.Config.Error, s.Config.Code)
 	}
 	if s.Code != "" {
 		f.wrapped(strings.TrimSpace("More: ginnel why " + network))
