@@ -121,7 +121,7 @@ func (b breakage) await(ctx context.Context, site *county.Site) (seen block.Snap
 		if err == nil {
 			report, err = askWhy(ctx, site.Node, b.network)
 		}
-		if err == nil && seen.Code == string(b.code) && report.Code == b.code && failing(report) == b.step {
+		if err == nil && slices.Contains([]string{seen.Code, seen.Config.Code}, string(b.code)) && report.Code == b.code && failing(report) == b.step {
 			return seen, report, nil
 		}
 		if ctx.Err() != nil {
@@ -169,6 +169,7 @@ func causes(s block.Snapshot) []string {
 	for _, k := range s.Checks {
 		note(k.Code, k.Target)
 	}
+	note(s.Config.Code, "config")
 	if !slices.ContainsFunc(all, func(a string) bool { return strings.HasPrefix(a, s.Code) }) {
 		note(s.Code, s.Gateway)
 	}
@@ -244,9 +245,9 @@ const fought = "curlew"
 func breakages(c *county.County) map[string][]breakage {
 	w := breaker{c}
 	return map[string][]breakage{
-		"avocet":  {w.cable("avocet"), w.address("avocet")},
+		"avocet":  {w.cable("avocet"), w.address("avocet"), w.line("avocet"), w.mistake("avocet")},
 		"bittern": {w.defaultRoute("bittern"), w.name("bittern", "kestrel", "hub-north"), w.clock("bittern")},
-		"dunlin":  {w.foreignRule("dunlin", "heron"), w.deviceTaken("dunlin", "heron", "hub-south")},
+		"dunlin":  {w.foreignRule("dunlin", "heron"), w.deviceTaken("dunlin", "heron", "hub-south"), w.takenDown("dunlin")},
 		// Each is earlier in the walk than the one before it, which is still
 		// remembered.
 		fought:   {w.contestedRoute(fought, "heron"), w.contestedRule(fought, "heron"), w.contestedAddress(fought, "heron", "hub-south")},
@@ -289,6 +290,27 @@ func (w breaker) address(site string) breakage {
 func (w breaker) defaultRoute(site string) breakage {
 	return breakage{what: "the default route is gone", code: why.NoRoute, step: "route",
 		act: w.at(site, "ip route del default"), undo: w.at(site, "ip route add default via "+w.router(site)+" dev eth0")}
+}
+
+// line is dead behind a router that lives.
+func (w breaker) line(site string) breakage {
+	from := w.c.Site(site).WAN().String()
+	return breakage{what: "nothing is carried beyond its router", code: why.LineDead, step: "line",
+		act: w.at("provider", "nft add table inet dead", "nft add chain inet dead over '{ type filter hook forward priority 0; }'",
+			"nft add rule inet dead over ip saddr "+from+" drop"),
+		undo: w.at("provider", "nft delete table inet dead")}
+}
+
+// mistake has a config refused; the one before goes on.
+func (w breaker) mistake(site string) breakage {
+	return breakage{what: "its config has a mistake", code: why.ConfigRefused, step: "config",
+		act:  w.at(site, "cp /etc/ginnel/desired.toml /run/good.toml", "echo 'targett = 1' >> /etc/ginnel/desired.toml", "! ginnel reload"),
+		undo: w.at(site, "cat /run/good.toml > /etc/ginnel/desired.toml", "ginnel reload")}
+}
+
+func (w breaker) takenDown(site string) breakage {
+	return breakage{what: "its tunnels are taken down by hand", code: why.TakenDown, step: "agent",
+		act: w.at(site, "ginnel down"), undo: w.at(site, "ginnel reload")}
 }
 
 // deviceTaken has somebody else's link in the place of a device, faster than
