@@ -42,7 +42,7 @@ type Manager struct {
 	seen      State
 	seenAt    time.Time
 	shown     map[string][]PeerStatus // of what was seen, by device, once it was asked for
-	problems  []Problem
+	problems  []Problem               // of the last look, so that each is logged once
 	networks  map[string]*condition
 	busy      map[string]bool // networks whose worker is at work
 	before    map[string]bool // those that were when the last look began
@@ -248,13 +248,6 @@ func (m *Manager) Plan(ctx context.Context) ([]Step, error) {
 		steps = append(steps, s.Step)
 	}
 	return steps, err
-}
-
-// Problems is what of the Spec could not be wanted at the last look.
-func (m *Manager) Problems() []Problem {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.problems)
 }
 
 // Withdraw takes down what is beyond extent, and Run keeps to that until the
