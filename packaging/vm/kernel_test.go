@@ -32,7 +32,9 @@ func TestKernel(t *testing.T) {
 	for _, name := range p.stories() {
 		t.Run(name, func(t *testing.T) { p.play(t, name) })
 	}
-	keep(t, p.rows, func(r row) bool { return r.Form == p.form() })
+	keep(t, p.rows, func(old row) bool {
+		return slices.ContainsFunc(p.rows, func(r row) bool { return r.Form == old.Form && story(r) == story(old) })
+	})
 }
 
 // addLab builds the lab and the programs under test into the folder lab.
@@ -48,6 +50,12 @@ func addLab(ctx context.Context, lab string) error {
 	return nil
 }
 
+// story is the name of the scenario that a row is of.
+func story(r row) string {
+	name, _, _ := strings.Cut(r.Name, ": ")
+	return name
+}
+
 // player plays scenarios in a machine and collects their rows.
 type player struct {
 	m     *vm.Machine
@@ -55,17 +63,21 @@ type player struct {
 	rows  []row
 }
 
-// stories are those that the kernel's back end is to pass.
+// stories are those that the kernel's back end is to pass. The leak proof makes
+// thousands of packets a second, which takes an emulated processor long.
 func (p *player) stories() []string {
 	if p.short {
-		return []string{"leak", "heal", "crash", "bighub"}
+		return []string{"heal", "crash", "bighub"}
 	}
 	return []string{"hub", "leave", "leak", "heal", "crash", "bighub"}
 }
 
+// alwaysShort are those that emulation has only time for in their short form.
+var alwaysShort = []string{"leak"}
+
 // form is the word for it in a row: emulation makes everything slower.
-func (p *player) form() string {
-	if p.short {
+func form(short bool) string {
+	if short {
 		return "short, kernel, emulated"
 	}
 	return "full, kernel, emulated"
@@ -74,13 +86,14 @@ func (p *player) form() string {
 // play plays one scenario. Times are printed and kept as they were measured, but
 // a miss is the emulation's: it fails nothing.
 func (p *player) play(t *testing.T, name string) {
+	short := p.short || slices.Contains(alwaysShort, name)
 	limit, flag := 2*time.Hour, ""
-	if p.short {
-		limit, flag = 20*time.Minute, "--short"
+	if short {
+		limit, flag = 40*time.Minute, "--short"
 	}
 	began := time.Now()
 	said, err := p.m.Run(t.Context(), limit, "rm -rf /root/lab; mkdir /root/lab; GINNEL_LAB_OUT=/root/lab /lab/bin/ginnel-lab scenario "+flag+" --backend kernel "+name)
-	t.Logf("%s, %s, %s:\n%s", name, p.form(), time.Since(began).Round(time.Second), said)
+	t.Logf("%s, %s, %s:\n%s", name, form(short), time.Since(began).Round(time.Second), said)
 	if failed := (*vm.Failed)(nil); err != nil && !errors.As(err, &failed) {
 		t.Fatal(err)
 	}
@@ -94,7 +107,7 @@ func (p *player) play(t *testing.T, name string) {
 	}
 	for i := range rows {
 		r := &rows[i]
-		r.Form = p.form()
+		r.Form = form(short)
 		if !r.Met && !slices.Contains([]string{"s", "ms", "%"}, r.Unit) {
 			t.Errorf("%s: %g %s, aim %s\n%s", r.Name, r.Value, r.Unit, r.Aim, r.Detail)
 		}
