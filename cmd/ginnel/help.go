@@ -30,7 +30,7 @@ Compares FILE (/etc/ginnel/desired.toml unless given) with this host, and prints
 the steps that the agent would take: + what is added, ~ changed, - removed.
 Writes nothing but a network's key where there is none yet.
 
-  --json  the steps as JSON
+  --json  the steps as JSON; what is refused is text, on standard error
 
 Exit: 0 nothing to do, 2 there are steps, 1 refused: there is a mistake in the
 file, or it would take this host's own network away.`
