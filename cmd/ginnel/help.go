@@ -33,7 +33,7 @@ Writes nothing but a network's key where there is none yet.
   --json  the steps as JSON; what is refused is text, on standard error
 
 Exit: 0 nothing to do, 2 there are steps, 1 refused: there is a mistake in the
-file, or it would take this host's own network away.`
+file, or it would take this host's own network, or what is somebody else's.`
 
 const runHelp = `
 Reads the config, brings the tunnels up, measures and reports, until SIGTERM or
