@@ -36,7 +36,9 @@ check: ## the fast part, for every commit: format, vet, linters, unit tests with
 .PHONY: test
 test: needs build ## everything, on the real thing: namespaces, scenarios, packages, a VM (root)
 	$(MAKE) --no-print-directory check
-	$(SUDO) go test -count=1 -timeout 30m ./...
+	@# scenarios and machines need the processors to themselves
+	$(SUDO) go test -count=1 -timeout 30m $$(go list ./... | grep -v -e /cmd/ginnel-lab$$ -e /packaging/vm$$)
+	$(SUDO) go test -count=1 -timeout 30m -p 1 ./cmd/ginnel-lab ./packaging/vm
 
 .PHONY: scenarios
 scenarios: needs build ## every scenario in its full form, some in a VM too: a table, and build/scenarios.json

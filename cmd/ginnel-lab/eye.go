@@ -117,6 +117,10 @@ func (e *eye) differs(want seen) (part, how string) {
 	return "", ""
 }
 
+// errNothingChanged says that something of ours was as wanted right after it had
+// been taken: it was not taken, or it was back before we could look.
+var errNothingChanged = errors.New("nothing of ours was changed by it")
+
 // undone does act at the node and returns how long it took until what is wanted
 // was as before. It is an error when act changed nothing of a part.
 func (e *eye) undone(want seen, part string, act func() error) (took time.Duration, err error) {
@@ -126,7 +130,7 @@ func (e *eye) undone(want seen, part string, act func() error) (took time.Durati
 			return err
 		}
 		if part, _ := e.differs(want.only(part)); part == "" {
-			return errors.New("nothing of ours was changed by it")
+			return errNothingChanged
 		}
 		took, err = e.await(want, began)
 		return err

@@ -145,6 +145,11 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 			sleep(ctx, time.Until(next))
 			next = next.Add(pick(h.stage, slot, 0))
 			t, err := h.takeOnce(ctx, r, turn)
+			for range 2 { // the agent may have been quicker than we could look
+				if errors.Is(err, errNothingChanged) {
+					t, err = h.takeOnce(ctx, r, turn)
+				}
+			}
 			if err != nil {
 				return nil, fmt.Errorf("%s, turn %d: %w", r.what, turn+1, err)
 			}
