@@ -119,7 +119,8 @@ func (a *Agent) isDown() bool {
 }
 
 // carried shows checks in the state of before while they have not been run often
-// enough to say, and lets a state that is the same have begun when it did.
+// enough to say, and lets a state that is the same have begun when it did. What
+// has failed since is not shown as up.
 func (a *Agent) carried(list []checks.Status) []checks.Status {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -134,7 +135,7 @@ func (a *Agent) carried(list []checks.Status) []checks.Status {
 		case !ok:
 		case c.Err != nil:
 			delete(before, c.Spec.Name)
-		case c.State == checks.UnknownState && runs < uint64(c.Spec.Down):
+		case c.State == checks.UnknownState && runs < uint64(c.Spec.Down) && (was.State != checks.Up || c.Counts.Failed == 0):
 			c.State, c.Since = was.State, was.Since
 			c.Last.Reason, c.Last.Detail = checks.Reason(was.Reason), was.Detail
 		case c.State == was.State:

@@ -82,6 +82,10 @@ func TestRestartShowsWhatIsTrueNow(t *testing.T) {
 
 	again := start(t, root, "")
 	again.silent.Store(true)
+	again.until("records not up after the first failure", func(local.Client) bool {
+		s := again.agent.Snapshot()
+		return len(s.Checks) == 1 && s.Checks[0].State == checks.UnknownState
+	})
 	again.until("records down, since after the restart", func(c local.Client) bool {
 		s, err := c.Snapshot(t.Context())
 		return err == nil && len(s.Checks) == 1 && s.Checks[0].State == checks.Down && s.Checks[0].Since.After(before.At)
