@@ -146,10 +146,10 @@ func (e *eye) await(want seen, began time.Time) (time.Duration, error) {
 		if part == "" {
 			return took, nil
 		}
-		if took > hopelessly {
+		if took > patient(hopelessly) {
 			return took, &staysAway{part, how}
 		}
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(patient(5 * time.Millisecond))
 	}
 }
 
@@ -168,7 +168,7 @@ const hopelessly = 30 * time.Second
 type staysAway struct{ part, how string }
 
 func (e *staysAway) Error() string {
-	return fmt.Sprintf("after %v %s are not as before:\n%s", hopelessly, e.part, e.how)
+	return fmt.Sprintf("after %v %s are not as before:\n%s", patient(hopelessly), e.part, e.how)
 }
 
 func text(lines []string) string {

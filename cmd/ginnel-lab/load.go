@@ -36,7 +36,7 @@ func startLoad(ctx context.Context, from *netns.Node, target netip.Addr) (*load,
 	}
 	ctx, stop := context.WithCancel(ctx)
 	l := &load{stop: stop}
-	l.wg.Go(func() { l.ping, l.perr = county.Ping(ctx, from, target, 5*time.Millisecond, 0) })
+	l.wg.Go(func() { l.ping, l.perr = county.Ping(ctx, from, target, patient(5*time.Millisecond), 0) })
 	l.wg.Go(func() { l.terr = l.write(ctx, conn.(*net.TCPConn)) })
 	return l, nil
 }
@@ -63,7 +63,7 @@ func (l *load) write(ctx context.Context, conn *net.TCPConn) error {
 		}
 		l.bytes += n
 		l.stalled = max(l.stalled, time.Since(began))
-		sleep(ctx, 10*time.Millisecond)
+		sleep(ctx, patient(10*time.Millisecond))
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -229,7 +229,7 @@ func (c *crashing) untilRandomPoint(ctx context.Context, log agentLog, s span) e
 		return nil
 	}
 	after := time.Duration(c.random.Int64N(int64(s.rest)))
-	for deadline := time.Now().Add(hopelessly); time.Now().Before(deadline); sleep(ctx, time.Millisecond) {
+	for deadline := time.Now().Add(patient(hopelessly)); time.Now().Before(deadline); sleep(ctx, patient(time.Millisecond)) {
 		did, err := log.writes()
 		if err != nil {
 			return err
