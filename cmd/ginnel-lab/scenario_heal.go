@@ -55,6 +55,10 @@ type healing struct {
 // written are sysctls of others' links that our config makes us write.
 var written = []string{"/conf/eth1/forwarding"}
 
+// byTheModule is what the kernel's own WireGuard module clears when any device of
+// its kind comes up (wg_open), and never sets again.
+const byTheModule = "/conf/all/send_redirects"
+
 func newHealing(ctx context.Context, s *stage) (*healing, error) {
 	c, err := buildCounty(ctx, county.Whole().Only("avocet"), "scenario-"+s.name)
 	if err != nil {
@@ -84,6 +88,9 @@ func (h *healing) begin(ctx context.Context) error {
 	var err error
 	if h.before, err = hostState(ctx, avocet.Node); err != nil {
 		return err
+	}
+	if county.Backend == "kernel" && !slices.Contains(written, byTheModule) {
+		written = append(written, byTheModule)
 	}
 	if h.foreign, err = foreignState(ctx, avocet.Node, written...); err != nil {
 		return err
