@@ -45,8 +45,9 @@ func (l agentLog) text() (string, error) {
 	return string(text), err
 }
 
-// changeLine is what an agent logs of each of its writes to the host.
-var changeLine = regexp.MustCompile(`(?m)^time=(\S+) .*msg="host changed"`)
+// changeLine is what an agent logs of each of its writes to the host: for a
+// config, or to put back what somebody else changed.
+var changeLine = regexp.MustCompile(`(?m)^time=(\S+) .*msg="(?:host changed|changed by somebody else, put back)".*$`)
 
 // writes are the times of all writes since.
 func (l agentLog) writes() ([]time.Time, error) {
@@ -63,6 +64,12 @@ func (l agentLog) writes() ([]time.Time, error) {
 		at = append(at, t)
 	}
 	return at, nil
+}
+
+// changes are the lines of all writes since.
+func (l agentLog) changes() ([]string, error) {
+	text, err := l.text()
+	return changeLine.FindAllString(text, -1), err
 }
 
 // lines are those since that say something.

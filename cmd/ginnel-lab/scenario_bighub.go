@@ -197,7 +197,7 @@ func (b *bigger) change(ctx context.Context, what string) error {
 		return errors.Join(err, errors.New("the agent logged no write"))
 	}
 	b.took[what] = append(b.took[what], writes[len(writes)-1].Sub(began).Seconds())
-	lines, err := log.lines(`msg="host changed"`)
+	lines, err := log.changes()
 	if err != nil {
 		return err
 	}

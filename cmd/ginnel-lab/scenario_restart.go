@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
@@ -62,7 +61,7 @@ func overrun(p county.Pinged) string {
 }
 
 // writes is how many changes of the host the agent has logged.
-func writes(s *county.Site) int { return strings.Count(s.Log(1<<20), `msg="host changed"`) }
+func writes(s *county.Site) int { return len(changeLine.FindAllString(s.Log(1<<20), -1)) }
 
 // startCounty builds a county with some sites and waits until it is up.
 func startCounty(ctx context.Context, s *stage, sites ...string) (*county.County, error) {
