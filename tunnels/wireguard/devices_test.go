@@ -293,7 +293,6 @@ func TestStoppedDataPlaneHarmsNoOther(t *testing.T) {
 
 	must(t, syscall.Kill(p.PID, syscall.SIGSTOP))
 	must(t, d.Delete(ctx, "gn-a"))
-	patience = 5 * time.Second
 	must(t, d.Create(ctx, "gn-a"))
 	if q, ok := Running("gn-a"); !ok || q.PID == p.PID {
 		t.Errorf("a new data plane was to be made, got %+v, %v", q, ok)
