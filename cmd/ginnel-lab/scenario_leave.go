@@ -74,7 +74,7 @@ func (h *healing) leaves(ctx context.Context) error {
 		return err
 	}
 	// The package's remove script does the rest; the pack is the technician's.
-	if _, err := h.node.Run(ctx, "sh", "-ec", "rm -r /run/ginnel; rmdir /run/wireguard; rm -f /run/site.pack /run/*.sh"); err != nil {
+	if _, err := h.node.Run(ctx, "sh", "-ec", "rm -r /run/ginnel; [ ! -e /run/wireguard ] || rmdir /run/wireguard; rm -f /run/site.pack /run/*.sh"); err != nil {
 		return err
 	}
 	after, err := hostState(ctx, h.node)
