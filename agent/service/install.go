@@ -155,7 +155,9 @@ func (s Setup) Uninstall(ctx context.Context) error {
 	}
 	err = svc.Uninstall()
 	if systemd() {
-		err = errors.Join(err, s.removeFiles(ctx))
+		// The slice of the data planes, which have ended, and the one that
+		// systemd made around it.
+		err = errors.Join(err, run(ctx, "systemctl", "stop", "ginnel.slice"), s.removeFiles(ctx))
 	}
 	for _, folder := range s.Ours {
 		err = errors.Join(err, os.RemoveAll(folder))

@@ -58,7 +58,7 @@ func (s *stage) tenMistakes(ctx context.Context, p *pair) error {
 		}
 		sleep(ctx, 50*time.Millisecond)
 	}
-	before, err := hostState(ctx, p.site)
+	before, err := atRest(ctx, p.site)
 	if err != nil {
 		return err
 	}

@@ -35,7 +35,7 @@ func playRefusals(ctx context.Context, s *stage) error {
 
 // withoutRights starts an agent that may not change links.
 func (s *stage) withoutRights(ctx context.Context, p *pair) error {
-	before, err := hostState(ctx, p.site)
+	before, err := atRest(ctx, p.site)
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,7 @@ func (s *stage) withoutRights(ctx context.Context, p *pair) error {
 // withoutBackend takes the device that makes TUN links away. It comes last: no
 // data plane can start in that node afterwards.
 func (s *stage) withoutBackend(ctx context.Context, p *pair) error {
-	before, err := hostState(ctx, p.site)
+	before, err := atRest(ctx, p.site)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (s *stage) portTaken(ctx context.Context, p *pair) error {
 		return err
 	}
 	defer other.Close()
-	before, err := hostState(ctx, p.hub)
+	before, err := atRest(ctx, p.hub)
 	if err != nil {
 		return err
 	}
