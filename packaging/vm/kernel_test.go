@@ -24,7 +24,7 @@ const formWord = "GINNEL_FORM"
 // their own.
 func TestKernel(t *testing.T) {
 	if testing.Short() {
-		t.Skip("boots a machine in software emulation: make test runs it")
+		t.Skip("boots a machine in software emulation: make scenarios runs it")
 	}
 	t.Parallel() // beside TestPackages: each machine has one processor
 	m := start(t, t.TempDir(), addLab)
