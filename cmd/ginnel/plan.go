@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
+	"os"
 
 	"github.com/ginnel/ginnel/agent"
 	"github.com/ginnel/ginnel/agent/config"
@@ -120,6 +122,10 @@ func cleanup(ctx context.Context, std cli.IO, args []string) error {
 		return cli.WithHint(errors.New("the agent runs, and would put everything back"), "end it first: systemctl stop ginnel, or Ctrl-C where ginnel run runs")
 	}
 	if err := withdraw(ctx, tunnels.Nothing); err != nil {
+		return err
+	}
+	// The next start is no restart: nothing is up as it was.
+	if err := os.Remove(place().States()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	_, err := fmt.Fprintf(std.Out, "Nothing of ours is on this host's network any more.\nKept: %s, %s\n", place().Etc, place().Var)
