@@ -1,6 +1,7 @@
 package block
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -30,6 +31,7 @@ type Snapshot struct {
 	Collector CollectorSnapshot `json:"collector"`
 	Agent     AgentSnapshot     `json:"agent"`
 	Clock     ClockSnapshot     `json:"clock,omitzero"`
+	Host      HostSnapshot      `json:"host,omitzero"`
 }
 
 // TunnelSnapshot is one tunnel: a network's device towards one hub, or, in the
@@ -97,6 +99,45 @@ type ConfigSnapshot struct {
 	Hash       string    `json:"hash"` // SHA-256 of the file, in hex
 	Error      string    `json:"error,omitempty"`
 	Code       string    `json:"code,omitempty"` // of Error
+
+	State ConfigState    `json:"state,omitempty"` // of what the centre sent last; empty: it sent nothing
+	Trial *TrialSnapshot `json:"trial,omitempty"` // the trial that runs, or the last one that was not confirmed
+	Mark  uint64         `json:"mark,omitempty"`  // the highest generation that was ever accepted
+	List  uint64         `json:"list,omitempty"`  // number of the list of what is shut out; 0: none
+}
+
+// ConfigState is how the newest config that a gateway was sent fares.
+type ConfigState string
+
+const (
+	ConfigApplied     ConfigState = "applied"     // it runs and was confirmed
+	ConfigApplying    ConfigState = "applying"    // on trial
+	ConfigUnconfirmed ConfigState = "unconfirmed" // it runs, held until somebody can tell
+	ConfigFailed      ConfigState = "failed"      // gone back from, or refused before a write
+	ConfigOverridden  ConfigState = "overridden"  // a technician went back by hand, until the next generation
+)
+
+// TrialSnapshot is one trial.
+type TrialSnapshot struct {
+	Generation uint64    `json:"generation"`
+	Hash       string    `json:"hash"`
+	Began      time.Time `json:"began"`
+	Until      time.Time `json:"until,omitzero"` // its deadline, while it runs
+	Reason     string    `json:"reason,omitempty"`
+	Evidence   []string  `json:"evidence,omitempty"` // one line each: what was seen before, and since
+}
+
+// HostSnapshot is what of the host a config could collide with.
+type HostSnapshot struct {
+	Links    []LinkSnapshot `json:"links,omitempty"`
+	Gateways []netip.Addr   `json:"gateways,omitempty"` // default routers
+}
+
+// LinkSnapshot is one of the host's own links, none of ours.
+type LinkSnapshot struct {
+	Name     string         `json:"name"`
+	Prefixes []netip.Prefix `json:"prefixes"`
+	Uplink   bool           `json:"uplink,omitempty"`
 }
 
 // CollectorSnapshot is the way to the centre.
