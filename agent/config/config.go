@@ -15,8 +15,13 @@ type Config struct {
 	Gateway    string // "avocet-1"
 	Generation uint64 // 0: by hand
 	Hash       string // SHA-256 of the text, in hex
-	Networks   []Network
-	Checks     []Check
+
+	Signers   []string      // lines of public keys that may sign the next one, as bundle.Signers; two at least where Generation is not 0
+	Collector []string      // URLs, https, in order of preference; empty: as the site pack says
+	Trial     time.Duration // how long a change may take to prove itself; 90 s unless given
+
+	Networks []Network
+	Checks   []Check
 
 	file   string           // as messages call it
 	places map[string]place // key path -> where it stands in file

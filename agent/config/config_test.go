@@ -44,6 +44,7 @@ var plain = []cmp.Option{
 func TestParseSite(t *testing.T) {
 	want := &Config{
 		Gateway: "avocet-1",
+		Trial:   90 * time.Second,
 		Networks: []Network{{
 			Name:     "kestrel",
 			Role:     tunnels.Site,
@@ -83,6 +84,7 @@ func TestParseSite(t *testing.T) {
 func TestParseHub(t *testing.T) {
 	want := &Config{
 		Gateway: "hub-north",
+		Trial:   90 * time.Second,
 		Networks: []Network{{
 			Name:       "kestrel",
 			Role:       tunnels.Hub,
@@ -115,6 +117,12 @@ func TestDefaults(t *testing.T) {
 	c, err := Parse("desired.toml", []byte(`
 gateway = "avocet-1"
 generation = 14
+signers = [
+  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM1r1Iume4RmrB553JxAXqzL9g36d3aYaB01efQBFY0j alice",
+  "  ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPz8Lm1e/9ffkuMHaSEn18/AUHo3iIm5N7swGHO0QEQT  bob",
+]
+collector = ["https://collector.example.net", "https://192.0.2.80:8443/"]
+trial = "10m"
 [[network]]
 name = "kestrel"
 address = ["100.64.0.7/32", "2001:db8:64::7/128"]
@@ -151,6 +159,10 @@ options = { status = 200, follow = false, ratio = 0.5, headers = { accept = ["*/
 	if c.Generation != 14 || n.MTU != 1280 || n.Table != 7101 || n.Priority != 5012 || n.ListenPort != 51999 ||
 		n.Ingress[0] != "eth1" || n.MayCover[0] != "hscn" {
 		t.Errorf("network: %+v", n)
+	}
+	if len(c.Signers) != 2 || c.Signers[1] != "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPz8Lm1e/9ffkuMHaSEn18/AUHo3iIm5N7swGHO0QEQT bob" ||
+		len(c.Collector) != 2 || c.Collector[1] != "https://192.0.2.80:8443/" || c.Trial != 10*time.Minute {
+		t.Errorf("of a push: %+v", c)
 	}
 	if h.Keepalive != 10*time.Second || h.PresharedKeyFile != "/etc/ginnel/kestrel.psk" || h.Device != "gn-north" || len(h.Endpoints) != 2 {
 		t.Errorf("hub: %+v", h)

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"math"
@@ -15,7 +16,7 @@ import (
 
 // The keys that each table may have.
 var (
-	rootKeys    = []string{"gateway", "generation", "network", "check"}
+	rootKeys    = []string{"gateway", "generation", "signers", "collector", "trial", "network", "check"}
 	networkKeys = []string{"name", "role", "address", "lan", "ingress", "listen_port", "mtu", "probe_interval",
 		"table", "priority", "device", "may_cover", "map", "hub", "site", "allow"}
 	hubKeys   = []string{"name", "public_key", "endpoints", "allowed_ips", "preshared_key_file", "persistent_keepalive", "device"}
@@ -68,6 +69,9 @@ func ParseWith(name string, text []byte, validate func(checks.Spec) error) (*Con
 	root.only(rootKeys...)
 	c.Gateway = root.name("gateway", "the name of this gateway, as in avocet-1")
 	c.Generation = uint64(root.integer("generation", 0, math.MaxInt64))
+	c.Signers = root.signers(c.Generation)
+	c.Collector = root.collectors()
+	c.Trial = cmp.Or(root.duration("trial", trialMin, trialMax), DefaultTrial)
 	for _, t := range root.tables("network") {
 		c.Networks = append(c.Networks, t.network())
 	}

@@ -38,6 +38,9 @@ func (c *Config) Format() string {
 	if c.Generation != 0 {
 		w.put("generation", c.Generation)
 	}
+	some(w, "signers", c.Signers)
+	some(w, "collector", c.Collector)
+	w.put("trial", tell(c.Trial))
 	for _, n := range c.Networks {
 		w.network(n)
 	}
