@@ -57,9 +57,11 @@ type Store interface {
 	SaveReport(ctx context.Context, site, month string, json []byte) error
 	Report(ctx context.Context, site, month string) ([]byte, error)
 
-	// Audit appends to the log of acts.
+	// Audit appends to the log of acts. The ID is given by the store.
 	Audit(ctx context.Context, e Event) error
+	// Events gives the newest acts, the newest first.
 	Events(ctx context.Context, limit int) ([]Event, error)
+	FindEvents(ctx context.Context, f EventFilter) ([]Event, error)
 	Close() error
 }
 
@@ -107,9 +109,21 @@ type Ingested struct {
 
 // Event is one act.
 type Event struct {
+	ID     int64 // rises by each; given by the store
 	At     time.Time
 	Actor  string // gateway or operator; "-" where nobody was recognised
+	From   string // address that it came from; empty: the collector itself
 	Act    string // "site add", "enrol", "enrol refused", …
-	Object string
+	Object string // what was acted on: a site, gateway, rollout, list, …
 	Detail string
+	Old    string // what was there before, where something was changed
+	New    string // what is there now
+}
+
+// EventFilter says which events are wanted. Zero fields ask for nothing.
+type EventFilter struct {
+	After, Before int64  // ids: those between, both not included
+	Actor, Object string // these exactly
+	OldestFirst   bool   // else the newest
+	Limit         int    // must be set
 }

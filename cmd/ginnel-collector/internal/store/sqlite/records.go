@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
-	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
 
 // SaveSnapshot keeps the snapshot unless a later one has come.
@@ -63,33 +62,6 @@ func (s *Store) Report(ctx context.Context, site, month string) ([]byte, error) 
 		return nil, missing(err, "report of", site+" for "+month)
 	}
 	return body, nil
-}
-
-// Audit appends one act.
-func (s *Store) Audit(ctx context.Context, e store.Event) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO audit (at, actor, act, object, detail) VALUES (?, ?, ?, ?, ?)`,
-		micros(e.At), e.Actor, e.Act, e.Object, e.Detail)
-	if err != nil {
-		return fmt.Errorf("append to audit log: %w", err)
-	}
-	return nil
-}
-
-// Events gives the newest acts, the newest first.
-func (s *Store) Events(ctx context.Context, limit int) ([]store.Event, error) {
-	rows, err := s.read.QueryContext(ctx, `SELECT at, actor, act, object, detail FROM audit ORDER BY id DESC LIMIT ?`, limit)
-	if err != nil {
-		return nil, fmt.Errorf("read audit log: %w", err)
-	}
-	return collect(rows, "audit log", func(row interface{ Scan(...any) error }) (store.Event, error) {
-		var (
-			e  store.Event
-			at int64
-		)
-		err := row.Scan(&at, &e.Actor, &e.Act, &e.Object, &e.Detail)
-		e.At = fromMicros(at)
-		return e, err
-	})
 }
 
 // heard records that a gateway was there.

@@ -8,7 +8,6 @@ package sqlite
 import (
 	"context"
 	"database/sql"
-	_ "embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -22,12 +21,6 @@ import (
 
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
-
-//go:embed schema.sql
-var schema string
-
-// version of schema.sql, kept in the file's user_version.
-const version = 1
 
 // checkpointEvery bounds the write-ahead log: left to itself it grows for as
 // long as some reader is always active.
@@ -82,32 +75,6 @@ func open(file string, connections int, more string) (*sql.DB, error) {
 	db.SetMaxOpenConns(connections)
 	db.SetMaxIdleConns(connections)
 	return db, nil
-}
-
-// migrate makes the tables, or refuses a file of a newer program.
-func migrate(ctx context.Context, db *sql.DB) error {
-	tx, err := db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	var have int
-	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
-		return err
-	}
-	switch {
-	case have == version:
-		return nil
-	case have > version:
-		return fmt.Errorf("schema %d is of a newer program; this one knows %d", have, version)
-	}
-	if _, err := tx.ExecContext(ctx, schema); err != nil {
-		return fmt.Errorf("make tables: %w", err)
-	}
-	if _, err := tx.ExecContext(ctx, fmt.Sprintf("PRAGMA user_version = %d", version)); err != nil {
-		return err
-	}
-	return tx.Commit()
 }
 
 // checkpoint empties the write-ahead log from time to time.

@@ -138,9 +138,11 @@ func reports(t *testing.T, s store.Store) {
 
 func audit(t *testing.T, s store.Store) {
 	ctx := t.Context()
-	first := store.Event{At: T0, Actor: "ops", Act: "site add", Object: "avocet", Detail: "x"}
-	second := store.Event{At: T0.Add(time.Second), Actor: "-", Act: "enrol refused", Object: "avocet-1"}
-	for _, e := range []store.Event{first, second} {
+	first := store.Event{ID: 1, At: T0, Actor: "ops", From: "192.0.2.1", Act: "site add", Object: "avocet", Detail: "x", Old: "a", New: "b"}
+	second := store.Event{ID: 2, At: T0.Add(time.Second), Actor: "-", Act: "enrol refused", Object: "avocet-1"}
+	third := store.Event{ID: 3, At: T0.Add(time.Second), Actor: "ops", Act: "freeze", Object: "'; DROP TABLE audit; --"}
+	for _, e := range []store.Event{first, second, third} {
+		e.ID = 7 // is the store's to give
 		if err := s.Audit(ctx, e); err != nil {
 			t.Fatal(err)
 		}
@@ -149,8 +151,26 @@ func audit(t *testing.T, s store.Store) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	wantSame(t, "events", got, []store.Event{second, first})
+	wantSame(t, "events", got, []store.Event{third, second, first})
 	if got, _ = s.Events(ctx, 1); len(got) != 1 {
 		t.Errorf("%d events, want 1", len(got))
+	}
+	for _, c := range []struct {
+		f    store.EventFilter
+		want []store.Event
+	}{
+		{store.EventFilter{Limit: 9, OldestFirst: true}, []store.Event{first, second, third}},
+		{store.EventFilter{Limit: 2, OldestFirst: true}, []store.Event{first, second}},
+		{store.EventFilter{Limit: 9, After: 1, OldestFirst: true}, []store.Event{second, third}},
+		{store.EventFilter{Limit: 9, Before: 3}, []store.Event{second, first}},
+		{store.EventFilter{Limit: 9, Actor: "ops"}, []store.Event{third, first}},
+		{store.EventFilter{Limit: 9, Actor: "ops", Object: third.Object}, []store.Event{third}},
+		{store.EventFilter{Limit: 9, Object: "nobody"}, nil},
+	} {
+		got, err := s.FindEvents(ctx, c.f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "events", got, c.want)
 	}
 }

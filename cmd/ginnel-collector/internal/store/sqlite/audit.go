@@ -1,0 +1,57 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+)
+
+// Audit appends one act.
+func (s *Store) Audit(ctx context.Context, e store.Event) error {
+	_, err := s.write.ExecContext(ctx, `INSERT INTO audit (at, actor, origin, act, object, detail, was, became)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, micros(e.At), e.Actor, e.From, e.Act, e.Object, e.Detail, e.Old, e.New)
+	if err != nil {
+		return fmt.Errorf("append to audit log: %w", err)
+	}
+	return nil
+}
+
+// Events gives the newest acts, the newest first.
+func (s *Store) Events(ctx context.Context, limit int) ([]store.Event, error) {
+	return s.FindEvents(ctx, store.EventFilter{Limit: limit})
+}
+
+// FindEvents gives the acts that f describes.
+func (s *Store) FindEvents(ctx context.Context, f store.EventFilter) ([]store.Event, error) {
+	before := f.Before
+	if before == 0 {
+		before = math.MaxInt64
+	}
+	where, args := []string{"id > ?", "id < ?"}, []any{f.After, before}
+	for _, c := range []struct{ column, value string }{{"actor", f.Actor}, {"object", f.Object}} {
+		if c.value != "" {
+			where, args = append(where, c.column+" = ?"), append(args, c.value)
+		}
+	}
+	order := "DESC"
+	if f.OldestFirst {
+		order = "ASC"
+	}
+	rows, err := s.read.QueryContext(ctx, `SELECT id, at, actor, origin, act, object, detail, was, became FROM audit
+		WHERE `+strings.Join(where, " AND ")+` ORDER BY id `+order+` LIMIT ?`, append(args, f.Limit)...)
+	if err != nil {
+		return nil, fmt.Errorf("read audit log: %w", err)
+	}
+	return collect(rows, "audit log", func(row interface{ Scan(...any) error }) (store.Event, error) {
+		var (
+			e  store.Event
+			at int64
+		)
+		err := row.Scan(&e.ID, &at, &e.Actor, &e.From, &e.Act, &e.Object, &e.Detail, &e.Old, &e.New)
+		e.At = fromMicros(at)
+		return e, err
+	})
+}
