@@ -47,6 +47,12 @@ type Error struct {
 
 func (e *Error) Error() string { return fmt.Sprintf("collector said %d: %s", e.Status, e.Message) }
 
+// IsConflict says whether err is the collector's 409: somebody was there first.
+func IsConflict(err error) bool {
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == http.StatusConflict
+}
+
 // IsNotFound says whether err is the collector's 404.
 func IsNotFound(err error) bool {
 	e, ok := errors.AsType[*Error](err)
@@ -68,16 +74,8 @@ func (c *Client) Site(ctx context.Context, id string) (SiteDetail, error) {
 // AddSite records a site with the hash of its enrolment token. The same site
 // again replaces name, postcode, networks and token.
 func (c *Client) AddSite(ctx context.Context, s NewSite) (Site, error) {
-	body, err := json.Marshal(s)
-	if err != nil {
-		return Site{}, fmt.Errorf("add site %q: %w", s.ID, err)
-	}
 	var added Site
-	raw, err := c.do(ctx, http.MethodPost, "/api/v1/sites", body)
-	if err != nil {
-		return Site{}, err
-	}
-	return added, decode(raw, &added)
+	return added, c.send(ctx, http.MethodPost, "/api/v1/sites", s, MaxBody, &added)
 }
 
 // Report gives a site's report of a month, "2026-11", in a format: "text",
