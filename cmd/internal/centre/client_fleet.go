@@ -18,18 +18,20 @@ const (
 	MaxBody    = 1 << 20
 )
 
-// Hashes is what POST /api/v1/configs asks for: at most MaxHashes of them.
+// Hashes is what POST /api/v1/configs asks for, of texts: at most MaxHashes.
 type Hashes struct {
 	Hashes []string `json:"hashes"`
 }
 
-// MaxHashes bounds how many texts are asked for at once.
+// MaxHashes bounds how many configs are asked for at once.
 const MaxHashes = 500
 
-// Texts is what POST /api/v1/configs answers: the text of every config that the
-// collector keeps, by hash. One that it never had is left out.
-type Texts struct {
-	Texts map[string][]byte `json:"texts"`
+// Bundles is what POST /api/v1/configs answers: every bundle that the collector
+// keeps, signature and all, by the hash of its text. One that it never had is
+// left out. The desk signs a way back to such a text, so it believes the
+// signature and not the collector.
+type Bundles struct {
+	Bundles map[string][]byte `json:"bundles"`
 }
 
 // Fleet gives what every gateway runs, by name; of an operator of one
@@ -46,17 +48,18 @@ func (c *Client) Keys(ctx context.Context) ([]Keys, error) {
 	return all, c.get(ctx, "/api/v1/keys", &all)
 }
 
-// Texts gives the texts of configs by their hash, as many as the collector has.
-func (c *Client) Texts(ctx context.Context, hashes []string) (map[string][]byte, error) {
-	texts := make(map[string][]byte, len(hashes))
+// Bundles gives the signed configs whose texts have these hashes, as many as
+// the collector has.
+func (c *Client) Bundles(ctx context.Context, hashes []string) (map[string][]byte, error) {
+	all := make(map[string][]byte, len(hashes))
 	for some := range slices.Chunk(hashes, MaxHashes) {
-		var got Texts
+		var got Bundles
 		if err := c.send(ctx, http.MethodPost, "/api/v1/configs", Hashes{some}, MaxBody, &got); err != nil {
 			return nil, err
 		}
-		maps.Copy(texts, got.Texts)
+		maps.Copy(all, got.Bundles)
 	}
-	return texts, nil
+	return all, nil
 }
 
 // StartRollout sends a push. An *Error with Status 409: another rollout is on

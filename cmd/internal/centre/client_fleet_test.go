@@ -27,7 +27,7 @@ func TestClientSpeaksEveryRoute(t *testing.T) {
 			r.Method == http.MethodGet && strings.HasSuffix(p, "/rollouts"):
 			fmt.Fprint(w, "[{}]")
 		case strings.HasSuffix(p, "/configs"):
-			fmt.Fprint(w, `{"texts":{"ab":"eA=="}}`)
+			fmt.Fprint(w, `{"bundles":{"ab":"eA=="}}`)
 		default:
 			fmt.Fprint(w, `{"id":"7","by":"alice","number":7}`)
 		}
@@ -46,7 +46,7 @@ func TestClientSpeaksEveryRoute(t *testing.T) {
 	}{
 		{func() (any, error) { v, err := c.Fleet(ctx); return len(v), err }, "GET /api/v1/fleet", "1"},
 		{func() (any, error) { v, err := c.Keys(ctx); return len(v), err }, "GET /api/v1/keys", "1"},
-		{func() (any, error) { v, err := c.Texts(ctx, []string{"ab"}); return string(v["ab"]), err }, `POST /api/v1/configs {"hashes":["ab"]}`, "x"},
+		{func() (any, error) { v, err := c.Bundles(ctx, []string{"ab"}); return string(v["ab"]), err }, `POST /api/v1/configs {"hashes":["ab"]}`, "x"},
 		{func() (any, error) { v, err := c.StartRollout(ctx, centre.NewRollout{Name: "n"}); return v.ID, err },
 			`POST /api/v1/rollouts {"name":"n","rings":null,"pause":{"gateways":0,"share":0,"within_seconds":0},"pushes":null}`, "7"},
 		{func() (any, error) { v, err := c.Rollouts(ctx); return len(v), err }, "GET /api/v1/rollouts", "1"},
@@ -73,8 +73,8 @@ func TestClientSpeaksEveryRoute(t *testing.T) {
 	}
 }
 
-// TestTextsAreAskedForInParts asks for more texts than go into one request.
-func TestTextsAreAskedForInParts(t *testing.T) {
+// TestBundlesAreAskedForInParts asks for more bundles than go into one request.
+func TestBundlesAreAskedForInParts(t *testing.T) {
 	var sizes []int
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		var h centre.Hashes
@@ -82,9 +82,9 @@ func TestTextsAreAskedForInParts(t *testing.T) {
 			t.Error(err)
 		}
 		sizes = append(sizes, len(h.Hashes))
-		got := centre.Texts{Texts: map[string][]byte{}}
+		got := centre.Bundles{Bundles: map[string][]byte{}}
 		for _, hash := range h.Hashes {
-			got.Texts[hash] = []byte(hash)
+			got.Bundles[hash] = []byte(hash)
 		}
 		json.NewEncoder(w).Encode(got)
 	}))
@@ -97,9 +97,9 @@ func TestTextsAreAskedForInParts(t *testing.T) {
 	for i := range hashes {
 		hashes[i] = fmt.Sprint(i)
 	}
-	texts, err := c.Texts(t.Context(), hashes)
-	if err != nil || len(texts) != len(hashes) || !slices.Equal(sizes, []int{centre.MaxHashes, 1}) {
-		t.Errorf("%d texts in parts of %v, %v", len(texts), sizes, err)
+	bundles, err := c.Bundles(t.Context(), hashes)
+	if err != nil || len(bundles) != len(hashes) || !slices.Equal(sizes, []int{centre.MaxHashes, 1}) {
+		t.Errorf("%d bundles in parts of %v, %v", len(bundles), sizes, err)
 	}
 }
 
