@@ -118,10 +118,14 @@ func (c *collector) enrolled(gateway string, token [32]byte) *http.Client {
 	must(c, err)
 
 	caCert, caKey := c.authority()
-	urn, err := url.Parse(identity.InstanceURN + uid)
-	must(c, err)
+	var urns []*url.URL
+	for _, urn := range []string{identity.InstanceURN + uid, identity.GatewayURN + gateway} {
+		u, err := url.Parse(urn)
+		must(c, err)
+		urns = append(urns, u)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(7), Subject: pkix.Name{CommonName: gateway},
-		URIs: []*url.URL{urn}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
+		URIs: urns, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}, caCert, &key.PublicKey, caKey)
 	must(c, err)
 	pool := x509.NewCertPool()

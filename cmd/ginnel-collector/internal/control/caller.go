@@ -31,6 +31,9 @@ func (s *Server) who(r *http.Request) (caller, error) {
 	if err := s.ca.verify(r.TLS.PeerCertificates); err != nil {
 		return caller{}, &Refusal{http.StatusForbidden, "certificate_foreign", "the client certificate is not of this collector's CA", ""}
 	}
+	if _, _, ok := OperatorOf(leaf); ok || identity.URN(leaf.URIs, identity.GatewayURN) != leaf.Subject.CommonName {
+		return caller{}, &Refusal{http.StatusForbidden, "certificate_other", "the client certificate is no gateway's", "operators use the pages' listener"}
+	}
 	c := caller{gateway: leaf.Subject.CommonName, uid: identity.InstanceOf(leaf), expired: s.o.Now().After(leaf.NotAfter)}
 	var err error
 	if c.key, err = x509.MarshalPKIXPublicKey(leaf.PublicKey); err != nil {

@@ -13,7 +13,7 @@ import (
 // Errors that callers decide by.
 var (
 	ErrNotFound = errors.New("not found")
-	ErrUsed     = errors.New("token was used already")
+	ErrUsed     = errors.New("used already")
 	ErrExpired  = errors.New("token has expired")
 	ErrOverlap  = errors.New("block lies across the edge of another")
 )
@@ -62,6 +62,8 @@ type Store interface {
 	// Events gives the newest acts, the newest first.
 	Events(ctx context.Context, limit int) ([]Event, error)
 	FindEvents(ctx context.Context, f EventFilter) ([]Event, error)
+
+	Operators
 	Close() error
 }
 

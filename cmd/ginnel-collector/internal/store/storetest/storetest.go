@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		"snapshots":  snapshots,
 		"reports":    reports,
 		"audit":      audit,
+		"operators":  operators,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
