@@ -147,10 +147,12 @@ func opampHandler(t *testing.T, reply func(*protobufs.AgentToServer) *protobufs.
 	}
 }
 
+func up() block.Snapshot { return block.Snapshot{Gateway: "avocet-1", State: checks.Up} }
+
 // running is an uplink whose loops run until the test ends.
 func running(t *testing.T, o Options) *Uplink {
 	t.Helper()
-	o.Snapshot = func() block.Snapshot { return block.Snapshot{Gateway: "avocet-1", State: checks.Up} }
+	o.Snapshot = up
 	u, err := New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -226,8 +228,8 @@ func TestAskingForEverAgainIsNoHotLoop(t *testing.T) {
 // for a new certificate at two thirds of the old one's life.
 func TestPromisesAndRenewal(t *testing.T) {
 	never := protobufs.AgentCapabilities_AgentCapabilities_AcceptsPackages | protobufs.AgentCapabilities_AgentCapabilities_AcceptsRestartCommand |
-		protobufs.AgentCapabilities_AgentCapabilities_AcceptsOtherConnectionSettings | protobufs.AgentCapabilities_AgentCapabilities_AcceptsRemoteConfig
-	if capabilities&never != 0 {
+		protobufs.AgentCapabilities_AgentCapabilities_AcceptsOtherConnectionSettings
+	if (capabilities|steered)&never != 0 || capabilities&steered != 0 {
 		t.Errorf("capabilities %b", capabilities)
 	}
 	a := newAuthority(t)

@@ -7,20 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"net/http"
 	"time"
 
-	"github.com/google/uuid"
 	"github.com/open-telemetry/opamp-go/protobufs"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/wire"
 )
 
 // Names of the control link.
 const (
-	opampPath        = "/v1/opamp"
-	opampType        = "application/x-protobuf"
-	statusCapability = "io.ginnel.status"
-	snapshotType     = "snapshot"
+	opampPath = "/v1/opamp"
+	opampType = "application/x-protobuf"
 )
 
 // The heartbeat: what is used until the collector says, and what it may say.
@@ -29,15 +28,25 @@ const (
 	leastHeartbeat = time.Second
 	mostHeartbeat  = time.Hour
 	gather         = 200 * time.Millisecond // changes of one cause go in one message
+	trialPause     = 5 * time.Second        // the longest while a trial waits for its receipt
 )
 
 // capabilities that we report. What is not here, the collector cannot ask for:
-// packages, commands, configs, connections other than its own.
+// packages, commands, connections other than its own. A gateway with Steering
+// has steered too.
 const capabilities = protobufs.AgentCapabilities_AgentCapabilities_ReportsStatus |
 	protobufs.AgentCapabilities_AgentCapabilities_ReportsEffectiveConfig |
 	protobufs.AgentCapabilities_AgentCapabilities_ReportsHealth |
 	protobufs.AgentCapabilities_AgentCapabilities_ReportsHeartbeat |
 	protobufs.AgentCapabilities_AgentCapabilities_AcceptsOpAMPConnectionSettings
+
+const steered = protobufs.AgentCapabilities_AgentCapabilities_AcceptsRemoteConfig |
+	protobufs.AgentCapabilities_AgentCapabilities_ReportsRemoteConfig
+
+// maxEffective is the size in bytes of the longest running config that is sent
+// with its text; a longer one is named by its hash. The collector reads messages
+// of up to a MiB.
+const maxEffective = 512 << 10
 
 // talk is the control link's state, owned by its loop.
 type talk struct {
@@ -47,6 +56,8 @@ type talk struct {
 	heartbeat time.Duration // between messages without news
 	sum       [32]byte      // of the health that was sent last
 	config    string        // hash of the effective config that was sent last
+	offer     OfferStatus   // that was sent last
+	trying    bool          // the last message asked for the receipt of a trial
 }
 
 // Control keeps the collector told: everything at first, then at each heartbeat
@@ -62,19 +73,32 @@ func (u *Uplink) Control(ctx context.Context, ready func()) error {
 		case ctx.Err() != nil:
 		case err != nil:
 			t.full = true
+			if errors.Is(err, errFresh) { // nobody's fault
+				p.reset()
+				sleep(ctx, leastPause, nil)
+				continue
+			}
 			u.failed(ctx, controlLoop, err)
-			u.control.recover(ctx, p.next(wish(err)))
+			u.control.recover(ctx, t.hurry(p.next(wish(err))))
 		case again:
 			p.reset()
 			sleep(ctx, gather, nil)
 		default:
 			p.reset()
 			// Not all gateways in the same second: a tenth to either side.
-			spread := t.heartbeat * 9 / 10
-			_ = u.control.rest(ctx, spread+rand.N(t.heartbeat/5)) && sleep(ctx, gather, nil)
+			beat := t.hurry(t.heartbeat)
+			_ = u.control.rest(ctx, beat*9/10+rand.N(beat/5)) && sleep(ctx, gather, nil)
 		}
 	}
 	return nil
+}
+
+// hurry is a pause, cut short while a trial waits for its receipt.
+func (t *talk) hurry(d time.Duration) time.Duration {
+	if t.trying {
+		return min(d, trialPause)
+	}
+	return d
 }
 
 // wish is how long the collector asked to wait; 0: it did not.
@@ -113,15 +137,12 @@ func (t *talk) turn(ctx context.Context) (again bool, err error) {
 // message is the next one.
 func (t *talk) message() (*protobufs.AgentToServer, error) {
 	snap := t.u.o.Snapshot()
-	data, err := json.Marshal(snap)
+	said, err := t.said(snap)
 	if err != nil {
-		return nil, fmt.Errorf("write the snapshot: %w", err)
+		return nil, err
 	}
 	uid := t.u.o.Identity.UID()
-	m := &protobufs.AgentToServer{
-		InstanceUid: uid[:], SequenceNum: t.sequence, Capabilities: uint64(capabilities),
-		CustomMessage: &protobufs.CustomMessage{Capability: statusCapability, Type: snapshotType, Data: data},
-	}
+	m := &protobufs.AgentToServer{InstanceUid: uid[:], SequenceNum: t.sequence, Capabilities: uint64(capabilities), CustomMessage: said}
 	t.sequence++
 	health := healthOf(snap)
 	sum, err := digest(health)
@@ -140,8 +161,13 @@ func (t *talk) message() (*protobufs.AgentToServer, error) {
 	}
 	if t.full {
 		m.AgentDescription = describe(uid, t.u.o.Identity.Site(), t.u.o.Version)
-		m.CustomCapabilities = &protobufs.CustomCapabilities{Capabilities: []string{statusCapability}}
-		m.RemoteConfigStatus = &protobufs.RemoteConfigStatus{}
+		m.CustomCapabilities = &protobufs.CustomCapabilities{Capabilities: []string{wire.Capability}}
+	}
+	if t.u.o.Steering != nil {
+		m.Capabilities |= uint64(steered)
+		if o := t.u.o.Steering.Status(); t.full || !o.equal(t.offer) {
+			m.RemoteConfigStatus, t.offer = o.status(), o
+		}
 	}
 	if time.Now().After(t.u.o.Identity.RenewAt()) {
 		if m.ConnectionSettingsRequest, err = certificateRequest(t.u.o.Identity); err != nil {
@@ -149,6 +175,20 @@ func (t *talk) message() (*protobufs.AgentToServer, error) {
 		}
 	}
 	return m, nil
+}
+
+// said is our part of every message.
+func (t *talk) said(snap block.Snapshot) (*protobufs.CustomMessage, error) {
+	s := wire.Said{Snapshot: snap}
+	if t.u.o.Steering != nil {
+		t.u.o.Steering.Say(&s)
+	}
+	t.trying = s.Nonce != ""
+	data, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("write the state of the gateway: %w", err)
+	}
+	return &protobufs.CustomMessage{Capability: wire.Capability, Type: wire.Gateway, Data: data}, nil
 }
 
 // digest is equal for equal health.
@@ -160,9 +200,10 @@ func digest(h *protobufs.ComponentHealth) ([32]byte, error) {
 	return sha256.Sum256(raw), nil
 }
 
-// take follows what the collector may ask of us: the heartbeat, and a
-// certificate for our own key.
+// take follows what the collector may ask of us: the heartbeat, a certificate
+// for our own key, and what Steering looks at before it believes it.
 func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) {
+	t.steer(ctx, reply)
 	offer := reply.GetConnectionSettings().GetOpamp()
 	if s := offer.GetHeartbeatIntervalSeconds(); s > 0 {
 		t.heartbeat = min(mostHeartbeat, max(leastHeartbeat, time.Duration(min(s, 1<<30))*time.Second))
@@ -179,6 +220,25 @@ func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) {
 	t.u.o.Log.InfoContext(ctx, "the certificate was renewed", "until", t.u.o.Identity.Certificate().NotAfter)
 }
 
+// steer hands on what is for Steering.
+func (t *talk) steer(ctx context.Context, reply *protobufs.ServerToAgent) {
+	steering := t.u.o.Steering
+	if steering == nil {
+		return
+	}
+	if c := reply.GetCustomMessage(); c.GetCapability() == wire.Capability && c.GetType() == wire.Centre {
+		var told wire.Told
+		if err := json.Unmarshal(c.GetData(), &told); err != nil {
+			t.u.o.Log.WarnContext(ctx, "the collector said something that cannot be read", "err", err)
+		} else {
+			steering.Hear(ctx, told)
+		}
+	}
+	if r := reply.GetRemoteConfig(); r != nil {
+		steering.Offer(ctx, r.GetConfigHash(), r.GetConfig().GetConfigMap()[wire.BundleFile].GetBody())
+	}
+}
+
 // complaint is an error that the collector put into a message.
 func complaint(e *protobufs.ServerErrorResponse) *Trouble {
 	if e.GetType() == protobufs.ServerErrorResponseType_ServerErrorResponseType_Unavailable {
@@ -186,31 +246,4 @@ func complaint(e *protobufs.ServerErrorResponse) *Trouble {
 			After: min(maxAfter, time.Duration(min(e.GetRetryInfo().GetRetryAfterNanoseconds(), uint64(maxAfter))))}
 	}
 	return &Trouble{Kind: Refused, Text: "the collector refused: " + e.GetErrorMessage()}
-}
-
-// opamp is one exchange of the plain HTTP transport.
-func (t *transport) opamp(ctx context.Context, base string, m *protobufs.AgentToServer, head http.Header) (*protobufs.ServerToAgent, error) {
-	raw, err := proto.Marshal(m)
-	if err != nil {
-		return nil, fmt.Errorf("write a message: %w", err)
-	}
-	if head == nil {
-		head = http.Header{}
-	}
-	head.Set("Content-Type", opampType)
-	if uid, err := uuid.FromBytes(m.GetInstanceUid()); err == nil {
-		head.Set("OpAMP-Instance-UID", uid.String())
-	}
-	if raw, err = squeeze(head, raw); err != nil {
-		return nil, err
-	}
-	answer, err := t.post(ctx, base, opampPath, head, raw, opampType)
-	if err != nil {
-		return nil, err
-	}
-	var reply protobufs.ServerToAgent
-	if err := proto.Unmarshal(answer, &reply); err != nil {
-		return nil, &Trouble{Kind: Broken, Text: "the collector's answer cannot be read", Err: err}
-	}
-	return &reply, nil
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -67,6 +68,8 @@ func (u *Uplink) Deliver(ctx context.Context, ready func()) error {
 		more, err := u.batch(ctx, &live)
 		switch {
 		case ctx.Err() != nil:
+		case errors.Is(err, errFresh):
+			sleep(ctx, leastPause, nil)
 		case err != nil:
 			u.failed(ctx, deliverLoop, err)
 			u.deliver.recover(ctx, p.next(wish(err)))
@@ -137,7 +140,7 @@ func (u *Uplink) sendBlocks(ctx context.Context, oldest Packed, blocks []Packed)
 	}
 	head := http.Header{"Content-Type": {blocksType}}
 	head.Set(oldestHeader, fmt.Sprintf("%d/%d", oldest.Epoch, cmp.Or(oldest.First, oldest.Sequence)))
-	raw, err := u.http.post(ctx, u.base(), blocksPath, head, body, "application/json")
+	raw, err := u.http.post(ctx, u.base(), blocksPath, head, body, want{"application/json", maxAnswer})
 	if err != nil {
 		return nil, err
 	}

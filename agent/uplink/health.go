@@ -81,9 +81,13 @@ func describe(uid uuid.UUID, s identity.Site, version string) *protobufs.AgentDe
 	}
 }
 
-// effective is the running config: one file, named by its hash.
+// effective is the running config: one file, named by its hash; see
+// maxEffective.
 func effective(hash, text string) *protobufs.EffectiveConfig {
 	m := &protobufs.AgentConfigMap{}
+	if len(text) > maxEffective {
+		text = ""
+	}
 	if hash != "" {
 		m.ConfigMap = map[string]*protobufs.AgentConfigFile{
 			"sha256:" + hash: {Body: []byte(text), ContentType: "application/toml"},

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"sync"
 	"time"
 )
 
@@ -19,15 +20,28 @@ const (
 	dialTime    = 10 * time.Second
 	answerTime  = 30 * time.Second // from the end of the request to the head of the answer
 	requestTime = 2 * time.Minute  // all of it; a MiB over a thin line
-	maxAnswer   = 1 << 20          // bytes
+	maxAnswer   = 1 << 20          // bytes; see maxOffer
 	gzipFrom    = 1 << 10          // bytes; shorter messages go as they are
 )
 
-// transport posts to the collector.
+// transport posts to the collector. Its connections are of one generation,
+// until fresh begins the next.
 type transport struct {
-	client *http.Client
-	heard  func(off, fine time.Duration) // see Options.Clock
+	heard func(off, fine time.Duration) // see Options.Clock
+
+	mu  sync.Mutex // guards the following
+	now generation
 }
+
+// generation is the connections that were opened between two calls of fresh.
+type generation struct {
+	client *http.Client
+	ctx    context.Context // ends with it
+	end    context.CancelCauseFunc
+}
+
+// errFresh is why an exchange was cut off that a call of fresh found on its way.
+var errFresh = errors.New("the way to the collector is opened anew")
 
 // newTransport makes a client that goes through proxy, or directly: the proxy
 // variables of the environment are nobody's decision in a service. Redirects
@@ -53,20 +67,52 @@ func newTransport(t *tls.Config, proxy string) (*transport, error) {
 		}
 		rt.Proxy = http.ProxyURL(u)
 	}
-	return &transport{client: &http.Client{
+	return &transport{now: newGeneration(rt)}, nil
+}
+
+func newGeneration(rt *http.Transport) generation {
+	ctx, end := context.WithCancelCause(context.Background())
+	return generation{&http.Client{
 		Transport:     rt,
 		Timeout:       requestTime,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}, nil
+	}, ctx, end}
 }
 
 // renew makes the next request open a new connection, and so show a new
 // certificate.
-func (t *transport) renew() { t.client.CloseIdleConnections() }
+func (t *transport) renew() { t.current().client.CloseIdleConnections() }
+
+// fresh cuts off what is on its way, and gives every later request a connection
+// that is opened after this call.
+func (t *transport) fresh() {
+	t.mu.Lock()
+	old := t.now
+	t.now = newGeneration(old.client.Transport.(*http.Transport).Clone())
+	t.mu.Unlock()
+	old.end(errFresh)
+	old.client.CloseIdleConnections()
+}
+
+func (t *transport) current() generation {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.now
+}
+
+// want is what an answer must be.
+type want struct {
+	kind string // of content
+	most int    // bytes
+}
 
 // post sends body to base+path and gives back the answer of the collector,
-// whose content type must be want. Whatever else happens is a *Trouble.
-func (t *transport) post(ctx context.Context, base, path string, head http.Header, body []byte, want string) ([]byte, error) {
+// which must be as wanted. Whatever else happens is a *Trouble, or errFresh.
+func (t *transport) post(ctx context.Context, base, path string, head http.Header, body []byte, w want) ([]byte, error) {
+	now := t.current()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(now.ctx, func() { cancel(errFresh) })()
 	u, err := url.JoinPath(base, path)
 	if err != nil {
 		return nil, fmt.Errorf("the collector's URL: %w", err)
@@ -77,7 +123,7 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 	}
 	r.Header = head
 	began := time.Now()
-	resp, err := t.client.Do(r)
+	resp, err := now.client.Do(r)
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -85,18 +131,31 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 		return nil, unreached(r.URL.Host, err)
 	}
 	defer resp.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
+	answer, err := w.read(resp)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case err != nil:
 		return nil, unreached(r.URL.Host, fmt.Errorf("the answer was cut off: %w", err))
 	}
-	err = judge(resp, answer, want)
+	err = judge(resp, answer, w)
 	if err == nil && t.heard != nil {
 		t.compare(resp.Header.Get("Date"), began)
 	}
 	return answer, err
+}
+
+// read reads an answer. Of one that is too long a byte more than the most, or
+// none, if it says so itself.
+func (w want) read(r *http.Response) ([]byte, error) {
+	most := w.most
+	if r.StatusCode != http.StatusOK {
+		most = maxAnswer
+	}
+	if r.ContentLength > int64(most) {
+		return nil, nil
+	}
+	return io.ReadAll(io.LimitReader(r.Body, int64(most)+1))
 }
 
 // compare tells how far our clock is from the collector's, which stamps its

@@ -144,7 +144,7 @@ func judgeProxy(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Resp
 }
 
 // judge says what is wrong with an answer; nil: it is the collector's yes.
-func judge(r *http.Response, body []byte, want string) error {
+func judge(r *http.Response, body []byte, w want) error {
 	host := r.Request.URL.Host
 	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
 	var said struct{ Code, Error, Hint string }
@@ -152,16 +152,16 @@ func judge(r *http.Response, body []byte, want string) error {
 	t := &Trouble{Code: said.Code, Advice: said.Hint, After: after(r.Header.Get("Retry-After"))}
 	page := kind == "text/html" || bytes.HasPrefix(bytes.ToLower(bytes.TrimSpace(body)), []byte("<!doctype html"))
 	switch s := r.StatusCode; {
-	case s == http.StatusOK && kind == want && len(body) <= maxAnswer:
+	case s == http.StatusOK && kind == w.kind && len(body) <= w.most && r.ContentLength <= int64(w.most):
 		return nil
 	case s >= 300 && s < 400:
 		t.Kind, t.Text = Page, fmt.Sprintf("%s answers with a redirect to %s, which a collector never does: a login page stands between", host, place(r))
 	case s == http.StatusOK && page:
 		t.Kind, t.Text = Page, host+" answers with a web page: a login or block page stands between"
-	case s == http.StatusOK && len(body) > maxAnswer:
-		t.Kind, t.Text = Broken, fmt.Sprintf("%s answers with over %d bytes", host, maxAnswer)
+	case s == http.StatusOK && (len(body) > w.most || r.ContentLength > int64(w.most)):
+		t.Kind, t.Text = Broken, fmt.Sprintf("%s answers with over %d bytes", host, w.most)
 	case s == http.StatusOK:
-		t.Kind, t.Text = Broken, fmt.Sprintf("%s answers with %q instead of %q", host, kind, want)
+		t.Kind, t.Text = Broken, fmt.Sprintf("%s answers with %q instead of %q", host, kind, w.kind)
 	case s == http.StatusTooManyRequests || s == http.StatusServiceUnavailable:
 		t.Kind, t.Text = Busy, fmt.Sprintf("%s asks to come later (%d)", host, s)
 	case ours && s < 500:

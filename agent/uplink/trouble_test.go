@@ -29,7 +29,7 @@ func post(t *testing.T, h http.HandlerFunc) ([]byte, error) {
 		t.Fatal(err)
 	}
 	defer tr.renew()
-	body, err := tr.post(t.Context(), s.URL, "/v1/x", http.Header{}, []byte("x"), "application/json")
+	body, err := tr.post(t.Context(), s.URL, "/v1/x", http.Header{}, []byte("x"), want{"application/json", maxAnswer})
 	if err == nil {
 		return body, nil
 	}
@@ -179,10 +179,10 @@ func TestWaysThatLeadNowhere(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = tr.post(t.Context(), tt.url, "/v1/x", http.Header{}, nil, "application/json")
-			want := strings.NewReplacer("HOST", strings.TrimPrefix(tt.url, "https://"), "PROXY", strings.TrimPrefix(tt.proxy, "http://")).Replace(tt.text)
-			if kindOf(err) != tt.kind || !strings.HasPrefix(err.Error(), want) {
-				t.Errorf("got  %s: %v\nwant %s: %s", kindOf(err), err, tt.kind, want)
+			_, err = tr.post(t.Context(), tt.url, "/v1/x", http.Header{}, nil, want{"application/json", maxAnswer})
+			text := strings.NewReplacer("HOST", strings.TrimPrefix(tt.url, "https://"), "PROXY", strings.TrimPrefix(tt.proxy, "http://")).Replace(tt.text)
+			if kindOf(err) != tt.kind || !strings.HasPrefix(err.Error(), text) {
+				t.Errorf("got  %s: %v\nwant %s: %s", kindOf(err), err, tt.kind, text)
 			}
 		})
 	}
@@ -244,7 +244,7 @@ func TestThroughAProxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A name that only the proxy can resolve.
-	body, err := tr.post(t.Context(), "https://collector.invalid:8443", "/v1/x", http.Header{}, nil, "application/json")
+	body, err := tr.post(t.Context(), "https://collector.invalid:8443", "/v1/x", http.Header{}, nil, want{"application/json", maxAnswer})
 	tr.renew()
 	if err != nil || string(body) != `"hello"` {
 		t.Errorf("got %q, %v", body, err)

@@ -32,9 +32,10 @@ type Options struct {
 	// Effective gives the running config: its hash in hex, and its text with
 	// secrets taken out. Nil, or an empty hash: none runs.
 	Effective func() (hash, text string)
-	Queue     Queue  // blocks to deliver; nil: Deliver has nothing to do
-	Proxy     string // http://HOST:PORT of a CONNECT proxy; empty: none
-	ExtraCA   []byte // PEM; empty: the CA of the site pack only
+	Steering  Steering // what the centre can move; nil: nothing
+	Queue     Queue    // blocks to deliver; nil: Deliver has nothing to do
+	Proxy     string   // http://HOST:PORT of a CONNECT proxy; empty: none
+	ExtraCA   []byte   // PEM; empty: the CA of the site pack only
 	// Clock is told, at each answer, how far our clock is ahead of the
 	// collector's, and by how much that may be wrong. Nil: nobody is.
 	Clock   func(off, fine time.Duration)
@@ -86,6 +87,15 @@ func New(o Options) (*Uplink, error) {
 func (u *Uplink) Wake() {
 	u.control.wake()
 	u.deliver.wake()
+}
+
+// Fresh has every later message go over a connection that is opened after this
+// call, as the trial of a change wants it. What is on its way is cut off and sent
+// again, and no pause between tries is waited out.
+func (u *Uplink) Fresh() {
+	u.http.fresh()
+	u.control.heal()
+	u.deliver.heal()
 }
 
 // Status is the way to the centre as it is now.

@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/wire"
 )
 
 // request is what a test sends, unlike any uplink.
@@ -120,8 +121,8 @@ func TestRefusals(t *testing.T) {
 		{"request of another instance", request{head: token, body: csrMessage(t, fresh, uid)}, 400, "csr_bad"},
 		{"request of another key over mutual TLS", request{tls: known, body: csrMessage(t, fresh, freshUID)}, 403, "uid_other"},
 		{"message of another instance", request{tls: known, body: message(t, &protobufs.AgentToServer{InstanceUid: freshUID[:]})}, 403, "uid_other"},
-		{"snapshot that is none", request{tls: known, body: message(t, &protobufs.AgentToServer{InstanceUid: uid[:],
-			CustomMessage: &protobufs.CustomMessage{Capability: StatusCapability, Type: SnapshotType, Data: []byte("[1]")}})}, 400, "bad_snapshot"},
+		{"word that is none", request{tls: known, body: message(t, &protobufs.AgentToServer{InstanceUid: uid[:],
+			CustomMessage: &protobufs.CustomMessage{Capability: wire.Capability, Type: wire.Gateway, Data: []byte("[1]")}})}, 400, "bad_message"},
 		{"over a MiB", request{tls: known, body: big}, 413, "too_large"},
 		{"over a MiB once unpacked", request{tls: known, head: map[string]string{"Content-Encoding": "gzip"}, body: bomb.Bytes()}, 413, "too_large"},
 		{"gzip that is none", request{tls: known, head: map[string]string{"Content-Encoding": "gzip"}, body: []byte("x")}, 400, "bad_message"},

@@ -21,6 +21,7 @@ import (
 	"github.com/open-telemetry/opamp-go/server/types"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/wire"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
 
@@ -95,7 +96,7 @@ func (s *Server) attachOpAMP() error {
 	}
 	handler, conn, err := server.New(libraryLog{s.o.Log}).Attach(server.Settings{
 		Callbacks:          types.Callbacks{OnConnecting: func(*http.Request) types.ConnectionResponse { return answer }},
-		CustomCapabilities: []string{StatusCapability},
+		CustomCapabilities: []string{wire.Capability},
 	})
 	if err != nil {
 		return fmt.Errorf("attach the OpAMP server: %w", err)

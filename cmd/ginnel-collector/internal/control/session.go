@@ -12,14 +12,7 @@ import (
 	"github.com/google/uuid"
 	"github.com/open-telemetry/opamp-go/protobufs"
 
-	"github.com/ginnel/ginnel/agent/block"
-)
-
-// The custom message in which a gateway says how it is: a block.Snapshot as
-// JSON.
-const (
-	StatusCapability = "io.ginnel.status"
-	SnapshotType     = "snapshot"
+	"github.com/ginnel/ginnel/agent/wire"
 )
 
 // Agent is what a gateway said of itself since the collector started. It is
@@ -71,7 +64,7 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 		return nil, &Refusal{http.StatusForbidden, "uid_other", "the message is of another instance than the certificate", ""}
 	}
 	now := s.o.Now()
-	if err := s.hearSnapshot(x.caller.gateway, m.GetCustomMessage(), now); err != nil {
+	if err := s.hearSaid(x.caller.gateway, m.GetCustomMessage(), now); err != nil {
 		return nil, err
 	}
 	reply := &protobufs.ServerToAgent{}
@@ -141,17 +134,17 @@ func component(h *protobufs.ComponentHealth, depth int) *Component {
 	return c
 }
 
-// hearSnapshot takes the gateway's snapshot, where the message has one. Other
-// custom messages are no concern of ours.
-func (s *Server) hearSnapshot(gateway string, c *protobufs.CustomMessage, now time.Time) error {
-	if c.GetCapability() != StatusCapability || c.GetType() != SnapshotType {
+// hearSaid takes what the gateway says beyond OpAMP. Other custom messages are
+// no concern of ours.
+func (s *Server) hearSaid(gateway string, c *protobufs.CustomMessage, now time.Time) error {
+	if c.GetCapability() != wire.Capability || c.GetType() != wire.Gateway {
 		return nil
 	}
-	var snap block.Snapshot
-	if err := json.Unmarshal(c.GetData(), &snap); err != nil {
-		return &Refusal{http.StatusBadRequest, "bad_snapshot", "the snapshot cannot be read", ""}
+	var said wire.Said
+	if err := json.Unmarshal(c.GetData(), &said); err != nil {
+		return &Refusal{http.StatusBadRequest, "bad_message", "what the gateway says cannot be read", ""}
 	}
-	snap.Gateway = gateway // by its certificate, whatever it says
-	s.saver.save(gateway, snap, now)
+	said.Snapshot.Gateway = gateway // by its certificate, whatever it says
+	s.saver.save(gateway, said.Snapshot, now)
 	return nil
 }
