@@ -23,6 +23,7 @@ func (w *wanting) withoutIPv6(n Network) Network {
 		w.problem(n, "boot without ipv6.disable=1", "its IPv6 is left out: this host's kernel has none")
 	}
 	n.Addresses, n.LAN, n.Devices = four(n.Addresses), four(n.LAN), slices.Clone(n.Devices)
+	n.Refused = four(n.Refused)
 	n.Map = slices.DeleteFunc(slices.Clone(n.Map), func(m Map) bool { return isIPv6(m.LAN) })
 	for i := range n.Devices {
 		peers := slices.Clone(n.Devices[i].Peers)
@@ -36,12 +37,12 @@ func (w *wanting) withoutIPv6(n Network) Network {
 
 func isIPv6(p netip.Prefix) bool { return p.IsValid() && p.Addr().Is6() }
 
-// accepted is all that the peers of a network have.
+// accepted is all that the peers of a network have, and those that are shut out.
 func accepted(n Network) (all []netip.Prefix) {
 	for _, t := range n.Devices {
 		for _, p := range t.Peers {
 			all = append(all, p.AllowedIPs...)
 		}
 	}
-	return all
+	return append(all, n.Refused...)
 }

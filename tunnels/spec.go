@@ -44,6 +44,7 @@ type Network struct {
 	Priority  int            // of its first rule; the others follow
 	Devices   []Tunnel       // site: one for each hub, in order of preference; hub: one
 	Allow     []Allow        // who may open connections beyond the default
+	Refused   []netip.Prefix // of peers that are shut out: what is for them is sent nowhere else
 }
 
 // Tunnel is one WireGuard device of a network.

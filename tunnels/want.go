@@ -104,7 +104,8 @@ func (w *wanting) network(n Network) {
 // routes leads each accepted prefix to the device of the first hub that lists
 // it, and refuses it behind that. A device that is known to be dead keeps the
 // route to its hub's own address only, by which it is seen to come back: the rest
-// is refused at once, and not sent to where nobody answers.
+// is refused at once, and not sent to where nobody answers; and so is what is
+// for peers that are shut out.
 func (w *wanting) routes(n Network) {
 	prefixes := len(accepted(n))
 	taken := make(map[netip.Prefix]bool, prefixes)
@@ -127,6 +128,13 @@ func (w *wanting) routes(n Network) {
 				w.Routes = append(w.Routes, Route{Network: n.Name, Table: n.Table, Prefix: prefix, Device: d.Name,
 					Metric: RouteMetric, Source: source(n, prefix)})
 			}
+		}
+	}
+	for _, prefix := range n.Refused {
+		if !taken[prefix] {
+			taken[prefix] = true
+			w.Routes = append(w.Routes,
+				Route{Network: n.Name, Table: n.Table, Prefix: prefix, Unreachable: true, Metric: UnreachableMetric})
 		}
 	}
 }

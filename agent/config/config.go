@@ -45,6 +45,9 @@ type Network struct {
 	Hubs       []Hub
 	Sites      []Peer
 	Allow      []tunnels.Allow
+
+	// Refused are prefixes that lead nowhere now: see Without. No file has them.
+	Refused []netip.Prefix
 }
 
 // Hub is [[network.hub]].

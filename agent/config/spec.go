@@ -32,6 +32,7 @@ func (c *Config) Spec(keys func(network string) (key.Private, error)) (tunnels.S
 			Priority:  n.Priority,
 			Devices:   devices,
 			Allow:     n.Allow,
+			Refused:   n.Refused,
 		})
 	}
 	return spec, nil

@@ -26,13 +26,19 @@ const (
 )
 
 // MaxSize bounds a bundle in bytes, text and signature.
-const MaxSize = 16<<20 + 16<<10
+const (
+	MaxSize      = maxText + maxSignature
+	maxText      = 16 << 20
+	maxSignature = 16 << 10
+)
 
 // Errors that callers decide by.
 var (
 	ErrUnsigned = errors.New("it is not signed")
+	ErrCutOff   = errors.New("it is cut off: its signature has no end")
 	ErrTooLarge = errors.New("it is too large")
 	ErrSigner   = errors.New("it is signed by a key that is not accepted here")
+	ErrPurpose  = errors.New("it is signed for another purpose")
 	ErrAltered  = errors.New("its signature is not of this text")
 )
 
@@ -42,7 +48,10 @@ type Bundle struct {
 	Signature []byte // armoured
 }
 
-const begin = "-----BEGIN SSH SIGNATURE-----"
+const (
+	begin = "-----BEGIN SSH SIGNATURE-----"
+	end   = "-----END SSH SIGNATURE-----"
+)
 
 // Parse takes a file or message apart.
 func Parse(raw []byte) (Bundle, error) {
@@ -53,7 +62,15 @@ func Parse(raw []byte) (Bundle, error) {
 	if at < 0 {
 		return Bundle{}, ErrUnsigned
 	}
-	return Bundle{Text: raw[:at+1], Signature: raw[at+1:]}, nil
+	b := Bundle{Text: raw[:at+1], Signature: raw[at+1:]}
+	switch {
+	case !bytes.HasSuffix(bytes.TrimSpace(b.Signature), []byte("\n"+end)):
+		return Bundle{}, ErrCutOff
+	case len(b.Text) > maxText, len(b.Signature) > maxSignature:
+		return Bundle{}, fmt.Errorf("%w: a text of %d bytes and a signature of %d, at most %d and %d",
+			ErrTooLarge, len(b.Text), len(b.Signature), maxText, maxSignature)
+	}
+	return b, nil
 }
 
 // Bytes is the bundle as a file or message.
@@ -86,6 +103,9 @@ func (b Bundle) Verify(namespace string, accepted Signers) (Signer, error) {
 	for _, a := range accepted {
 		if !bytes.Equal(a.Key.Marshal(), s.PublicKey.Marshal()) {
 			continue
+		}
+		if s.Namespace != namespace {
+			return Signer{}, fmt.Errorf("%w: %q, not %q", ErrPurpose, s.Namespace, namespace)
 		}
 		if err := sshsig.Verify(bytes.NewReader(b.Text), s, a.Key, s.HashAlgorithm, namespace); err != nil {
 			return Signer{}, fmt.Errorf("%w: %w", ErrAltered, err)

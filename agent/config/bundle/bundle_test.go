@@ -33,7 +33,7 @@ func TestWhatIsSignedIsVerified(t *testing.T) {
 		signers   bundle.Signers
 		want      error
 	}{
-		"another namespace": {back, bundle.List, accepted, bundle.ErrAltered},
+		"another namespace": {back, bundle.List, accepted, bundle.ErrPurpose},
 		"another signer":    {back, bundle.Config, bundle.Signers{{Key: other.PublicKey()}}, bundle.ErrSigner},
 		"another text":      {altered, bundle.Config, accepted, bundle.ErrAltered},
 	} {
