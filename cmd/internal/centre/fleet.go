@@ -64,8 +64,10 @@ type NewRollout struct {
 	Organisations map[string]string `json:"organisations,omitempty"`
 }
 
-// Pause is when a rollout stops by itself: when more gateways of a ring got
-// worse within that time of their new config than the larger of both counts.
+// Pause is when a rollout stops by itself: when as many gateways of a ring as
+// the larger of both counts, and at least one, failed or got worse within that
+// time of their new config. A ring has come to its end that time after the last
+// of its gateways; only then does the next begin.
 type Pause struct {
 	Gateways int     `json:"gateways"`
 	Share    float64 `json:"share"` // of the ring, 0 to 1
@@ -130,7 +132,7 @@ type PushState struct {
 	Gateway  string    `json:"gateway"`
 	Ring     string    `json:"ring"`
 	Config   ConfigRef `json:"config"`
-	State    string    `json:"state"` // "waiting", "offered", "applying", "applied", "unconfirmed", "failed", "back"
+	State    string    `json:"state"` // "waiting", "offered", "applying", "applied", "unconfirmed", "failed", "back", "superseded"
 	Since    time.Time `json:"since,omitzero"`
 	Reason   string    `json:"reason,omitempty"`
 	Evidence []string  `json:"evidence,omitempty"`
