@@ -27,9 +27,9 @@ const (
 	wordsMax                 = 80   // characters of what a report calls a check
 )
 
-// check reads [[check]].
-func (t table) check() Check {
-	t.only(checkKeys...)
+// check reads [[check]], which may have more keys where others read them.
+func (t table) check(more ...string) Check {
+	t.only(append(more, checkKeys...)...)
 	c := Check{
 		Name:     t.name("name", "the name of the check, as in records"),
 		Kind:     t.name("kind", "as in tcp; `ginnel check list` tells which there are"),

@@ -11,8 +11,8 @@ import (
 // Problem is one mistake in a file, for the person who wrote it.
 type Problem struct {
 	File         string
-	Line, Column int    // from 1, in bytes; 0: of the file as a whole
-	Path         string // "network[0].hub[0].allowed_ips[1]"; empty: none
+	Line, Column int    // from 1, in bytes; no line: of the file as a whole; no column: see Path
+	Path         string // "network[0].hub[0].allowed_ips[1]", or the column of a sheet; empty: none
 	Message      string // what is wrong, with the value and the bounds
 	Hint         string // what to do; empty: nothing to add
 	Err          error  // what a kind of check said, where it is from one
@@ -34,8 +34,11 @@ func (p Problem) Error() string {
 // OneLine is place, key path and message, unwrapped and without the hint.
 func (p Problem) OneLine() string {
 	head := p.File
-	if p.Line > 0 {
+	switch {
+	case p.Line > 0 && p.Column > 0:
 		head = fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+	case p.Line > 0:
+		head = fmt.Sprintf("%s:%d", p.File, p.Line)
 	}
 	if p.Path != "" {
 		head += ": " + p.Path
