@@ -39,7 +39,9 @@ func (t Table) Keys() []string { return slices.Clone(t.t.v.keys) }
 func (t Table) Has(key string) bool { return t.t.v.of[key] != nil }
 
 // Problem adds a mistake at a key's value; an empty key: at the table.
-func (t Table) Problem(key, hint, format string, args ...any) { t.t.problem(key, hint, format, args...) }
+func (t Table) Problem(key, hint, format string, args ...any) {
+	t.t.problem(key, hint, format, args...)
+}
 
 // ProblemAt adds a mistake at an element of a list, from 0.
 func (t Table) ProblemAt(key string, i int, hint, format string, args ...any) {
