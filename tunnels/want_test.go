@@ -397,3 +397,36 @@ func TestWantForwardsNothingOnLoopback(t *testing.T) {
 		}
 	}
 }
+
+// What is for peers that are shut out is refused by their routes, and nothing
+// else of the network changes, even when nobody is left.
+func TestWantOfPeersShutOut(t *testing.T) {
+	whole, _ := tunnels.Want(hub(), facts(), resolve)
+	spec := hub()
+	n := &spec.Networks[0]
+	peers := n.Devices[0].Peers
+	for left := len(peers) - 1; left >= 0; left-- {
+		n.Devices[0].Peers = peers[:left]
+		n.Refused = append(n.Refused, peers[left].AllowedIPs...)
+		var lost []string
+		less, problems := tunnels.Want(spec, facts(), resolve)
+		for _, r := range whole.Routes {
+			if !slices.Contains(less.Routes, r) {
+				lost = append(lost, fmt.Sprintf("%v dev %s", r.Prefix, r.Device))
+			}
+		}
+		var want []string
+		for _, p := range peers[left:] {
+			for _, prefix := range p.AllowedIPs {
+				want = append(want, fmt.Sprintf("%v dev gn-kestrel", prefix))
+			}
+		}
+		if !slices.Equal(lost, want) || len(problems) > 0 {
+			t.Errorf("%d peers left: lost %q, want %q; %v", left, lost, want, problems)
+		}
+		less.Devices, less.Routes = whole.Devices, whole.Routes
+		if got := dump(less); got != dump(whole) {
+			t.Errorf("%d peers left: besides devices and routes it is\n%s\nshould be\n%s", left, got, dump(whole))
+		}
+	}
+}

@@ -43,7 +43,7 @@ func TestWhatIsSignedIsVerified(t *testing.T) {
 	}
 }
 
-func signer(t *testing.T) ssh.Signer {
+func signer(t testing.TB) ssh.Signer {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
