@@ -2,15 +2,15 @@ package trial
 
 // Evidence is what is known of a trial at one moment.
 type Evidence struct {
-	Over    bool    // the time is up: decide
-	Held    bool    // it was decided before, and could not be told
-	Centre  *Centre // nil: this gateway has no collector
+	Over    bool   // the time is up: decide
+	Held    bool   // it was decided before, and could not be told
+	Reach   *Reach // nil: this gateway has no collector
 	Tunnels []Part
 	Checks  []Part // the required ones, of the old config and the new
 }
 
-// Centre is how the collector is reached since the change.
-type Centre struct {
+// Reach is how the collector is reached since the change.
+type Reach struct {
 	// Receipt: it has signed for this trial, over a connection that was made
 	// through the new state.
 	Receipt bool

@@ -44,7 +44,7 @@ type Decision struct {
 // third day of a hold is no fault of the change.
 func Verdict(e Evidence) Decision {
 	dead, unsure := e.sort()
-	heard := e.Centre == nil || e.Centre.Receipt
+	heard := e.Reach == nil || e.Reach.Receipt
 	switch {
 	case heard && len(dead)+len(unsure) == 0:
 		return e.decide(Confirm, "")
@@ -54,11 +54,11 @@ func Verdict(e Evidence) Decision {
 		return e.decide(Hold, "the collector cannot be reached")
 	case len(dead) > 0:
 		return e.decide(Back, died(dead))
-	case !heard && len(e.Centre.Moved) > 0:
+	case !heard && len(e.Reach.Moved) > 0:
 		return e.decide(Back, "the collector cannot be reached, and the way to it has changed")
-	case !heard && e.Centre.Beside:
+	case !heard && e.Reach.Beside:
 		return e.decide(Back, "the collector answers beside our tables only")
-	case !heard && e.Centre.Answers:
+	case !heard && e.Reach.Answers:
 		return e.decide(Hold, "the collector answers, but has signed no receipt")
 	case !heard:
 		return e.decide(Hold, "the collector cannot be reached, and the ways to it are as before")
@@ -110,7 +110,7 @@ func names(parts []Part) string {
 const mostLines = 40
 
 func (e Evidence) decide(a Act, reason string) Decision {
-	lines := e.Centre.lines()
+	lines := e.Reach.lines()
 	left := 0
 	for _, p := range append(append([]Part(nil), e.Tunnels...), e.Checks...) {
 		text := p.line()
@@ -128,7 +128,7 @@ func (e Evidence) decide(a Act, reason string) Decision {
 	return Decision{Act: a, Reason: reason, Evidence: lines}
 }
 
-func (c *Centre) lines() []string {
+func (c *Reach) lines() []string {
 	switch {
 	case c == nil:
 		return []string{"collector: there is none, tunnels and checks decide"}

@@ -19,10 +19,10 @@ func with(p trial.Part, change func(*trial.Part)) trial.Part {
 
 // The rows of design.md 8, "The trial", and of the issue.
 func TestVerdict(t *testing.T) {
-	receipt, away := &trial.Centre{Receipt: true, Answers: true}, &trial.Centre{}
-	moved := &trial.Centre{Moved: []string{"192.0.2.40: by eth0 -> by gn-kestrel-n"}}
-	beside := &trial.Centre{Beside: true}
-	busy := &trial.Centre{Answers: true}
+	receipt, away := &trial.Reach{Receipt: true, Answers: true}, &trial.Reach{}
+	moved := &trial.Reach{Moved: []string{"192.0.2.40: by eth0 -> by gn-kestrel-n"}}
+	beside := &trial.Reach{Beside: true}
+	busy := &trial.Reach{Answers: true}
 	good, dead, unsure := part(trial.Good), part(trial.Dead), part(trial.Unsure)
 	untouched := with(dead, func(p *trial.Part) { p.Touched = false })
 	unwanted := with(dead, func(p *trial.Part) { p.Wanted = false })
@@ -31,7 +31,7 @@ func TestVerdict(t *testing.T) {
 	proven := with(dead, func(p *trial.Part) { p.Proven = true })
 	type row struct {
 		name    string
-		centre  *trial.Centre
+		reach   *trial.Reach
 		tunnels []trial.Part
 		checks  []trial.Part
 		// before the end, at the end, and once it was held
@@ -54,7 +54,7 @@ func TestVerdict(t *testing.T) {
 		{"receipt, required check fails", receipt, []trial.Part{good}, []trial.Part{dead}, wait, back, back, "dead"},
 		{"receipt, required check not measured", receipt, []trial.Part{good}, []trial.Part{unsure}, wait, hold, hold, "cannot be told"},
 		{"receipt, required check behind what is not touched fails", receipt, []trial.Part{good}, []trial.Part{untouched}, confirm, confirm, confirm, ""},
-		{"receipt, although look-ups differ", &trial.Centre{Receipt: true, Moved: moved.Moved}, []trial.Part{good}, nil, confirm, confirm, confirm, ""},
+		{"receipt, although look-ups differ", &trial.Reach{Receipt: true, Moved: moved.Moved}, []trial.Part{good}, nil, confirm, confirm, confirm, ""},
 
 		{"collector away, look-ups equal", away, []trial.Part{good}, nil, wait, hold, hold, "ways to it are as before"},
 		{"collector away, look-ups equal, tunnel not measured", away, []trial.Part{unsure}, nil, wait, hold, hold, "ways to it are as before"},
@@ -73,7 +73,7 @@ func TestVerdict(t *testing.T) {
 		{"no collector, untouched tunnel dies", nil, []trial.Part{untouched}, nil, confirm, confirm, confirm, ""},
 	} {
 		t.Run(r.name, func(t *testing.T) {
-			e := trial.Evidence{Centre: r.centre, Tunnels: r.tunnels, Checks: r.checks}
+			e := trial.Evidence{Reach: r.reach, Tunnels: r.tunnels, Checks: r.checks}
 			if d := trial.Verdict(e); d.Act != r.early {
 				t.Errorf("before the end: %v (%s), want %v", d.Act, d.Reason, r.early)
 			}
@@ -94,7 +94,7 @@ func TestVerdict(t *testing.T) {
 }
 
 func TestEvidenceIsInWords(t *testing.T) {
-	e := trial.Evidence{Over: true, Centre: &trial.Centre{Beside: true, Moved: []string{"192.0.2.40: by eth0 -> by gn-kestrel-n"}}, Tunnels: []trial.Part{
+	e := trial.Evidence{Over: true, Reach: &trial.Reach{Beside: true, Moved: []string{"192.0.2.40: by eth0 -> by gn-kestrel-n"}}, Tunnels: []trial.Part{
 		with(part(trial.Dead), func(p *trial.Part) { p.Was, p.Is = "up since Tue 08:02", "hub-north does not answer" }),
 		with(part(trial.Dead), func(p *trial.Part) { p.Name, p.Touched = "heron/hub-south", false }),
 		with(part(trial.Good), func(p *trial.Part) { p.Name, p.Touched = "wren/hub-south", false }),
@@ -109,7 +109,7 @@ heron/hub-south: was good, is dead; the change does not touch it`
 }
 
 func TestEvidenceOfABigHubIsBounded(t *testing.T) {
-	e := trial.Evidence{Over: true, Centre: &trial.Centre{Receipt: true}}
+	e := trial.Evidence{Over: true, Reach: &trial.Reach{Receipt: true}}
 	for range 500 {
 		e.Tunnels = append(e.Tunnels, part(trial.Dead))
 	}

@@ -1,0 +1,432 @@
+package trial_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/trial"
+)
+
+const oldText, newText, newerText = "generation = 1\n", "generation = 2\n", "generation = 3\n"
+
+// world is a gateway and what is around it, as a test says.
+type world struct {
+	t       *testing.T
+	journal trial.Journal
+	boot    string
+	trial   *trial.Trial
+	alone   bool // no collector
+
+	running string // the config; empty: none
+	runs    []string
+	signers []string // bundles whose signers were taken over
+	since   time.Time
+
+	dead     func(name, running string) bool // of tunnels and checks; nil: none is
+	unsure   bool                            // nothing is measured
+	away     func(running string) bool       // the collector gives no receipt; nil: it does
+	beside   bool                            // it answers on a marked socket
+	plain    bool                            // it answers on one that is not marked, though it gives no receipt
+	way      func(running string) string
+	fresh    int
+	answered time.Time
+}
+
+func (w *world) Run(_ context.Context, text []byte) error {
+	if strings.Contains(string(text), "refused") {
+		return errors.New("covers 192.168.10.0/24, the LAN on eth1")
+	}
+	w.running, w.since = string(text), time.Now()
+	w.runs = append(w.runs, w.running)
+	return nil
+}
+
+func (w *world) Keep(b []byte) error { w.signers = append(w.signers, string(b)); return nil }
+
+func (w *world) Ways(context.Context) []string {
+	if w.way == nil {
+		return []string{"192.0.2.40: eth0"}
+	}
+	return []string{"192.0.2.40: " + w.way(w.running)}
+}
+func (w *world) Fresh()           { w.fresh++ }
+func (w *world) Heard() time.Time { return w.answered }
+func (w *world) Answers(_ context.Context, beside bool) bool {
+	return beside && w.beside || !beside && w.plain
+}
+
+func (w *world) Tunnels(context.Context, time.Time) []trial.Part {
+	return []trial.Part{w.measure("kestrel/hub-north"), w.measure("heron/hub-south")}
+}
+
+func (w *world) Required(context.Context, time.Time) []trial.Part {
+	return []trial.Part{w.measure("records")}
+}
+
+func (w *world) measure(name string) trial.Part {
+	p := trial.Part{Name: name, Now: trial.Good}
+	switch {
+	case w.unsure || time.Since(w.since) < 3*time.Second:
+		p.Now = trial.Unsure
+	case w.dead != nil && w.dead(name, w.running):
+		p.Now, p.Is = trial.Dead, "no answer"
+	}
+	return p
+}
+
+// sign gives receipts, as a collector that hears a message each second.
+func (w *world) sign(ctx context.Context) {
+	for ctx.Err() == nil {
+		nonce, hash, ok := w.trial.Asks()
+		if ok && w.fresh > 0 && (w.away == nil || !w.away(w.running)) {
+			w.answered = time.Now()
+			w.trial.Receipt("another", hash)
+			w.trial.Receipt(nonce, hash)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(time.Second):
+		}
+	}
+}
+
+// start is a start of the agent, under the boot that w names.
+func (w *world) start() {
+	w.trial = &trial.Trial{Journal: w.journal, Boot: w.boot, Host: w, Tunnels: w, Checks: w, Log: slog.New(slog.DiscardHandler)}
+	if !w.alone {
+		w.trial.Centre = w
+	}
+}
+
+func newWorld(t *testing.T) *world {
+	dir := t.TempDir()
+	w := &world{t: t, boot: "monday", journal: trial.Journal{Dir: filepath.Join(dir, "trial"), LastGood: filepath.Join(dir, "last-good.toml")}}
+	if err := os.WriteFile(w.journal.LastGood, []byte(oldText), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	w.running = oldText
+	w.start()
+	return w
+}
+
+func signed(t *testing.T, text string) bundle.Bundle {
+	t.Helper()
+	_, private, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := ssh.NewSignerFromKey(private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := bundle.Sign([]byte(text), bundle.Config, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// change touches kestrel and the check behind it.
+func (w *world) change(text string) trial.Change {
+	b := signed(w.t, text)
+	before := func(name string, touched bool) trial.Part {
+		return trial.Part{Name: name, Touched: touched, Wanted: true, Before: trial.Good}
+	}
+	return trial.Change{Generation: uint64(text[len("generation = ")] - '0'), Hash: b.Hash(), Bundle: b.Bytes(), Limit: 90 * time.Second,
+		Tunnels: []trial.Part{before("kestrel/hub-north", true), before("heron/hub-south", false)},
+		Checks:  []trial.Part{before("records", true)}}
+}
+
+// during runs f, as a trial, beside the collector; it ends after at most d.
+func (w *world) during(d time.Duration, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(w.t.Context(), d)
+	defer cancel()
+	go w.sign(ctx)
+	err := f(ctx)
+	cancel()
+	synctest.Wait()
+	return err
+}
+
+func (w *world) try(text string) error {
+	c := w.change(text)
+	return w.during(time.Hour, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+}
+
+func (w *world) resume(d time.Duration) error {
+	return w.during(d, func(ctx context.Context) error { return w.trial.Resume(ctx) })
+}
+
+// reboot starts anew under another kernel, with what the journal says.
+func (w *world) reboot(boot string) {
+	w.t.Helper()
+	text, _, err := w.journal.Boots(boot)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.boot, w.running, w.since = boot, string(text), time.Now()
+	w.start()
+}
+
+// is checks how it stands now, in memory and on disk.
+func (w *world) is(phase trial.Phase, running, reason string) {
+	w.t.Helper()
+	r, err := w.journal.Read()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if r.Phase != phase || w.trial.Record().Phase != phase || w.running != running || !strings.Contains(r.Reason, reason) || (reason == "") != (r.Reason == "") {
+		w.t.Errorf("%s (shown: %s), %q runs, because %q; want %s, %q, %q", r.Phase, w.trial.Record().Phase, w.running, r.Reason, phase, running, reason)
+	}
+	good, err := os.ReadFile(w.journal.LastGood)
+	if want := map[bool]string{true: newText, false: oldText}[phase == trial.Kept && running == newText]; err != nil || string(good) != want && running != newerText {
+		w.t.Errorf("the last good config is %q, %v, want %q", good, err, want)
+	}
+}
+
+// story is a test in a time of its own.
+func story(t *testing.T, name string, tell func(w *world)) {
+	t.Run(name, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) { tell(newWorld(t)) })
+	})
+}
+
+func TestTrialsThatEnd(t *testing.T) {
+	const kestrel, heron = "kestrel/hub-north", "heron/hub-south"
+	under := func(text string, bad ...string) func(string, string) bool {
+		return func(name, running string) bool {
+			return running == text && strings.Contains(strings.Join(bad, " "), name)
+		}
+	}
+	always := func(string) bool { return true }
+	for _, c := range []struct {
+		name   string
+		world  func(w *world)
+		phase  trial.Phase
+		reason string
+		within time.Duration
+	}{
+		{"a receipt confirms", func(*world) {}, trial.Kept, "", 10 * time.Second},
+		{"look-ups differ", func(w *world) {
+			w.away = func(running string) bool { return running == newText }
+			w.way = func(running string) string {
+				return map[bool]string{true: "gn-kestrel-n", false: "eth0"}[running == newText]
+			}
+		}, trial.Failed, "the way to it has changed", 90 * time.Second},
+		{"it answers beside our tables", func(w *world) { w.away, w.beside = always, true }, trial.Failed, "beside our tables only", 90 * time.Second},
+		{"a touched tunnel dies", func(w *world) { w.dead = under(newText, kestrel) }, trial.Failed, kestrel + " was good and is dead", 90 * time.Second},
+		{"a touched tunnel dies, collector away", func(w *world) { w.dead, w.away = under(newText, kestrel), always }, trial.Failed, kestrel + " was good", 90 * time.Second},
+		{"an untouched tunnel dies", func(w *world) { w.dead = under(newText, heron) }, trial.Kept, "", 10 * time.Second},
+		{"a required check fails", func(w *world) { w.dead = under(newText, "records") }, trial.Failed, "records was good and is dead", 90 * time.Second},
+		{"a touched tunnel stays dead", func(w *world) {
+			w.dead = func(name, _ string) bool { return name == kestrel && time.Since(w.since) > time.Second }
+		}, trial.Failed, "inconclusive: " + kestrel + " is dead under the old config too", 120 * time.Second},
+		{"a touched tunnel and its check stay dead", func(w *world) {
+			w.dead = func(name, _ string) bool { return name != heron }
+		}, trial.Failed, "inconclusive: kestrel/hub-north, records are dead", 120 * time.Second},
+		{"no collector, all good", func(w *world) { w.alone = true }, trial.Kept, "", 10 * time.Second},
+		{"no collector, a touched tunnel dies", func(w *world) { w.alone, w.dead = true, under(newText, kestrel) }, trial.Failed, "was good and is dead", 90 * time.Second},
+	} {
+		story(t, c.name, func(w *world) {
+			c.world(w)
+			w.start()
+			began := time.Now()
+			if err := w.try(newText); err != nil {
+				w.t.Fatal(err)
+			}
+			running := map[bool]string{true: newText, false: oldText}[c.phase == trial.Kept]
+			w.is(c.phase, running, c.reason)
+			if took := time.Since(began); took > c.within {
+				w.t.Errorf("it took %v, want at most %v", took, c.within)
+			}
+			if r := w.trial.Record(); len(r.Evidence) == 0 {
+				w.t.Error("no evidence")
+			}
+			if (len(w.signers) == 1) != (c.phase == trial.Kept) {
+				w.t.Errorf("signers of %d configs were taken over", len(w.signers))
+			}
+		})
+	}
+}
+
+func TestConfigThatCannotBeAppliedFails(t *testing.T) {
+	story(t, "", func(w *world) {
+		if err := w.try("generation = 2 # refused\n"); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Failed, oldText, "could not be applied")
+		if w.runs[0] != oldText {
+			w.t.Errorf("ran %q", w.runs)
+		}
+	})
+}
+
+func TestHoldSurvivesRebootAndEndsAtTheNextReceipt(t *testing.T) {
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		err := w.during(3*time.Minute, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		if !errors.Is(err, trial.ErrInterrupted) {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Held, newText, "ways to it are as before")
+		w.reboot("tuesday")
+		// What is proved stays so: on the second day the hub dies, and the way
+		// to the collector becomes another.
+		w.dead = func(name, _ string) bool { return true }
+		w.way = func(string) string { return "eth1" }
+		if err := w.resume(24 * time.Hour); !errors.Is(err, trial.ErrInterrupted) {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Held, newText, "ways to it are as before")
+		w.reboot("wednesday")
+		w.away = nil
+		if err := w.resume(time.Minute); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Kept, newText, "")
+	})
+}
+
+func TestHoldEndsAtANewerGeneration(t *testing.T) {
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		if err := w.during(3*time.Minute, func(ctx context.Context) error { return w.trial.Run(ctx, c) }); !errors.Is(err, trial.ErrInterrupted) {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Held, newText, "as before")
+		w.away = nil
+		w.dead = func(name, running string) bool { return running == newerText && name == "kestrel/hub-north" }
+		if err := w.try(newerText); err != nil {
+			w.t.Fatal(err)
+		}
+		// It is the one that was kept last that is gone back to.
+		w.is(trial.Failed, oldText, "was good and is dead")
+	})
+}
+
+func TestRebootDuringATrialGoesBack(t *testing.T) {
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		_ = w.during(30*time.Second, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		w.is(trial.Trying, newText, "")
+		w.reboot("monday") // of the agent only: the trial goes on
+		if w.running != newText {
+			w.t.Errorf("after a restart of the agent %q runs", w.running)
+		}
+		w.away = nil
+		_ = w.resume(2 * time.Second)
+		w.is(trial.Trying, newText, "")
+		w.reboot("tuesday")
+		if w.running != oldText {
+			w.t.Errorf("after a restart of the gateway %q runs", w.running)
+		}
+		if err := w.resume(time.Hour); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Failed, oldText, "inconclusive: nobody knows")
+	})
+}
+
+func TestTimeIsExtendedWhileItGetsOn(t *testing.T) {
+	story(t, "", func(w *world) {
+		began := time.Now()
+		w.away = func(string) bool { return time.Since(began) < 100*time.Second }
+		w.dead = func(name, running string) bool {
+			return name == "kestrel/hub-north" && time.Since(began) < 74*time.Second
+		}
+		if err := w.try(newText); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Kept, newText, "")
+	})
+	story(t, "but not for ever", func(w *world) {
+		began := time.Now()
+		w.away = func(string) bool { return true }
+		w.dead = func(name, running string) bool { // one more each ten seconds, and none for long
+			return running == newText && name == "kestrel/hub-north" && time.Since(began)/(10*time.Second)%2 == 0
+		}
+		c := w.change(newText)
+		_ = w.during(time.Hour, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		if r := w.trial.Record(); r.Phase == trial.Trying {
+			w.t.Error("still trying after an hour")
+		}
+	})
+}
+
+func TestRollbackByHand(t *testing.T) {
+	story(t, "of what was kept", func(w *world) {
+		if err := w.try(newText); err != nil {
+			w.t.Fatal(err)
+		}
+		if ok, err := w.trial.Override(w.t.Context()); !ok || err != nil {
+			w.t.Fatal(ok, err)
+		}
+		w.is(trial.Overridden, oldText, "by hand")
+		w.reboot("tuesday")
+		if w.running != oldText {
+			w.t.Errorf("after a reboot %q runs", w.running)
+		}
+		if ok, err := w.trial.Override(w.t.Context()); ok || err != nil {
+			w.t.Errorf("a second time: %v, %v", ok, err)
+		}
+		if err := w.try(newerText); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Kept, newerText, "")
+	})
+	story(t, "of what is held", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		_ = w.during(3*time.Minute, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		if ok, err := w.trial.Override(w.t.Context()); !ok || err != nil {
+			w.t.Fatal(ok, err)
+		}
+		w.is(trial.Overridden, oldText, "by hand")
+	})
+	story(t, "of the first one", func(w *world) {
+		if err := os.Remove(w.journal.LastGood); err != nil {
+			w.t.Fatal(err)
+		}
+		if err := w.try(newText); err != nil {
+			w.t.Fatal(err)
+		}
+		if ok, err := w.trial.Override(w.t.Context()); ok || err != nil {
+			w.t.Errorf("%v, %v: there is none to go back to", ok, err)
+		}
+	})
+}
+
+func TestFirstConfigGoesBackToNone(t *testing.T) {
+	story(t, "", func(w *world) {
+		if err := os.Remove(w.journal.LastGood); err != nil {
+			w.t.Fatal(err)
+		}
+		w.running, w.beside = "", true
+		w.away = func(string) bool { return true }
+		if err := w.try(newText); err != nil {
+			w.t.Fatal(err)
+		}
+		if r := w.trial.Record(); r.Phase != trial.Failed || w.running != "" {
+			w.t.Errorf("%s, %q runs", r.Phase, w.running)
+		}
+		if _, err := os.Stat(w.journal.LastGood); !errors.Is(err, fs.ErrNotExist) {
+			w.t.Errorf("a last good config: %v", err)
+		}
+	})
+}
