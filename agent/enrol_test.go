@@ -26,7 +26,7 @@ func TestPackOfAnotherGateway(t *testing.T) {
 	}
 }
 
-const otherPack = `version = 1
+const otherPack = `version = 2
 site = 'bittern'
 name = 'Bittern Practice'
 postcode = 'ZZ1 1AA'
@@ -35,6 +35,8 @@ networks = ['kestrel']
 collector = ['https://192.0.2.10:8443']
 expires = 2026-01-06T16:28:27Z
 token = 'P567-MASF-U5HY-ZBPW-RGZZ-Z54X-BEQM-HBQJ-6XJQ-NBTR-C5NU-R73X-ITXQ'
+secret = 'Q567-MASF-U5HY-ZBPW-RGZZ-Z54X-BEQM-HBQJ-6XJQ-NBTR-C5NU-R73X-ITXQ'
+signers = []
 ca = """
 -----BEGIN CERTIFICATE-----
 MIIBfTCCASOgAwIBAgIQZKyZW/au5vpUmMN8TsknpDAKBggqhkjOPQQDAjAdMRsw

@@ -26,12 +26,13 @@ type record struct {
 	Networks  []string  `toml:"networks"`
 	Collector []string  `toml:"collector"`
 	Enrolled  time.Time `toml:"enrolled"`
+	Signers   []string  `toml:"signers,multiline"`
 	CA        string    `toml:"ca,multiline"`
 }
 
 func recordOf(p Pack, now time.Time) record {
 	return record{p.Site.ID, p.Site.Name, p.Site.Postcode, p.Site.Gateway,
-		append([]string{}, p.Site.Networks...), p.Collector, now.UTC().Truncate(time.Second), p.CA}
+		append([]string{}, p.Site.Networks...), p.Collector, now.UTC().Truncate(time.Second), append([]string{}, p.Signers...), p.CA}
 }
 
 func (r record) site() Site { return Site{r.Site, r.Name, r.Postcode, r.Gateway, r.Networks} }
@@ -54,7 +55,7 @@ func (i *Identity) readRecord() error {
 	if err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&r); err != nil {
 		return fault(fmt.Errorf("%s: it cannot be read: %w", path, err), "enrol anew with a new site pack")
 	}
-	as := Pack{Site: r.site(), Collector: r.Collector, CA: r.CA, Expires: r.Enrolled}
+	as := Pack{Site: r.site(), Collector: r.Collector, CA: r.CA, Expires: r.Enrolled, Signers: r.Signers}
 	if err := as.Validate(); err != nil {
 		return fault(fmt.Errorf("%s: %w", path, err), "enrol anew with a new site pack")
 	}

@@ -40,13 +40,14 @@ type Identity struct {
 	uid    uuid.UUID
 	chain  []*x509.Certificate // leaf first; empty: none
 	record record
+	proofs proofs
 }
 
 // Open reads the identity in dir. It writes nothing: a directory that is not
 // there, or is empty, is an identity that is not enrolled.
 func Open(dir string) (*Identity, error) {
 	i := &Identity{dir: dir}
-	for _, read := range []func() error{i.readKey, i.readUID, i.readRecord, i.readCertificate} {
+	for _, read := range []func() error{i.readKey, i.readUID, i.readRecord, i.readCertificate, i.readProofs} {
 		if err := read(); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, fmt.Errorf("open the identity: %w", err)
 		}
@@ -88,6 +89,21 @@ func (i *Identity) Collector() []string {
 	i.mu.RLock()
 	defer i.mu.RUnlock()
 	return i.record.Collector
+}
+
+// Signers are those of the site pack, whose configs are taken until a config
+// names others; empty: nobody's.
+func (i *Identity) Signers() []string {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.record.Signers
+}
+
+// CA is the PEM of the collector's CA; empty before it is enrolled.
+func (i *Identity) CA() string {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
+	return i.record.CA
 }
 
 // Prepare makes the device key and the instance uid where they are missing.

@@ -10,16 +10,18 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/internal/durable"
 )
 
 // packVersion is the format that this program writes and reads.
-const packVersion = 1
+const packVersion = 2
 
 // maxPack is the size in bytes above which a file is no site pack.
 const maxPack = 256 << 10
@@ -31,7 +33,9 @@ type Pack struct {
 	Collector []string // URLs, https, in order of preference; at least one
 	CA        string   // PEM of the collector's CA
 	Expires   time.Time
-	Token     Token // zero when spent
+	Token     Token    // zero when spent
+	Secret    Secret   // that proves the gateway's keys; zero when spent
+	Signers   []string // whose configs the gateway takes, each a line as in id_ed25519.pub; empty: nobody's
 }
 
 // Site is where a gateway stands.
@@ -54,11 +58,13 @@ type packFile struct {
 	Collector []string  `toml:"collector"`
 	Expires   time.Time `toml:"expires"`
 	Token     string    `toml:"token" comment:"one use; whoever holds it can enrol as this gateway"`
+	Secret    string    `toml:"secret" comment:"one use; the gateway proves its keys with it, the collector never has it"`
+	Signers   []string  `toml:"signers,multiline" comment:"the gateway takes configs that one of these signed"`
 	CA        string    `toml:"ca,multiline" comment:"the collector must show a certificate of this CA"`
 }
 
 // ReadPack reads a site pack from a file. A spent pack is read too, with a
-// zero Token; Usable tells.
+// zero Token and Secret; Usable tells.
 func ReadPack(path string) (Pack, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -78,7 +84,7 @@ func ReadPack(path string) (Pack, error) {
 const packAdvice = "a site pack is the file that `ginnelctl site add` wrote; ask for it again"
 
 // ParsePack reads a site pack from text; name is what errors call it. Errors
-// give places and key paths, never the text, which may hold the token.
+// give places and key paths, never the text, which may hold the secrets.
 func ParsePack(name string, text []byte) (Pack, error) {
 	var raw packFile
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&raw)
@@ -117,11 +123,16 @@ func (raw packFile) pack() (Pack, error) {
 	}
 	p := Pack{
 		Site:      Site{ID: raw.Site, Name: raw.Name, Postcode: raw.Postcode, Gateway: raw.Gateway, Networks: raw.Networks},
-		Collector: raw.Collector, CA: raw.CA, Expires: raw.Expires.UTC(),
+		Collector: raw.Collector, CA: raw.CA, Expires: raw.Expires.UTC(), Signers: raw.Signers,
 	}
+	var err error
 	if raw.Token != "" {
-		var err error
 		if p.Token, err = ParseToken(raw.Token); err != nil {
+			return Pack{}, err
+		}
+	}
+	if raw.Secret != "" {
+		if p.Secret, err = ParseSecret(raw.Secret); err != nil {
 			return Pack{}, err
 		}
 	}
@@ -147,6 +158,10 @@ func (p Pack) Validate() error {
 	if p.Expires.IsZero() {
 		errs = append(errs, errors.New("expires: it is missing"))
 	}
+	if p.Token.IsZero() != p.Secret.IsZero() {
+		errs = append(errs, errors.New("token, secret: one is there without the other"))
+	}
+	errs = append(errs, checkSigners(p.Signers))
 	return errors.Join(errs...)
 }
 
@@ -194,6 +209,24 @@ func (s Site) validate() error {
 	return errors.Join(errs...)
 }
 
+// checkSigners wants none, or two at least: one alone that is lost could never
+// be replaced.
+func checkSigners(lines []string) error {
+	all, err := bundle.ParseSigners(lines)
+	switch {
+	case err != nil:
+		return err
+	case len(all) == 1:
+		return errors.New("signers: one only, at least two are wanted")
+	}
+	for i, s := range all {
+		if slices.ContainsFunc(all[:i], func(o bundle.Signer) bool { return o.Fingerprint() == s.Fingerprint() }) {
+			return fmt.Errorf("signers[%d]: it is there twice", i)
+		}
+	}
+	return nil
+}
+
 func checkURL(text string) error {
 	u, err := url.Parse(text)
 	switch {
@@ -234,7 +267,7 @@ func parseCertificates(text []byte) ([]*x509.Certificate, error) {
 	}
 }
 
-// Text is the pack as its file, with the token in it.
+// Text is the pack as its file, with the token and the secret in it.
 func (p Pack) Text() ([]byte, error) {
 	if err := p.Validate(); err != nil {
 		return nil, err
@@ -243,6 +276,7 @@ func (p Pack) Text() ([]byte, error) {
 		Version: packVersion, Site: p.Site.ID, Name: p.Site.Name, Postcode: p.Site.Postcode,
 		Gateway: p.Site.Gateway, Networks: append([]string{}, p.Site.Networks...), Collector: p.Collector,
 		Expires: p.Expires.UTC().Truncate(time.Second), Token: p.Token.Reveal(), CA: p.CA,
+		Secret: p.Secret.Reveal(), Signers: append([]string{}, p.Signers...),
 	})
 	if err != nil {
 		return nil, fmt.Errorf("write the site pack: %w", err)
@@ -250,7 +284,7 @@ func (p Pack) Text() ([]byte, error) {
 	head := fmt.Sprintf("# Site pack of %s. On the gateway: sudo ginnel enrol FILE\n# Good once, until %s. Hand it over as you would a key.\n\n",
 		p.Site.Gateway, p.Expires.UTC().Format("Mon 2 Jan 2006 15:04 MST"))
 	if p.Token.IsZero() {
-		head = fmt.Sprintf("# Site pack of %s, spent: its token was used and is not in it any more.\n\n", p.Site.Gateway)
+		head = fmt.Sprintf("# Site pack of %s, spent: its token and secret were used and are not in it any more.\n\n", p.Site.Gateway)
 	}
 	return append([]byte(head), body...), nil
 }
@@ -267,12 +301,12 @@ func WritePack(path string, p Pack) error {
 	return nil
 }
 
-// SpendPack takes the token out of a pack's file.
+// SpendPack takes the token and the secret out of a pack's file.
 func SpendPack(path string) error {
 	p, err := ReadPack(path)
 	if err != nil || p.Token.IsZero() {
 		return err
 	}
-	p.Token = Token{}
+	p.Token, p.Secret = Token{}, Secret{}
 	return WritePack(path, p)
 }

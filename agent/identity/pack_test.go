@@ -19,7 +19,11 @@ func avocet(t *testing.T) Pack {
 	return Pack{
 		Site:      Site{ID: "avocet", Name: "Avocet \"Surgery\"", Postcode: "ZZ1 1AA", Gateway: "avocet-1", Networks: []string{"kestrel", "heron"}},
 		Collector: []string{"https://collector.example.net:8443", "https://[2001:db8::5]:8443"}, CA: newCA(t).text(),
-		Expires: time.Date(2026, 12, 4, 12, 0, 0, 0, time.UTC), Token: NewToken(),
+		Expires: time.Date(2026, 12, 4, 12, 0, 0, 0, time.UTC), Token: NewToken(), Secret: NewSecret(),
+		Signers: []string{
+			"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIDzXo3d7cbZwGrSU1YY1569cUSjmdkjgmn+el1rjb1BT alice",
+			"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPj44x8Z4H3Eu2EQK0IP+1UMIyE/PlH/4692ihycX9Ft bob",
+		},
 	}
 }
 
@@ -42,7 +46,8 @@ func TestPackRoundTrip(t *testing.T) {
 		t.Fatal(err)
 	}
 	same := cmp.Comparer(func(a, b Token) bool { return a.Hash() == b.Hash() })
-	if d := cmp.Diff(want, got, same); d != "" {
+	alike := cmp.Comparer(func(a, b Secret) bool { return a.Reveal() == b.Reveal() })
+	if d := cmp.Diff(want, got, same, alike); d != "" {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 	if err := got.Usable(want.Expires); err != nil {
@@ -54,8 +59,10 @@ func TestPackRoundTrip(t *testing.T) {
 	if err := SpendPack(path); err != nil {
 		t.Fatal(err)
 	}
-	if text, _ := os.ReadFile(path); strings.Contains(string(text), want.Token.Reveal()) {
-		t.Error("the token is still in a spent pack")
+	for name, s := range map[string]string{"token": want.Token.Reveal(), "secret": want.Secret.Reveal()} {
+		if text, _ := os.ReadFile(path); strings.Contains(string(text), s) {
+			t.Errorf("the %s is still in a spent pack", name)
+		}
 	}
 	if got, err = ReadPack(path); err != nil || !errors.Is(got.Usable(want.Expires), ErrSpent) {
 		t.Errorf("spent: %v", err)
@@ -64,7 +71,8 @@ func TestPackRoundTrip(t *testing.T) {
 
 // Each mistake has a message with its place, a hint, and no secret in it.
 func TestPackMistakes(t *testing.T) {
-	good, err := avocet(t).Text()
+	p := avocet(t)
+	good, err := p.Text()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,9 +86,9 @@ func TestPackMistakes(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"no pack", "<html>", "p.toml:1:1: not a site pack"},
 		{"a config", "gateway = 'avocet-1'\n[[network]]\nname = 'kestrel'", "p.toml: not a site pack"},
-		{"empty", "", "p.toml: version: 0, this ginnel reads 1"},
-		{"newer", change("version = 1", "version = 2"), "p.toml: version: 2, this ginnel reads 1"},
-		{"unknown key", change("version = 1", "version = 1\ncolour = 'red'"), "p.toml:5:1: colour: unknown key"},
+		{"empty", "", "p.toml: version: 0, this ginnel reads 2"},
+		{"newer", change("version = 2", "version = 3"), "p.toml: version: 3, this ginnel reads 2"},
+		{"unknown key", change("version = 2", "version = 2\ncolour = 'red'"), "p.toml:5:1: colour: unknown key"},
 		{"wrong type", change("gateway = 'avocet-1'", "gateway = 7"), "p.toml:8:11: gateway: wrong kind of value"},
 		{"token cut off", change("-", ""), "" /* a dash less is the same token */},
 		{"token of a word", strings.NewReplacer("token = '", "token = 'x").Replace(string(good)), "p.toml: token: it has 53 letters and digits, a token has 52"},
@@ -90,6 +98,11 @@ func TestPackMistakes(t *testing.T) {
 		{"name", change("'avocet-1'", "'../x'"), `p.toml: gateway: "../x" is not a name (a-z, 0-9 and - within, at most 63)`},
 		{"two lines", change("'ZZ1 1AA'", `"ZZ1\n1AA"`), "p.toml: postcode: over 200 bytes, or not one line"},
 		{"CA", change("BEGIN CERTIFICATE", "BEGIN PRIVATE KEY"), "p.toml: ca: it is not a PEM of certificates"},
+		{"no secret", change("secret = '"+p.Secret.Reveal()+"'", "secret = ''"), "p.toml: token, secret: one is there without the other"},
+		{"a token as secret", change("secret = '", "secret = '1"), "p.toml: secret: it has 53 letters and digits, a secret has 52"},
+		{"a signer that is none", change(p.Signers[1], "bob"), "p.toml: signers[1] is not an OpenSSH public key"},
+		{"one signer", change("\n  '"+p.Signers[1]+"'", ""), "p.toml: signers: one only, at least two are wanted"},
+		{"a signer twice", change(p.Signers[1], p.Signers[0]), "p.toml: signers[1]: it is there twice"},
 		{"no expiry", change("expires = 2026-12-04T12:00:00Z\n", ""), "p.toml: expires: it is missing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -159,27 +172,28 @@ func TestSecretsCannotBePrinted(t *testing.T) {
 		t.Fatal(err)
 	}
 	type holder struct {
-		token Token
-		pack  Pack
-		id    *Identity
+		token  Token
+		secret Secret
+		pack   Pack
+		id     *Identity
 	}
-	h := holder{p.Token, p, id}
+	h := holder{p.Token, p.Secret, p, id}
 	var out strings.Builder
 	log := slog.New(slog.NewJSONHandler(&out, nil))
 	plain := slog.New(slog.NewTextHandler(&out, nil))
-	for _, v := range []any{p.Token, &p.Token, p, &p, h, &h, id} {
+	for _, v := range []any{p.Token, &p.Token, p.Secret, &p.Secret, p, &p, h, &h, id} {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
 			fmt.Fprintf(&out, verb+"\n", v)
 		}
 		log.Info("x", "v", v)
 		plain.Info("x", "v", v)
 	}
-	b := p.Token.bytes()
+	b, c := p.Token.bytes(), p.Secret.bytes()
 	scalar, err := id.key.Bytes()
 	if err != nil {
 		t.Fatal(err)
 	}
-	secrets := []string{p.Token.Reveal(), p.Token.Reveal()[:9], fmt.Sprintf("%x", b[:4]), fmt.Sprint(b[:3]), fmt.Sprintf("%x", scalar), new(big.Int).SetBytes(scalar).String(), strings.Split(string(key), "\n")[1][:20]}
+	secrets := []string{p.Secret.Reveal()[:9], fmt.Sprintf("%x", c[:4]), fmt.Sprint(c[:3]), p.Token.Reveal(), p.Token.Reveal()[:9], fmt.Sprintf("%x", b[:4]), fmt.Sprint(b[:3]), fmt.Sprintf("%x", scalar), new(big.Int).SetBytes(scalar).String(), strings.Split(string(key), "\n")[1][:20]}
 	for i, s := range secrets {
 		if s = strings.Trim(s, "[]"); strings.Contains(out.String(), s) {
 			at := strings.Index(out.String(), s)

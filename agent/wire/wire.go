@@ -7,6 +7,13 @@
 package wire
 
 import (
+	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/identity"
 )
@@ -64,4 +71,20 @@ type Receipt struct {
 // Text is what is signed: gateway is the one that the receipt is for.
 func (r Receipt) Text(gateway string) []byte {
 	return []byte("ginnel receipt 1\n" + gateway + "\n" + r.Hash + "\n" + r.Nonce + "\n")
+}
+
+// Verify says whether a receipt is for the gateway, signed by one of the CAs of
+// the PEM.
+func (r Receipt) Verify(gateway string, ca []byte) error {
+	sum := sha256.Sum256(r.Text(gateway))
+	for block, rest := pem.Decode(ca); block != nil; block, rest = pem.Decode(rest) {
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return fmt.Errorf("the collector's CA: %w", err)
+		}
+		if k, ok := c.PublicKey.(*ecdsa.PublicKey); ok && ecdsa.VerifyASN1(k, sum[:], r.Signature) {
+			return nil
+		}
+	}
+	return errors.New("the receipt is not signed by the collector's CA, or is for another gateway")
 }

@@ -36,10 +36,11 @@ func TestScripts(t *testing.T) {
 			c := newCollector(e.WorkDir)
 			e.Defer(c.Close)
 			e.Setenv("GINNEL_COLLECTOR", c.URL)
+			e.Setenv("GINNEL_KEYSTORE", filepath.Join(e.WorkDir, "packs"))
 			e.Setenv("EXPIRES", time.Now().UTC().AddDate(0, 0, 14).Format("Mon 2 Jan 2006"))
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"match-token": matchToken, "mode": mode},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"match-token": matchToken, "match-secret": matchSecret, "mode": mode},
 	})
 }
 
@@ -185,6 +186,16 @@ func matchToken(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if strings.Contains(raw, pack.Token.Reveal()) || !sent.Expires.Equal(pack.Expires) {
 		ts.Fatalf("the token, or another expiry than %v, was sent: %s", pack.Expires, raw)
+	}
+}
+
+// matchSecret PACK REQUEST STORE: the secret of the pack is in the key store,
+// and was not sent.
+func matchSecret(ts *testscript.TestScript, neg bool, args []string) {
+	pack, err := identity.ReadPack(ts.MkAbs(args[0]))
+	ts.Check(err)
+	if text := pack.Secret.Reveal(); text == "" || strings.Contains(ts.ReadFile(args[1]), text) || !strings.Contains(ts.ReadFile(args[2]), text) {
+		ts.Fatalf("no secret, or it was sent, or it is not kept")
 	}
 }
 

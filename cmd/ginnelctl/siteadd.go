@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
+	"github.com/ginnel/ginnel/cmd/internal/keychain"
 )
 
 const siteAddHelp = `
@@ -25,7 +26,8 @@ const siteAddHelp = `
   --days N          how long the pack is good; 14 unless given
   -o PACK           ID.toml unless given
 ` + desksHelp + `
-The same site again gets a new pack, and the one before is void.`
+The same site again gets a new pack, and the one before is void.
+The pack's secret is kept in GINNEL_KEYSTORE, or ~/.config/ginnel/packs.`
 
 // words is a flag that may be given more than once.
 type words []string
@@ -40,8 +42,9 @@ type order struct {
 	file string
 }
 
-// siteAdd makes a token here, tells the collector its hash, and writes the
-// token into a site pack: nobody else ever has it.
+// siteAdd makes a token and a secret here and writes them into a site pack. The
+// collector is told the token's hash, and nothing of the secret, which stays in
+// the operator's key store to verify by it what the gateway proves.
 func siteAdd(ctx context.Context, std cli.IO, args []string) error {
 	d, o, err := parseOrder(args)
 	if err != nil {
@@ -55,23 +58,30 @@ func siteAdd(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return d.advise(err)
 	}
-	pack := identity.Pack{Site: o.site, Collector: []string{ca.URL}, CA: ca.PEM, Token: identity.NewToken(),
+	pack := identity.Pack{Site: o.site, Collector: []string{ca.URL}, CA: ca.PEM, Token: identity.NewToken(), Secret: identity.NewSecret(),
 		Expires: time.Now().UTC().Truncate(time.Second).AddDate(0, 0, o.days)}
 	if err := pack.Validate(); err != nil {
 		return fmt.Errorf("site pack: %w", err)
 	}
-	// The file first: a pack that nobody knows of is harmless, a token that
+	secrets, err := keychain.OpenStore()
+	if err != nil {
+		return err
+	}
+	// The files first: a pack that nobody knows of is harmless, a token that
 	// the collector waits for and nobody has is not seen.
 	if err := identity.WritePack(o.file, pack); err != nil {
 		return err
+	}
+	if err := secrets.Add(o.site.Gateway, pack.Secret); err != nil {
+		return errors.Join(err, os.Remove(o.file))
 	}
 	hash := pack.Token.Hash()
 	_, err = c.AddSite(ctx, centre.NewSite{ID: o.site.ID, Name: o.site.Name, Postcode: o.site.Postcode, Gateway: o.site.Gateway,
 		Networks: o.site.Networks, TokenSHA256: hex.EncodeToString(hash[:]), Expires: pack.Expires})
 	if err != nil {
-		return errors.Join(d.advise(err), os.Remove(o.file))
+		return errors.Join(d.advise(err), os.Remove(o.file), secrets.Drop(o.site.Gateway))
 	}
-	return sayNext(std, pack, o.file)
+	return sayNext(std, pack, o.file, secrets.Path(o.site.Gateway))
 }
 
 func parseOrder(args []string) (*desk, order, error) {
@@ -111,13 +121,15 @@ func parseOrder(args []string) (*desk, order, error) {
 	return &d, o, nil
 }
 
-func sayNext(std cli.IO, p identity.Pack, file string) error {
+func sayNext(std cli.IO, p identity.Pack, file, secret string) error {
 	_, err := fmt.Fprintf(std.Out, `%s, %s: the collector waits for %s.
   site pack  %s, good once, until %s
+  secret     %s
+             on this machine only: plan and push verify the gateway's keys by it
 Next
   give it to the technician, as you would a key; at the gateway:
       sudo ginnel enrol %s
   ginnelctl sites %s      shows when it is there
-`, p.Site.ID, p.Site.Name, p.Site.Gateway, file, p.Expires.Format("Mon 2 Jan 2006"), filepath.Base(file), p.Site.ID)
+`, p.Site.ID, p.Site.Name, p.Site.Gateway, file, p.Expires.Format("Mon 2 Jan 2006"), secret, filepath.Base(file), p.Site.ID)
 	return err
 }

@@ -122,7 +122,7 @@ func (r *rig) pack(site string, life time.Duration) identity.Pack {
 	p := identity.Pack{
 		Site:      identity.Site{ID: site, Name: "Avocet Surgery", Postcode: "ZZ1 1AA", Gateway: site + "-1", Networks: []string{"kestrel", "heron"}},
 		Collector: []string{"https://" + r.addr}, CA: string(r.server.CA()),
-		Expires: time.Now().Add(24 * time.Hour), Token: identity.NewToken(),
+		Expires: time.Now().Add(24 * time.Hour), Token: identity.NewToken(), Secret: identity.NewSecret(),
 	}
 	err := r.store.AddSite(r.t.Context(), store.Site{ID: site, Name: p.Site.Name, Gateway: p.Site.Gateway,
 		Networks: p.Site.Networks, TokenHash: p.Token.Hash(), TokenExpires: r.now().Add(life), Added: r.now()})

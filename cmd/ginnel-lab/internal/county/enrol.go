@@ -30,7 +30,7 @@ func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
 	if _, err := c.Collector.Node.Run(ctx, "rm", "-f", file); err != nil {
 		return "", err
 	}
-	args := []string{"ginnelctl", "site", "add", s.Name(), "--name", s.Title, "--postcode", s.Postcode,
+	args := []string{"env", "GINNEL_KEYSTORE=/run/packs", "ginnelctl", "site", "add", s.Name(), "--name", s.Title, "--postcode", s.Postcode,
 		"--gateway", s.Gateway(), "-o", file}
 	for _, j := range s.Joins {
 		args = append(args, "--network", j.Network)
