@@ -42,6 +42,15 @@ func (o Op) Word() string {
 // FormatPlan is what `ginnel plan` prints: the steps by network, those of the
 // spec first in its order, then what it would mean. Nothing was written yet.
 func FormatPlan(names []string, steps []Step) string {
+	text := FormatSteps(names, steps)
+	if text != "" {
+		text += "\n"
+	}
+	return text + meaning(steps)
+}
+
+// FormatSteps is the steps by network, those of names first and in that order.
+func FormatSteps(names []string, steps []Step) string {
 	groups := map[string][]Step{}
 	for _, s := range steps {
 		groups[s.Network] = append(groups[s.Network], s)
@@ -66,10 +75,6 @@ func FormatPlan(names []string, steps []Step) string {
 			fmt.Fprintf(&b, "  %c %-*s  %s\n", s.Op, kindWidth, s.Kind, s.Text)
 		}
 	}
-	if len(names) > 0 {
-		b.WriteByte('\n')
-	}
-	b.WriteString(meaning(steps))
 	return b.String()
 }
 
@@ -112,20 +117,24 @@ func meaning(steps []Step) string {
 	if len(steps) == 0 {
 		return "The host is as the config wants it. Nothing was written.\n"
 	}
+	return Effect(steps) + "Nothing of anyone else's on this host is touched. Nothing was written.\n"
+}
+
+// Effect says which tunnels go down, and what changes of devices, keys and
+// addresses; whole lines.
+func Effect(steps []Step) string {
 	var b strings.Builder
-	if down := goingDown(steps); len(down) == 0 {
+	if down := GoingDown(steps); len(down) == 0 {
 		b.WriteString("No tunnel goes down.")
 	} else {
 		b.WriteString(wrap("Goes down: "+strings.Join(down, ", ")+".") + "\n")
 	}
+	space(&b)
 	if changed := changes(steps); changed == "" {
-		space(&b)
 		b.WriteString("No device, key or address changes.\n")
 	} else {
-		space(&b)
 		b.WriteString(changed + ".\n")
 	}
-	b.WriteString("Nothing of anyone else's on this host is touched. Nothing was written.\n")
 	return b.String()
 }
 
@@ -135,8 +144,8 @@ func space(b *strings.Builder) {
 	}
 }
 
-// goingDown lists the devices that lose a session, and for how long.
-func goingDown(steps []Step) []string {
+// GoingDown lists the devices that lose a session, and for how long.
+func GoingDown(steps []Step) []string {
 	var down []string
 	for _, s := range steps {
 		if s.Device == nil || !s.Cuts {

@@ -1,0 +1,127 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+)
+
+// Bytes is the plan as a file.
+func (p *Plan) Bytes() ([]byte, error) {
+	raw, err := json.MarshalIndent(p, "", " ")
+	if err != nil {
+		return nil, err
+	}
+	return append(raw, '\n'), nil
+}
+
+// A KeyProblem is a public key in a config that is not the verified one of the
+// gateway that it stands for.
+type KeyProblem struct {
+	In, Of, Network string // In's config says that Of has this key in Network
+	Has, Want       string // Want empty: no key of it is known
+}
+
+func (k KeyProblem) Error() string {
+	head := fmt.Sprintf("%s: the public key of %s in %s is %s", k.In, k.Of, k.Network, k.Has)
+	if k.Want == "" {
+		return head + ", and none of it is known"
+	}
+	return head + ", and the verified one is " + k.Want
+}
+
+// Keys compares every public key in the texts that are to be signed with the
+// verified ones: known gives the key of a gateway in a network, or nothing.
+func (p *Plan) Keys(known func(gateway, network string) string) []KeyProblem {
+	var ps []KeyProblem
+	for _, c := range p.Changes {
+		for _, n := range c.new.Networks {
+			for _, peer := range peers(n) {
+				if want := known(peer.Name, n.Name); want != peer.PublicKey {
+					ps = append(ps, KeyProblem{In: c.Gateway, Of: peer.Name, Network: n.Name, Has: peer.PublicKey, Want: want})
+				}
+			}
+		}
+	}
+	return ps
+}
+
+func peers(n config.Network) []config.Peer {
+	all := slices.Clone(n.Sites)
+	for _, h := range n.Hubs {
+		all = append(all, h.Peer)
+	}
+	return all
+}
+
+// Moved names the gateways where something else is wanted, or runs, than when
+// the plan was made, or whose generations were used by another push since.
+func (p *Plan) Moved(states []centre.GatewayState, pushed func(gateway string) uint64) []string {
+	now := make(map[string]centre.GatewayState, len(states))
+	for _, s := range states {
+		now[s.Name] = s
+	}
+	var moved []string
+	for _, c := range p.Changes {
+		s, known := now[c.Gateway]
+		switch {
+		case !known:
+			moved = append(moved, c.Gateway+" is not known to the collector any more")
+		case s.Desired != c.Over:
+			moved = append(moved, fmt.Sprintf("%s: generation %d was pushed since", c.Gateway, s.Desired.Generation))
+		case s.Running != c.Running:
+			moved = append(moved, fmt.Sprintf("%s runs %s by now", c.Gateway, or(generation(s.Running.Generation, s.Running.Hash), "nothing")))
+		case max(s.Mark, pushed(c.Gateway)) >= c.Sequence:
+			moved = append(moved, fmt.Sprintf("%s: generation %d was used since", c.Gateway, max(s.Mark, pushed(c.Gateway))))
+		}
+	}
+	return moved
+}
+
+// NewRollout signs every text, and every way back, and is what is sent. sign
+// makes a bundle's bytes of a text. With one ring, noRings, all that are not
+// hubs are one.
+func (p *Plan) NewRollout(noRings bool, sign func(text []byte) ([]byte, error)) (centre.NewRollout, error) {
+	r := centre.NewRollout{Name: p.Fleet, Rings: p.Rollout.Rings, Window: p.Rollout.Window, Pause: p.Rollout.Pause,
+		Wanted: p.Wanted, Organisations: p.Rollout.Organisations}
+	if noRings {
+		r.Rings = []string{p.Rollout.Rings[0], "all"}
+	}
+	for _, c := range p.Changes {
+		push := centre.Push{Gateway: c.Gateway, Ring: c.Ring, Window: c.Window, Needs: c.Needs, Apart: c.Apart, Over: c.Over}
+		if noRings {
+			push.Ring = min(c.Ring, 1)
+		}
+		var err error
+		if push.Bundle, err = sign(c.Text); err != nil {
+			return r, fmt.Errorf("%s: %w", c.Gateway, err)
+		}
+		if len(c.Back) > 0 {
+			if push.Back, err = sign(c.Back); err != nil {
+				return r, fmt.Errorf("%s: its way back: %w", c.Gateway, err)
+			}
+		}
+		r.Pushes = append(r.Pushes, push)
+	}
+	return r, nil
+}
+
+// Generations are what generations.csv is to have of the gateways of the plan:
+// the hash of each text under its generation, and the highest number that was
+// signed for it.
+func (p *Plan) Generations() map[string]centre.ConfigRef {
+	all := make(map[string]centre.ConfigRef, len(p.Changes))
+	for _, c := range p.Changes {
+		all[c.Gateway] = centre.ConfigRef{Generation: c.Sequence, Hash: hashOf(c.Text)}
+	}
+	return all
+}
+
+// Title is what a rollout of the plan is called where there is little room.
+func (p *Plan) Title() string {
+	return strings.TrimPrefix(p.Fleet, "fleet ") + ", " + plural(len(p.Changes), "gateway")
+}
