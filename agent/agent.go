@@ -288,6 +288,16 @@ func (a *Agent) running() (hash, text string) {
 	return a.config.Hash, string(a.text)
 }
 
+// preferred are the collectors that the running config names.
+func (a *Agent) preferred() []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.config == nil {
+		return nil
+	}
+	return a.config.Collector
+}
+
 // Down takes the tunnels down until the next reload or start.
 func (a *Agent) Down(ctx context.Context) error {
 	if err := a.o.Tunnels.Withdraw(ctx, tunnels.Refusals); err != nil {

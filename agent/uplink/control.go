@@ -29,6 +29,8 @@ const (
 	mostHeartbeat  = time.Hour
 	gather         = 200 * time.Millisecond // changes of one cause go in one message
 	trialPause     = 5 * time.Second        // the longest while a trial waits for its receipt
+	renewEvery     = time.Hour              // a clock that is wrong asks no more often
+	renewExpired   = time.Minute            // nor one of the collector's
 )
 
 // capabilities that we report. What is not here, the collector cannot ask for:
@@ -50,14 +52,15 @@ const maxEffective = 512 << 10
 
 // talk is the control link's state, owned by its loop.
 type talk struct {
-	u         *Uplink
-	sequence  uint64
-	full      bool          // the next message says everything
-	heartbeat time.Duration // between messages without news
-	sum       [32]byte      // of the health that was sent last
-	config    string        // hash of the effective config that was sent last
-	offer     OfferStatus   // that was sent last
-	trying    bool          // the last message asked for the receipt of a trial
+	u        *Uplink
+	sequence uint64
+	full     bool        // the next message says everything
+	expired  bool        // the collector called our certificate so
+	renewed  time.Time   // when a certificate came last; zero: none did
+	sum      [32]byte    // of the health that was sent last
+	config   string      // hash of the effective config that was sent last
+	offer    OfferStatus // that was sent last
+	trying   bool        // the last message asked for the receipt of a trial
 }
 
 // Control keeps the collector told: everything at first, then at each heartbeat
@@ -65,10 +68,11 @@ type talk struct {
 // when ctx ends.
 func (u *Uplink) Control(ctx context.Context, ready func()) error {
 	ready()
-	t := &talk{u: u, full: true, heartbeat: firstHeartbeat}
+	t := &talk{u: u, full: true}
 	p := pace{slowest: u.o.Slowest}
 	for ctx.Err() == nil {
-		again, err := t.turn(ctx)
+		base := u.base()
+		again, err := t.turn(ctx, base)
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
@@ -78,15 +82,15 @@ func (u *Uplink) Control(ctx context.Context, ready func()) error {
 				sleep(ctx, leastPause, nil)
 				continue
 			}
-			u.failed(ctx, controlLoop, err)
-			u.control.recover(ctx, t.hurry(p.next(wish(err))))
+			t.expired = codeOf(err) == "certificate_expired"
+			u.control.recover(ctx, t.hurry(u.failed(ctx, controlLoop, base, err, &p)))
 		case again:
 			p.reset()
 			sleep(ctx, gather, nil)
 		default:
 			p.reset()
 			// Not all gateways in the same second: a tenth to either side.
-			beat := t.hurry(t.heartbeat)
+			beat := t.hurry(u.link.heartbeat())
 			_ = u.control.rest(ctx, beat*9/10+rand.N(beat/5)) && sleep(ctx, gather, nil)
 		}
 	}
@@ -109,24 +113,29 @@ func wish(err error) time.Duration {
 	return 0
 }
 
-// turn is one message and its answer. again: the collector wants the full
-// state, and has not had it just now.
-func (t *talk) turn(ctx context.Context) (again bool, err error) {
+// turn is one message to the collector at base and its answer. again: there is
+// more to say at once. Either the collector wants the full state, and has not had
+// it just now; or it gave us a certificate, and may have heard nothing else.
+func (t *talk) turn(ctx context.Context, base string) (again bool, err error) {
 	wasFull := t.full
 	m, err := t.message()
 	if err != nil {
 		return false, err
 	}
 	t.full = false
-	reply, err := t.u.http.opamp(ctx, t.u.base(), m, nil)
+	reply, err := t.u.http.opamp(ctx, base, m, nil)
 	if err != nil {
 		return false, err
 	}
 	if e := reply.GetErrorResponse(); e != nil {
 		return false, complaint(e)
 	}
-	t.u.succeeded(ctx, controlLoop)
-	t.take(ctx, reply)
+	t.u.succeeded(ctx, controlLoop, base)
+	if t.take(ctx, reply) {
+		t.full, t.expired, t.renewed = true, false, time.Now()
+		t.u.deliver.heal()
+		return true, nil
+	}
 	if reply.GetFlags()&uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState) != 0 {
 		t.full = true
 		again = !wasFull
@@ -169,12 +178,25 @@ func (t *talk) message() (*protobufs.AgentToServer, error) {
 			m.RemoteConfigStatus, t.offer = o.status(), o
 		}
 	}
-	if time.Now().After(t.u.o.Identity.RenewAt()) {
+	if t.due() {
 		if m.ConnectionSettingsRequest, err = certificateRequest(t.u.o.Identity); err != nil {
 			return nil, err
 		}
 	}
 	return m, nil
+}
+
+// due says whether to ask for a certificate. The collector's word counts for
+// more than our clock, which may be behind.
+func (t *talk) due() bool {
+	least := renewEvery
+	if t.expired {
+		least = renewExpired
+	}
+	if !t.renewed.IsZero() && time.Since(t.renewed) < least {
+		return false
+	}
+	return t.expired || time.Now().After(t.u.o.Identity.RenewAt())
 }
 
 // said is our part of every message.
@@ -200,43 +222,50 @@ func digest(h *protobufs.ComponentHealth) ([32]byte, error) {
 	return sha256.Sum256(raw), nil
 }
 
-// take follows what the collector may ask of us: the heartbeat, a certificate
-// for our own key, and what Steering looks at before it believes it.
-func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) {
-	t.steer(ctx, reply)
-	offer := reply.GetConnectionSettings().GetOpamp()
-	if s := offer.GetHeartbeatIntervalSeconds(); s > 0 {
-		t.heartbeat = min(mostHeartbeat, max(leastHeartbeat, time.Duration(min(s, 1<<30))*time.Second))
+// take follows what the collector may ask of us: the pace, a certificate for
+// our own key, and what Steering looks at before it believes it. renewed: there
+// is a new certificate.
+func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) (renewed bool) {
+	told := t.hear(ctx, reply.GetCustomMessage())
+	if r := reply.GetRemoteConfig(); r != nil && t.u.o.Steering != nil {
+		t.u.o.Steering.Offer(ctx, r.GetConfigHash(), r.GetConfig().GetConfigMap()[wire.BundleFile].GetBody())
 	}
+	offer := reply.GetConnectionSettings().GetOpamp()
+	t.u.kept(ctx, t.u.link.commanded(func(k *kept) {
+		if s := offer.GetHeartbeatIntervalSeconds(); s > 0 {
+			k.Heartbeat = float64(min(s, 1<<30))
+		}
+		if told.Window > 0 {
+			k.Slot, k.Window = told.Slot, told.Window
+		}
+	}))
 	cert := offer.GetCertificate().GetCert()
 	if len(cert) == 0 {
-		return
+		return false
 	}
 	if err := t.u.o.Identity.SaveCertificate(cert); err != nil {
 		t.u.o.Log.ErrorContext(ctx, "the certificate was not renewed", "err", err)
-		return
+		return false
 	}
 	t.u.http.renew()
 	t.u.o.Log.InfoContext(ctx, "the certificate was renewed", "until", t.u.o.Identity.Certificate().NotAfter)
+	return true
 }
 
-// steer hands on what is for Steering.
-func (t *talk) steer(ctx context.Context, reply *protobufs.ServerToAgent) {
-	steering := t.u.o.Steering
-	if steering == nil {
-		return
+// hear takes what the collector says beyond OpAMP.
+func (t *talk) hear(ctx context.Context, c *protobufs.CustomMessage) wire.Told {
+	if c.GetCapability() != wire.Capability || c.GetType() != wire.Centre {
+		return wire.Told{}
 	}
-	if c := reply.GetCustomMessage(); c.GetCapability() == wire.Capability && c.GetType() == wire.Centre {
-		var told wire.Told
-		if err := json.Unmarshal(c.GetData(), &told); err != nil {
-			t.u.o.Log.WarnContext(ctx, "the collector said something that cannot be read", "err", err)
-		} else {
-			steering.Hear(ctx, told)
-		}
+	var told wire.Told
+	if err := json.Unmarshal(c.GetData(), &told); err != nil {
+		t.u.o.Log.WarnContext(ctx, "the collector said something that cannot be read", "err", err)
+		return wire.Told{}
 	}
-	if r := reply.GetRemoteConfig(); r != nil {
-		steering.Offer(ctx, r.GetConfigHash(), r.GetConfig().GetConfigMap()[wire.BundleFile].GetBody())
+	if t.u.o.Steering != nil {
+		t.u.o.Steering.Hear(ctx, told)
 	}
+	return told
 }
 
 // complaint is an error that the collector put into a message.

@@ -65,14 +65,14 @@ func (u *Uplink) Deliver(ctx context.Context, ready func()) error {
 	p := pace{slowest: u.o.Slowest}
 	var live mark // the newest block that was sent ahead of its turn
 	for ctx.Err() == nil {
-		more, err := u.batch(ctx, &live)
+		base := u.base()
+		more, err := u.batch(ctx, base, &live)
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errFresh):
 			sleep(ctx, leastPause, nil)
 		case err != nil:
-			u.failed(ctx, deliverLoop, err)
-			u.deliver.recover(ctx, p.next(wish(err)))
+			u.deliver.recover(ctx, u.failed(ctx, deliverLoop, base, err, &p))
 		default:
 			p.reset()
 			if !more {
@@ -84,7 +84,7 @@ func (u *Uplink) Deliver(ctx context.Context, ready func()) error {
 }
 
 // batch sends one batch. more: others wait.
-func (u *Uplink) batch(ctx context.Context, live *mark) (more bool, err error) {
+func (u *Uplink) batch(ctx context.Context, base string, live *mark) (more bool, err error) {
 	blocks, err := u.o.Queue.Pending(maxBatch)
 	if err != nil {
 		return false, fmt.Errorf("read the spool: %w", err)
@@ -98,7 +98,7 @@ func (u *Uplink) batch(ctx context.Context, live *mark) (more bool, err error) {
 	if err != nil {
 		return false, fmt.Errorf("read the spool: %w", err)
 	}
-	marks, err := u.sendBlocks(ctx, oldest, send)
+	marks, err := u.sendBlocks(ctx, base, oldest, send)
 	if err != nil {
 		return false, err
 	}
@@ -110,7 +110,7 @@ func (u *Uplink) batch(ctx context.Context, live *mark) (more bool, err error) {
 	if !freed {
 		return false, &Trouble{Kind: Broken, Text: "the collector took blocks and does not say that they are durable"}
 	}
-	u.succeeded(ctx, deliverLoop)
+	u.succeeded(ctx, deliverLoop, base)
 	rest, err := u.o.Queue.Pending(1)
 	u.setWaiting(len(rest))
 	return len(rest) > 0, err
@@ -132,7 +132,7 @@ func (u *Uplink) ahead(blocks []Packed, live mark) ([]Packed, mark, error) {
 }
 
 // sendBlocks posts blocks and gives the watermark of each epoch.
-func (u *Uplink) sendBlocks(ctx context.Context, oldest Packed, blocks []Packed) (map[uint64]uint64, error) {
+func (u *Uplink) sendBlocks(ctx context.Context, base string, oldest Packed, blocks []Packed) (map[uint64]uint64, error) {
 	var body []byte
 	for _, b := range blocks {
 		body = binary.AppendUvarint(body, uint64(len(b.Bytes)))
@@ -140,7 +140,7 @@ func (u *Uplink) sendBlocks(ctx context.Context, oldest Packed, blocks []Packed)
 	}
 	head := http.Header{"Content-Type": {blocksType}}
 	head.Set(oldestHeader, fmt.Sprintf("%d/%d", oldest.Epoch, cmp.Or(oldest.First, oldest.Sequence)))
-	raw, err := u.http.post(ctx, u.base(), blocksPath, head, body, want{"application/json", maxAnswer})
+	raw, err := u.http.post(ctx, base, blocksPath, head, body, want{"application/json", maxAnswer})
 	if err != nil {
 		return nil, err
 	}

@@ -160,7 +160,7 @@ func (e Enrolment) insist(ctx context.Context, try func(base string) error) erro
 				return err
 			}
 		}
-		if round < rounds-1 && !sleep(ctx, min(p.next(wish(err)), 15*time.Second), nil) {
+		if round < rounds-1 && !sleep(ctx, min(p.next(wish(err), slot{}), 15*time.Second), nil) {
 			return context.Cause(ctx)
 		}
 	}

@@ -11,7 +11,7 @@ func TestPace(t *testing.T) {
 	p := pace{slowest: time.Minute}
 	var longest, total time.Duration
 	for i := range 500 {
-		d := p.next(0)
+		d := p.next(0, slot{})
 		if d < leastPause || d > time.Minute || (i < 6 && d > firstPause<<i) {
 			t.Fatalf("pause %d is %v", i, d)
 		}
@@ -20,11 +20,11 @@ func TestPace(t *testing.T) {
 	if longest < 30*time.Second || total/500 < 15*time.Second {
 		t.Errorf("pauses do not grow: longest %v, mean %v", longest, total/500)
 	}
-	if d := p.next(5 * time.Minute); d < 5*time.Minute || d > 6*time.Minute {
+	if d := p.next(5*time.Minute, slot{}); d < 5*time.Minute || d > 6*time.Minute {
 		t.Errorf("the collector's wish of 5 min became %v", d)
 	}
 	p.reset()
-	if d := p.next(0); d > firstPause {
+	if d := p.next(0, slot{}); d > firstPause {
 		t.Errorf("after a success the first pause is %v", d)
 	}
 }
@@ -34,7 +34,7 @@ func TestPaceSpreads(t *testing.T) {
 	buckets := map[time.Duration]int{}
 	for range 1000 {
 		p := pace{slowest: time.Minute, failures: 10}
-		buckets[p.next(0)/(6*time.Second)]++
+		buckets[p.next(0, slot{})/(6*time.Second)]++
 	}
 	for i := range time.Duration(10) {
 		if n := buckets[i]; n < 50 || n > 160 {

@@ -270,14 +270,14 @@ func TestTrialHurries(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k := &talk{u: u, heartbeat: time.Hour}
-	if d := k.hurry(k.heartbeat); d != time.Hour {
+	k := &talk{u: u}
+	if d := k.hurry(time.Hour); d != time.Hour {
 		t.Errorf("without a trial the pause is %v", d)
 	}
-	if _, err := k.turn(t.Context()); err == nil {
+	if _, err := k.turn(t.Context(), u.base()); err == nil {
 		t.Fatal("a collector that drops has answered")
 	}
-	if d := k.hurry(k.heartbeat); d != trialPause {
+	if d := k.hurry(time.Hour); d != trialPause {
 		t.Errorf("with a trial the pause is %v", d)
 	}
 }

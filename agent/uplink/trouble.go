@@ -57,6 +57,14 @@ func kindOf(err error) Kind {
 	return ""
 }
 
+// codeOf is the collector's own word for what is wrong; empty: none.
+func codeOf(err error) string {
+	if t, ok := errors.AsType[*Trouble](err); ok {
+		return t.Code
+	}
+	return ""
+}
+
 // unreached says why there was no answer.
 func unreached(host string, err error) *Trouble {
 	t := &Trouble{Kind: Unreachable, Err: err}
@@ -136,7 +144,11 @@ func judgeProxy(_ context.Context, proxy *url.URL, _ *http.Request, r *http.Resp
 	case r.StatusCode == http.StatusOK:
 		return nil
 	case r.StatusCode == http.StatusProxyAuthRequired:
-		return &Trouble{Kind: Proxy, Text: "the proxy " + proxy.Host + " wants a user and a password",
+		text := " wants a user and a password"
+		if proxy.User != nil {
+			text = " does not take our user and password"
+		}
+		return &Trouble{Kind: Proxy, Text: "the proxy " + proxy.Host + text,
 			Advice: "proxy in /etc/ginnel/ginnel.toml takes http://USER:PASSWORD@HOST:PORT"}
 	}
 	return &Trouble{Kind: Proxy, Text: fmt.Sprintf("the proxy %s refuses to connect us: %s", proxy.Host, r.Status),

@@ -17,6 +17,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -34,8 +36,11 @@ type Options struct {
 	Effective func() (hash, text string)
 	Steering  Steering // what the centre can move; nil: nothing
 	Queue     Queue    // blocks to deliver; nil: Deliver has nothing to do
-	Proxy     string   // http://HOST:PORT of a CONNECT proxy; empty: none
-	ExtraCA   []byte   // PEM; empty: the CA of the site pack only
+	// Preferred are the collectors to be tried before those of the site pack and
+	// those that answered in former times. Nil: none are.
+	Preferred func() []string
+	Proxy     string // http://HOST:PORT of a CONNECT proxy; empty: none
+	ExtraCA   []byte // PEM; empty: the CA of the site pack only
 	// Clock is told, at each answer, how far our clock is ahead of the
 	// collector's, and by how much that may be wrong. Nil: nobody is.
 	Clock   func(off, fine time.Duration)
@@ -47,14 +52,19 @@ type Options struct {
 type Uplink struct {
 	o       Options
 	http    *transport
+	link    *link
 	control *pulse // wakes Control
 	deliver *pulse // wakes Deliver
 
 	mu     sync.Mutex // guards the following
 	status block.CollectorSnapshot
 	faults map[string]error // by loop; what is wrong now
-	url    int              // index into the identity's collectors
+	first  string           // of the collectors, when it was looked last
+	away   time.Time        // since when, or when last, another one than the first was called
 }
+
+// homeAfter is how often the first collector is tried while another one answers.
+const homeAfter = 10 * time.Minute
 
 // New makes the way of an enrolled gateway to its collector. It opens no
 // connection.
@@ -78,7 +88,10 @@ func New(o Options) (*Uplink, error) {
 	}
 	t.heard = o.Clock
 	u := &Uplink{o: o, http: t, control: newPulse(), deliver: newPulse(), faults: map[string]error{}}
-	u.status.URL = o.Identity.Collector()[0]
+	if u.link, err = openLink(o.Identity.Dir()); err != nil {
+		o.Log.Warn("the pace and the former collectors are forgotten", "err", err)
+	}
+	u.base()
 	return u, nil
 }
 
@@ -140,9 +153,10 @@ const (
 	deliverLoop = "delivery"
 )
 
-// succeeded notes an answer of the collector; the first after trouble is
-// logged, and brings the other loop out of its pause.
-func (u *Uplink) succeeded(ctx context.Context, loop string) {
+// succeeded notes an answer of the collector at base; the first after trouble
+// is logged, and brings the other loop out of its pause.
+func (u *Uplink) succeeded(ctx context.Context, loop, base string) {
+	u.kept(ctx, u.link.answered(base))
 	u.mu.Lock()
 	had := u.faults[loop]
 	delete(u.faults, loop)
@@ -158,27 +172,55 @@ func (u *Uplink) succeeded(ctx context.Context, loop string) {
 	}
 }
 
-// failed notes trouble; it is logged when it is new, or of another kind. The
-// next try goes to the next collector of the list.
-func (u *Uplink) failed(ctx context.Context, loop string, err error) {
+// failed notes trouble with the collector at base, and says how long to wait: a
+// moment while others are to be tried, else as p says. It is logged when it is
+// new, or of another kind.
+func (u *Uplink) failed(ctx context.Context, loop, base string, err error, p *pace) time.Duration {
+	all := u.Collectors()
 	u.mu.Lock()
 	had := u.faults[loop]
 	u.faults[loop] = err
-	if urls := u.o.Identity.Collector(); kindOf(err) != Refused && len(urls) > 1 {
-		u.url = (u.url + 1) % len(urls)
-		u.status.URL = urls[u.url]
+	if u.status.URL == base { // else the other loop has gone on already
+		u.status.URL = all[(slices.Index(all, base)+1)%len(all)]
+		u.away = time.Now()
 	}
 	u.mu.Unlock()
 	if had == nil || kindOf(had) != kindOf(err) {
-		u.o.Log.WarnContext(ctx, "no answer from the collector, trying on", "loop", loop, "err", err)
+		u.o.Log.WarnContext(ctx, "no answer from the collector, trying on", "loop", loop, "collector", base, "err", err)
 	}
+	if p.other(len(all)) {
+		return leastPause + rand.N(firstPause)
+	}
+	return p.next(wish(err), u.link.slot())
 }
 
-// base is the URL of the collector that is tried now.
+// Collectors are the URLs of all collectors that may be tried, in order. There
+// is at least one.
+func (u *Uplink) Collectors() []string {
+	var preferred []string
+	if u.o.Preferred != nil {
+		preferred = u.o.Preferred()
+	}
+	return u.link.collectors(preferred, u.o.Identity.Collector())
+}
+
+// base is the URL of the collector that is tried now: the one that answered
+// last, and now and then the first.
 func (u *Uplink) base() string {
+	all := u.Collectors()
 	u.mu.Lock()
 	defer u.mu.Unlock()
+	if all[0] != u.first || !slices.Contains(all, u.status.URL) || time.Since(u.away) > homeAfter {
+		u.first, u.status.URL, u.away = all[0], all[0], time.Now()
+	}
 	return u.status.URL
+}
+
+// kept notes that something could not be kept for the next start.
+func (u *Uplink) kept(ctx context.Context, err error) {
+	if err != nil {
+		u.o.Log.WarnContext(ctx, "this will be forgotten at the next start", "err", err)
+	}
 }
 
 // setWaiting notes how many blocks are known to wait, for a queue that cannot

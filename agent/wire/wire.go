@@ -56,9 +56,11 @@ type Told struct {
 	// List is a signed list with a higher number than the gateway's; it is a
 	// bundle as bundle.Parse reads it.
 	List []byte `json:"list,omitempty"`
-	// Slot is when to come back after the collector was lost, in seconds from
-	// its return; 0: as it likes.
-	Slot float64 `json:"slot_seconds,omitempty"`
+	// Slot is the gateway's moment in a window of time, both in seconds: once
+	// the collector is lost, it is tried where the time since 1970, modulo the
+	// window, is the slot. Window 0: nothing is said of it.
+	Slot   float64 `json:"slot_seconds,omitempty"`
+	Window float64 `json:"window_seconds,omitempty"`
 }
 
 // Receipt is the collector's signed word that it heard a trial's nonce.
