@@ -137,6 +137,9 @@ func (a *Agent) tunnelFacts(ctx context.Context, f *why.Facts, c *config.Config,
 		if st.Err != "" {
 			t.Unmet = []why.Unmet{{Kind: string(st.Kind), Text: st.What}}
 		}
+		for _, l := range st.Lacks {
+			t.Lacks = append(t.Lacks, why.Lack{Part: string(l.Part), Text: l.Text, Hint: l.Hint})
+		}
 		for _, x := range st.Contested {
 			t.Contested = append(t.Contested, why.Contest{Kind: string(x.Kind), Text: x.Text, Culprit: x.Culprit, Since: x.Since, Times: x.Times})
 		}

@@ -79,7 +79,7 @@ func (w *wanting) shared(n Network) (shared []netip.Prefix) {
 		})
 		if i >= 0 {
 			shared = append(shared, a)
-			w.problem(n, "give the network an address of its own", "our address %v is on %s already", a.Addr(), w.facts.Links[i].Name)
+			w.problem(n, AddressPart, "give the network an address of its own", "our address %v is on %s already", a.Addr(), w.facts.Links[i].Name)
 		}
 	}
 	return shared

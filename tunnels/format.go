@@ -78,6 +78,25 @@ func FormatSteps(names []string, steps []Step) string {
 	return b.String()
 }
 
+// FormatLacks is what a plan cannot bring about on this host, and what to do
+// about it; empty where there is nothing of the kind.
+func FormatLacks(list []Problem) string {
+	var b strings.Builder
+	for i, p := range list {
+		if i == 0 {
+			b.WriteString("Not to be had on this host:\n")
+		}
+		fmt.Fprintf(&b, "  %s\n", p)
+		if p.Hint != "" {
+			fmt.Fprintf(&b, "    hint: %s\n", p.Hint)
+		}
+	}
+	if b.Len() > 0 {
+		b.WriteByte('\n')
+	}
+	return b.String()
+}
+
 // bothFamilies makes one line of two rules that differ by their family only.
 func bothFamilies(steps []Step) (lines []Step) {
 	for _, s := range steps {

@@ -17,7 +17,7 @@ func (w *wanting) ingress(n Network) []Link {
 			continue
 		}
 		if len(w.facts.Links) > 0 {
-			w.problem(n, "compare `ip link` with ingress in the config", "ingress link %s is not on this host", name)
+			w.problem(n, LANPart, "compare `ip link` with ingress in the config", "ingress link %s is not on this host", name)
 		}
 		in = append(in, Link{Name: name})
 	}
@@ -39,7 +39,7 @@ func (w *wanting) ingress(n Network) []Link {
 			}
 		}
 		if !found && len(w.facts.Links) > 0 {
-			w.problem(n, "name the link: ingress = [\"eth1\"]",
+			w.problem(n, LANPart, "name the link: ingress = [\"eth1\"]",
 				"no link has an address in the LAN %v: nothing is forwarded from it", p)
 		}
 	}

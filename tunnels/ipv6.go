@@ -20,7 +20,7 @@ func (w *wanting) enable6(n Network) {
 func (w *wanting) withoutIPv6(n Network) Network {
 	four := func(list []netip.Prefix) []netip.Prefix { return slices.DeleteFunc(slices.Clone(list), isIPv6) }
 	if slices.ContainsFunc(slices.Concat(n.Addresses, n.LAN, accepted(n)), isIPv6) {
-		w.problem(n, "boot without ipv6.disable=1", "its IPv6 is left out: this host's kernel has none")
+		w.problem(n, FamilyPart, "boot without ipv6.disable=1", "its IPv6 is left out: this host's kernel has none")
 	}
 	n.Addresses, n.LAN, n.Devices = four(n.Addresses), four(n.LAN), slices.Clone(n.Devices)
 	n.Refused = four(n.Refused)

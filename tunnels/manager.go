@@ -250,6 +250,14 @@ func (m *Manager) Plan(ctx context.Context) ([]Step, error) {
 	return steps, err
 }
 
+// Lacks is what of the Spec could not be had at the last look or Plan.
+func (m *Manager) Lacks() []Problem {
+	m.init()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.problems)
+}
+
 // Withdraw takes down what is beyond extent, and Run keeps to that until the
 // next Set. Without a Spec it works on whatever of ours is on the host.
 func (m *Manager) Withdraw(ctx context.Context, extent Extent) error {

@@ -34,6 +34,7 @@ type Status struct {
 
 	Refused   []Refusal // since the start, by rule; never less than before
 	Contested []Contest // what somebody else keeps changing
+	Lacks     []Problem // what of it cannot be had on this host
 }
 
 // Contest is an object of ours that somebody else keeps changing or removing.
@@ -76,8 +77,20 @@ func (m *Manager) Status() []Status {
 			}
 			s.Refused = m.refusedBy(n.Name)
 			s.Contested = m.fights.contests(n.Name)
+			s.Lacks = m.lacks(n.Name)
 			m.observed(&s, t)
 			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// lacks is what of a network could not be had at the last look. The caller holds
+// m.mu.
+func (m *Manager) lacks(network string) (list []Problem) {
+	for _, p := range m.problems {
+		if p.Network == network {
+			list = append(list, p)
 		}
 	}
 	return list

@@ -19,11 +19,23 @@ const (
 // The rest is wanted all the same.
 type Problem struct {
 	Network string
+	Part    Part
 	Text    string
 	Hint    string // what to do about it; may be empty
 }
 
 func (p Problem) String() string { return p.Network + ": " + p.Text }
+
+// Part is what of a network a Problem is about.
+type Part string
+
+const (
+	LANPart     Part = "lan" // a link or an address of the site's own side
+	DevicePart  Part = "device"
+	PeerPart    Part = "peer"
+	AddressPart Part = "address"
+	FamilyPart  Part = "IPv6"
+)
 
 // Want says what of ours should be on a host. endpoints gives the addresses of
 // a "host:port", the best first, and nothing while the name is not known. It
@@ -81,8 +93,8 @@ type wanting struct {
 	problems  []Problem
 }
 
-func (w *wanting) problem(n Network, hint, format string, args ...any) {
-	w.problems = append(w.problems, Problem{Network: n.Name, Text: fmt.Sprintf(format, args...), Hint: hint})
+func (w *wanting) problem(n Network, part Part, hint, format string, args ...any) {
+	w.problems = append(w.problems, Problem{Network: n.Name, Part: part, Text: fmt.Sprintf(format, args...), Hint: hint})
 }
 
 func (w *wanting) network(n Network) {

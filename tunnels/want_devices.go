@@ -16,7 +16,7 @@ func (w *wanting) device(n Network, t Tunnel) {
 	d := Device{Network: n.Name, Name: t.Device, Up: true, MTU: mtu, Addresses: slices.Clone(n.Addresses),
 		PrivateKey: t.PrivateKey, PublicKey: t.PrivateKey.Public(), ListenPort: t.ListenPort}
 	if t.PrivateKey.IsZero() {
-		w.problem(n, "ginnel key "+n.Name, "device %s has no private key", t.Device)
+		w.problem(n, DevicePart, "ginnel key "+n.Name, "device %s has no private key", t.Device)
 	}
 	d.Peers = make([]Peer, 0, len(t.Peers))
 	taken := taken{make(map[key.Public]string, len(t.Peers)), make(map[netip.Prefix]string, 2*len(t.Peers))}
@@ -39,11 +39,11 @@ type taken struct {
 func (w *wanting) unfit(n Network, d Device, p PeerSpec, taken taken) bool {
 	switch by := taken.keys[p.PublicKey]; {
 	case p.PublicKey.IsZero():
-		w.problem(n, "", "peer %s has no public key yet", p.Name)
+		w.problem(n, PeerPart, "", "peer %s has no public key yet", p.Name)
 	case p.PublicKey == d.PublicKey:
-		w.problem(n, "write the key that `ginnel key` prints over there", "peer %s has the public key of this gateway", p.Name)
+		w.problem(n, PeerPart, "write the key that `ginnel key` prints over there", "peer %s has the public key of this gateway", p.Name)
 	case by != "":
-		w.problem(n, "each gateway has a key of its own", "peer %s has the public key of %s", p.Name, by)
+		w.problem(n, PeerPart, "each gateway has a key of its own", "peer %s has the public key of %s", p.Name, by)
 	default:
 		taken.keys[p.PublicKey] = p.Name
 		return false
@@ -63,7 +63,7 @@ func (w *wanting) peer(n Network, p PeerSpec, taken taken) Peer {
 			taken.prefixes[prefix] = p.Name
 			peer.AllowedIPs = append(peer.AllowedIPs, prefix)
 		} else if by != p.Name {
-			w.problem(n, "a prefix leads to one peer", "%v of %s belongs to %s already", prefix, p.Name, by)
+			w.problem(n, PeerPart, "a prefix leads to one peer", "%v of %s belongs to %s already", prefix, p.Name, by)
 		}
 	}
 	var known []netip.AddrPort
@@ -82,6 +82,6 @@ func (w *wanting) refused(n Network, p PeerSpec, prefix netip.Prefix) bool {
 	if prefix.IsValid() && prefix.Bits() > 0 {
 		return false
 	}
-	w.problem(n, "list only what is behind "+p.Name, "%v of %s is not taken: the default route is never ours", prefix, p.Name)
+	w.problem(n, PeerPart, "list only what is behind "+p.Name, "%v of %s is not taken: the default route is never ours", prefix, p.Name)
 	return true
 }

@@ -56,6 +56,7 @@ const (
 	PortTaken   Code = "GN-DEV-04"
 
 	NoOverlay    Code = "GN-ADDR-01"
+	NoLAN        Code = "GN-ADDR-02"
 	NoRule       Code = "GN-RULE-01"
 	RuleForeign  Code = "GN-RULE-02"
 	NoWay        Code = "GN-ROUTE-01"
@@ -139,6 +140,8 @@ var Codes = []Entry{
 	{PortTaken, "Another program has a device's UDP port.", Site, onSite + ": stop that program, or choose another listen_port"},
 
 	{NoOverlay, "Our own address inside a network is missing.", Site, onSite + ": see who removes it"},
+	{NoLAN, "No link of this host is on the LAN that a network is for: nothing of it is carried.", Site,
+		onSite + ": is the LAN's cable in, has its port an address, is it the link that the config names?"},
 	{NoRule, "A policy rule into a network's routing table is missing.", Site, onSite + ": see who removes it"},
 	{RuleForeign, "Somebody else's policy rule takes a network's traffic before ours does.", Site,
 		onSite + ": ip rule shows it; it must come after ours, or not match"},

@@ -117,6 +117,7 @@ type Tunnel struct {
 	Err       string  // of the last step that failed
 	Hint      string
 	Contested []Contest
+	Lacks     []Lack
 
 	Lookups  []Lookup
 	Refusing bool // its traffic is refused on purpose while its hub is dead
@@ -134,6 +135,9 @@ type Tunnel struct {
 	LAN      []netip.Prefix
 	Prefixes []netip.Prefix // behind the hub
 }
+
+// Lack is what of the config cannot be had on this host.
+type Lack struct{ Part, Text, Hint string }
 
 // Unmet is a step that is still to be taken.
 type Unmet struct{ Kind, Text string }

@@ -132,10 +132,23 @@ func (t Tunnel) device() (string, Finding) {
 		return "", Finding{Code: DeviceOther, Object: object, Text: t.failed("device", "mtu", "key"), Hint: t.Hint}
 	case !t.Up:
 		return "", Finding{Code: DeviceOther, Object: object, Text: t.Device + " is switched off"}
-	case !t.HubRole && !t.Key:
+	}
+	if l, ok := t.lack("device", "peer", "address"); ok {
+		return "", Finding{Code: DeviceOther, Object: object, Text: l.Text, Hint: l.Hint}
+	}
+	if !t.HubRole && !t.Key {
 		return "", Finding{Code: DeviceOther, Object: object, Text: fmt.Sprintf("%s is not among the peers of %s", t.Hub, t.Device), Hint: t.Hint}
 	}
 	return fmt.Sprintf("%s up, MTU %d", t.Device, t.MTU), Finding{}
+}
+
+// lack is the first thing of some parts that cannot be had here.
+func (t Tunnel) lack(parts ...string) (Lack, bool) {
+	i := slices.IndexFunc(t.Lacks, func(l Lack) bool { return slices.Contains(parts, l.Part) })
+	if i < 0 {
+		return Lack{}, false
+	}
+	return t.Lacks[i], true
 }
 
 func (t Tunnel) address() (string, Finding) {
@@ -144,6 +157,9 @@ func (t Tunnel) address() (string, Finding) {
 	}
 	if t.unmet("address") != "" {
 		return "", Finding{Code: NoOverlay, Object: t.Device, Text: t.failed("address"), Hint: t.Hint}
+	}
+	if l, ok := t.lack("lan"); ok {
+		return "", Finding{Code: NoLAN, Object: t.Network, Text: l.Text, Hint: l.Hint}
 	}
 	var words []string
 	for _, a := range t.Addresses {

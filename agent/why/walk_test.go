@@ -84,6 +84,10 @@ func unmet(kind, text, err string) func(*Facts) {
 	}
 }
 
+func lacks(part, text string) func(*Facts) {
+	return func(f *Facts) { f.Tunnels[1].Lacks = []Lack{{Part: part, Text: text}} }
+}
+
 // cases break one thing each; the code stands where the whole site is asked.
 var cases = []struct {
 	code Code
@@ -139,6 +143,8 @@ var cases = []struct {
 	{DeviceTaken, "device", "heron", func(f *Facts) { down(f).TakenBy = "link gn-heron-s is a dummy" }},
 	{PortTaken, "device", "heron", unmet("port", "gn-heron-s UDP 42 -> 51820", "change port gn-heron-s UDP 42 -> 51820: the port is taken")},
 	{NoOverlay, "address", "heron", unmet("address", "100.64.20.7/32 on gn-heron-s", "")},
+	{NoLAN, "address", "heron", lacks("lan", "ingress link eth1 is not on this host")},
+	{DeviceOther, "device", "heron", lacks("peer", "peer hub-south has the public key of this gateway")},
 	{NoRule, "rule", "heron", unmet("rule", "5012: from 192.168.10.0/24 lookup 7102", "")},
 	{NoRule, "rule", "heron", func(f *Facts) {
 		f.Tunnels[1].Lookups[0].Table, f.Tunnels[1].Lookups[0].Device = 254, "eth0"

@@ -259,7 +259,7 @@ func breakages(c *county.County) map[string][]breakage {
 		// Each is earlier in the walk than the one before it, which is still
 		// remembered.
 		fought:   {w.contestedRoute(fought, "heron"), w.contestedRule(fought, "heron"), w.contestedAddress(fought, "heron", "hub-south")},
-		"egret":  {w.foreignRoute("egret", "heron"), w.foreignFirewall("egret", "heron"), w.unreached("egret", "heron", "hub-north")},
+		"egret":  {w.lanGone("egret", "heron"), w.foreignRoute("egret", "heron"), w.foreignFirewall("egret", "heron"), w.unreached("egret", "heron", "hub-north")},
 		"fulmar": {w.wrongKey("fulmar", "kestrel", "hub-south"), w.service("fulmar", "heron", "hub-south"), w.mute("fulmar", "heron", "hub-south")},
 	}
 }
@@ -293,6 +293,13 @@ func (w breaker) address(site string) breakage {
 	return breakage{what: "the WAN address is gone", code: why.NoAddress, step: "address",
 		act:  w.at(site, "ip addr del "+at+"/31 dev eth0"),
 		undo: w.at(site, "ip addr add "+at+"/31 dev eth0", "ip route replace default via "+w.router(site)+" dev eth0")}
+}
+
+// lanGone leaves the LAN's port without an address.
+func (w breaker) lanGone(site, network string) breakage {
+	return breakage{what: "no link is on its LAN", network: network, code: why.NoLAN, step: "address",
+		act:  w.at(site, "ip -4 -o addr show dev eth1 | awk '{ print $4 }' > /run/lan.address", "ip -4 addr flush dev eth1"),
+		undo: w.at(site, "ip addr add $(cat /run/lan.address) dev eth1")}
 }
 
 func (w breaker) defaultRoute(site string) breakage {

@@ -29,14 +29,16 @@ func plan(ctx context.Context, std cli.IO, args []string) error {
 	if len(words) > 0 {
 		file = words[0]
 	}
-	names, steps, err := planFor(ctx, file)
+	names, steps, lacks, err := planFor(ctx, file)
 	if err != nil {
 		return advise(err)
 	}
 	if *asJSON {
 		err = json.NewEncoder(std.Out).Encode(tunnels.StepsJSON(steps))
+		_, lost := fmt.Fprint(std.Err, tunnels.FormatLacks(lacks))
+		err = errors.Join(err, lost)
 	} else {
-		_, err = fmt.Fprint(std.Out, tunnels.FormatPlan(names, steps))
+		_, err = fmt.Fprint(std.Out, tunnels.FormatLacks(lacks), tunnels.FormatPlan(names, steps))
 	}
 	if err == nil && len(steps) > 0 {
 		return &cli.Exit{Code: 2}
@@ -44,43 +46,44 @@ func plan(ctx context.Context, std cli.IO, args []string) error {
 	return err
 }
 
-// planFor reads a config and compares it with the host.
-func planFor(ctx context.Context, file string) (names []string, steps []tunnels.Step, err error) {
+// planFor reads a config and compares it with the host. lacks is what of the
+// config cannot be had here.
+func planFor(ctx context.Context, file string) (names []string, steps []tunnels.Step, lacks []tunnels.Problem, err error) {
 	c, err := load(ctx, file)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := agent.SameGateway("config", c.Gateway, gatewayHere(ctx)); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	spec, err := c.Spec(place().Key)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	h, err := openHost(place(), slog.New(slog.DiscardHandler))
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer h.Close()
 	if _, err := h.Backend(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if err := h.Nftables(); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	problems, err := h.collisions(ctx, c, spec)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	if len(problems) > 0 {
-		return nil, nil, fmt.Errorf("%s\n\n%w\nNothing was written.", c.Refusal(problems), problems)
+		return nil, nil, nil, fmt.Errorf("%s\n\n%w\nNothing was written.", c.Refusal(problems), problems)
 	}
 	h.Manager.Set(spec)
 	steps, err = h.Manager.Plan(ctx)
 	for _, n := range c.Networks {
 		names = append(names, n.Name)
 	}
-	return names, steps, err
+	return names, steps, h.Manager.Lacks(), err
 }
 
 // gatewayHere is what this gateway is called; empty: nothing yet.
