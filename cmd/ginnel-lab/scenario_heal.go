@@ -129,8 +129,12 @@ func (h *healing) unchanged(ctx context.Context) error {
 
 // slot is how far removals are apart in the full form, at least: so far that no
 // object is taken eight times within a minute. That would be a fight, in which
-// the agent gives way; a device is taken in five of eighteen ways.
-const slot = 3 * time.Second
+// the agent gives way; a device is taken in five of eighteen ways. again is how far
+// apart those of one kind are.
+const (
+	slot  = 3 * time.Second
+	again = 9 * time.Second
+)
 
 // rounds takes one of each kind, then one of each again, and says how long each
 // was away.
@@ -150,7 +154,7 @@ func (h *healing) rounds(ctx context.Context, kinds []removal, times int) (map[s
 				continue
 			}
 			sleep(ctx, time.Until(next))
-			next = next.Add(pick(h.stage, slot, 0))
+			next = next.Add(pick(h.stage, max(slot, again/time.Duration(len(kinds))), 0))
 			t, err := h.takeOnce(ctx, r, turn)
 			for range 2 { // the agent may have been quicker than we could look
 				if errors.Is(err, errNothingChanged) {
