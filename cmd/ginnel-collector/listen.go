@@ -4,11 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"strconv"
+	"strings"
+	"syscall"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
 
@@ -47,23 +51,55 @@ func listenPages(ctx context.Context, o options) (net.Listener, error) {
 	case fd >= 0:
 		ln, err = fromFD(fd)
 	default:
-		ln, err = new(net.ListenConfig).Listen(ctx, "tcp", o.Pages)
+		ln, err = listenAt(ctx, o.Pages)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("listen for pages: %w", err)
 	}
-	if o.operatorTLS() {
-		conf, err := operatorConfig(o)
-		if err != nil {
-			ln.Close()
-			return nil, err
-		}
-		return tls.NewListener(ln, conf), nil
+	if o.operatorTLS() || isLocal(ln.Addr()) {
+		return ln, nil
 	}
-	if addr, ok := ln.Addr().(*net.TCPAddr); !ok || !addr.IP.IsLoopback() {
+	ln.Close()
+	if o.Header != "" {
+		return nil, cli.WithHint(fmt.Errorf("pages at %s refused: others than a proxy on this machine could name an operator", ln.Addr()),
+			"--listen-pages 127.0.0.1:8480, or unix:/PATH")
+	}
+	return nil, cli.WithHint(fmt.Errorf("pages at %s refused: others than this machine could reach them without a certificate", ln.Addr()),
+		"--listen-pages 127.0.0.1:8480, or --operators")
+}
+
+// isLocal says whether only this machine can reach a listener.
+func isLocal(a net.Addr) bool {
+	switch a := a.(type) {
+	case *net.UnixAddr:
+		return true
+	case *net.TCPAddr:
+		return a.IP.IsLoopback()
+	}
+	return false
+}
+
+// listenAt listens at HOST:PORT or unix:/PATH. A socket that a collector left
+// behind is taken away; one that answers is not.
+func listenAt(ctx context.Context, at string) (net.Listener, error) {
+	path, unixSocket := strings.CutPrefix(at, "unix:")
+	if !unixSocket {
+		return new(net.ListenConfig).Listen(ctx, "tcp", at)
+	}
+	if c, err := new(net.Dialer).DialContext(ctx, "unix", path); err == nil {
+		c.Close()
+		return nil, fmt.Errorf("%s: somebody answers there already", path)
+	} else if errors.Is(err, syscall.ECONNREFUSED) {
+		os.Remove(path)
+	}
+	ln, err := new(net.ListenConfig).Listen(ctx, "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	// The group is for the proxy.
+	if err := os.Chmod(path, 0o660); err != nil {
 		ln.Close()
-		return nil, cli.WithHint(fmt.Errorf("pages at %s refused: others than this machine could reach them without a certificate", ln.Addr()),
-			"--listen-pages 127.0.0.1:8480, or give --pages-cert, --pages-key and --operators-ca")
+		return nil, err
 	}
 	return ln, nil
 }
@@ -96,11 +132,21 @@ func fromFD(fd int) (net.Listener, error) {
 	return ln, nil
 }
 
-// operatorConfig asks operators for certificates of their own authority.
-func operatorConfig(o options) (*tls.Config, error) {
-	cert, err := tls.LoadX509KeyPair(o.PagesCert, o.PagesKey)
-	if err != nil {
-		return nil, fmt.Errorf("certificate of the pages: %w", err)
+// pagesTLS is how operators show certificates; nil: they show none.
+func pagesTLS(o options, gateways *control.Server) (*tls.Config, error) {
+	if !o.operatorTLS() {
+		return nil, nil
+	}
+	var own *tls.Certificate
+	if o.PagesCert != "" {
+		cert, err := tls.LoadX509KeyPair(o.PagesCert, o.PagesKey)
+		if err != nil {
+			return nil, fmt.Errorf("certificate of the pages: %w", err)
+		}
+		own = &cert
+	}
+	if o.Operators {
+		return gateways.OperatorsTLS(own), nil
 	}
 	pem, err := os.ReadFile(o.OperatorsCA)
 	if err != nil {
@@ -110,6 +156,6 @@ func operatorConfig(o options) (*tls.Config, error) {
 	if !pool.AppendCertsFromPEM(pem) {
 		return nil, fmt.Errorf("operators' authority: %s has no certificate in PEM", o.OperatorsCA)
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2", "http/1.1"},
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{*own}, NextProtos: []string{"h2", "http/1.1"},
 		ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}, nil
 }

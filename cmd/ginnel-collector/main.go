@@ -32,6 +32,12 @@ func run(ctx context.Context, args []string, std cli.IO) int {
 		Commands: []cli.Command{
 			{Name: "serve", Args: "--url https://HOST [FLAGS]", Run: serveCommand, Long: serveHelp,
 				Short: "be the collector, until told to stop"},
+			{Name: "operator add", Args: "NAME [--organisation ORG] [-o FILE]", Run: operatorAdd, Long: operatorHelp,
+				Short: "let somebody use pages and API, by a certificate"},
+			{Name: "operator list", Args: "[--data DIR]", Run: operatorList,
+				Short: "who may use pages and API"},
+			{Name: "operator remove", Args: "[--data DIR] NAME", Run: operatorRemove,
+				Short: "make an operator's certificate void, at once"},
 			{Name: "report", Args: "[--month 2026-11] [--format text|html|json] [--data DIR] SITE", Run: reportCommand,
 				Short: "a site's health report of a month, from the store itself"},
 			{Name: "backup", Args: "[--data DIR] FILE", Run: backupCommand,

@@ -23,14 +23,22 @@ const serveHelp = `
   --url URL               what gateways call, https://HOST[:PORT]; must be given
   --data DIR              store and authority (` + defaultData + `)
   --listen-gateways ADDR  for gateways, with mutual TLS (:443); or --gateways
-  --listen-pages ADDR     for operators (` + defaultPages + `); or --pages
+  --listen-pages ADDR     for operators (` + defaultPages + `), or
+                          unix:/PATH; or --pages
   --pages-fd N            take the pages' listener as file descriptor N;
                           LISTEN_FDS of a service manager does the same
   --name NAME             a further name or address of the gateways' listener;
                           may be repeated
-  --pages-cert FILE  --pages-key FILE  --operators-ca FILE
-                          mutual TLS for operators; without it pages are on
-                          loopback only
+  --operators             mutual TLS for operators, whose certificates
+                          ginnel-collector operator add makes; without it, or
+                          one of the following, pages are on loopback only
+  --pages-cert FILE  --pages-key FILE
+                          show this certificate to operators, not one of the
+                          collector's own authority
+  --operators-ca FILE     operators' certificates are of this authority, which
+                          needs the two above
+  --operator-header NAME  a proxy on this machine names the operator in this
+                          header; pages stay on loopback or a Unix socket
   --heartbeat TIME        how often gateways call (30s); one that is silent for
                           three of them is unknown
   --log-level LEVEL       debug, info, warn or error (info)
@@ -47,6 +55,8 @@ type options struct {
 	PagesCert   string        `toml:"pages-cert"`
 	PagesKey    string        `toml:"pages-key"`
 	OperatorsCA string        `toml:"operators-ca"`
+	Operators   bool          `toml:"operators"`
+	Header      string        `toml:"operator-header"`
 	Heartbeat   time.Duration `toml:"-"`
 	Every       string        `toml:"heartbeat"`
 	Level       slog.Level    `toml:"log-level"`
@@ -81,6 +91,8 @@ func parseOptions(args []string) (options, error) {
 	fs.StringVar(&o.PagesCert, "pages-cert", o.PagesCert, "")
 	fs.StringVar(&o.PagesKey, "pages-key", o.PagesKey, "")
 	fs.StringVar(&o.OperatorsCA, "operators-ca", o.OperatorsCA, "")
+	fs.BoolVar(&o.Operators, "operators", o.Operators, "")
+	fs.StringVar(&o.Header, "operator-header", o.Header, "")
 	fs.StringVar(&o.Every, "heartbeat", o.Every, "")
 	fs.TextVar(&o.Level, "log-level", o.Level, "")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
@@ -143,17 +155,24 @@ func (o *options) check() error {
 	if o.Heartbeat, err = time.ParseDuration(o.Every); err != nil || o.Heartbeat < time.Second || o.Heartbeat > time.Hour {
 		return cli.Usagef("--heartbeat %q is not a time from 1s to 1h", o.Every)
 	}
-	given := 0
-	for _, f := range []string{o.PagesCert, o.PagesKey, o.OperatorsCA} {
-		if f != "" {
-			given++
-		}
-	}
-	if given != 0 && given != 3 {
-		return cli.Usagef("--pages-cert, --pages-key and --operators-ca go together")
+	return o.checkOperators()
+}
+
+// checkOperators says what of the ways to know operators does not go together.
+func (o *options) checkOperators() error {
+	certificate := o.PagesCert != "" && o.PagesKey != ""
+	switch {
+	case (o.PagesCert != "" || o.PagesKey != "") && !certificate, o.OperatorsCA != "" && !certificate, certificate && !o.operatorTLS():
+		return cli.Usagef("--pages-cert and --pages-key go together, and with --operators or --operators-ca")
+	case o.Operators && o.OperatorsCA != "":
+		return cli.Usagef("--operators and --operators-ca are two authorities: give one")
+	case o.Header != "" && o.operatorTLS():
+		return cli.Usagef("--operator-header does not go with certificates of operators")
+	case strings.ContainsFunc(o.Header, func(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r|0x20 < 'a' || r|0x20 > 'z') }):
+		return cli.Usagef("--operator-header %q is no name of a header", o.Header)
 	}
 	return nil
 }
 
 // operatorTLS says whether operators show certificates.
-func (o *options) operatorTLS() bool { return o.OperatorsCA != "" }
+func (o *options) operatorTLS() bool { return o.Operators || o.OperatorsCA != "" }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	daemon "github.com/ginnel/ginnel/agent/run"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/report"
@@ -83,15 +84,27 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	mux.Handle(control.Path, gateways.Handler())
 	mux.Handle("POST /v1/blocks", blocks)
 
+	conf, err := pagesTLS(o, gateways)
+	if err != nil {
+		return nil, err
+	}
+	if conf != nil {
+		ln.pages = tls.NewListener(ln.pages, conf)
+	}
+	gate := access.Gate{Header: o.Header}
+	if o.Operators || o.Header != "" {
+		gate.Operators = st
+	}
 	reports := report.New(st, nil, log)
 	pages := web.New(web.Config{
 		Store: st, Ingest: blocks.Count(), CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
-		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, AnyHost: o.operatorTLS(), Log: log,
+		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, Gate: gate,
+		AnyHost: o.operatorTLS() || o.Header != "", Log: log,
 	})
-	conf := gateways.TLSConfig()
-	conf.NextProtos = []string{"h2", "http/1.1"}
+	control := gateways.TLSConfig()
+	control.NextProtos = []string{"h2", "http/1.1"}
 	return []daemon.Task{
-		httpTask("gateways", tls.NewListener(ln.gateways, conf), mux, log),
+		httpTask("gateways", tls.NewListener(ln.gateways, control), mux, log),
 		httpTask("pages", ln.pages, pages.Handler(), log),
 		{Name: "reports", Run: reports.Run},
 	}, nil

@@ -22,7 +22,7 @@ const maxRequest = 64 << 10
 func (s *Server) apiSites(w http.ResponseWriter, r *http.Request) {
 	sites, err := s.view.sites(r.Context())
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, sites)
@@ -31,16 +31,16 @@ func (s *Server) apiSites(w http.ResponseWriter, r *http.Request) {
 func (s *Server) apiSite(w http.ResponseWriter, r *http.Request) {
 	d, err := s.view.site(r.Context(), r.PathValue("id"))
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, d)
 }
 
 func (s *Server) apiHealth(w http.ResponseWriter, r *http.Request) {
-	sites, err := s.view.store.Sites(r.Context())
+	sites, err := s.view.all(r.Context())
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, centre.Health{Status: "ok", Version: s.version, Sites: len(sites)})
@@ -70,13 +70,17 @@ func (s *Server) apiReport(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, fmt.Sprintf("month %s has not begun", month), "")
 		return
 	}
-	if _, err := s.view.store.Site(r.Context(), site); err != nil {
-		s.apiError(w, r, err)
+	known, err := s.view.known(r.Context(), site)
+	if err == nil && !scope(r.Context()).Owns(known.Networks) {
+		err = forbid("the report of %s is about networks of other organisations, too", site)
+	}
+	if err != nil {
+		s.fail(w, r, err)
 		return
 	}
 	body, err := s.report(r.Context(), site, month, format)
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	w.Header().Set("Content-Type", kind)
@@ -105,26 +109,55 @@ func (s *Server) apiAddSite(w http.ResponseWriter, r *http.Request) {
 			refuse(w, http.StatusBadRequest, bad.Error(), bad.hint)
 			return
 		}
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
+		return
+	}
+	event, err := s.mayAdd(r.Context(), site)
+	if err != nil {
+		s.fail(w, r, err)
 		return
 	}
 	if err := s.view.store.AddSite(r.Context(), site); err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
-	err = s.view.store.Audit(r.Context(), store.Event{At: site.Added, Actor: s.operator(r), Act: "site add", Object: site.ID,
-		Detail: fmt.Sprintf("gateway %s, networks %s, token until %s", site.Gateway, strings.Join(site.Networks, " "), site.TokenExpires.Format(time.RFC3339))})
-	if err != nil {
-		s.apiError(w, r, err)
+	if err := s.audit(r, event); err != nil {
+		s.fail(w, r, err)
 		return
 	}
 	s.log.Info("site added", "site", site.ID, "gateway", site.Gateway)
 	shown, err := s.view.site(r.Context(), site.ID)
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	answer(w, http.StatusOK, shown.Site)
+}
+
+// mayAdd says whether the operator may add the site, or have it take the place
+// of the one of that id, and what the log of acts is told.
+func (s *Server) mayAdd(ctx context.Context, site store.Site) (store.Event, error) {
+	e := store.Event{Act: "site add", Object: site.ID, New: describe(site)}
+	old, err := s.view.store.Site(ctx, site.ID)
+	known := err == nil
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return e, err
+	}
+	sc := scope(ctx)
+	switch {
+	case !sc.Owns(site.Networks):
+		return e, forbid("site %s would be in networks that are not of %s alone", site.ID, sc.Organisation)
+	case known && !sc.Owns(old.Networks):
+		return e, forbid("site %s is not of %s alone", site.ID, sc.Organisation)
+	case known:
+		e.Old = describe(old)
+	}
+	return e, nil
+}
+
+// describe is a site in the log of acts. Its token's hash stays out of it.
+func describe(s store.Site) string {
+	return fmt.Sprintf("%s, gateway %s, networks %s, token until %s", s.Name, s.Gateway, strings.Join(s.Networks, " "), s.TokenExpires.UTC().Format(time.RFC3339))
 }
 
 // badSite is what is wrong with a NewSite.
@@ -188,19 +221,6 @@ func pairs(field string, values []string) [][2]string {
 		all = append(all, [2]string{fmt.Sprintf("%s[%d]", field, i), v})
 	}
 	return all
-}
-
-// apiError answers what went wrong: not found, or trouble of ours.
-func (s *Server) apiError(w http.ResponseWriter, r *http.Request, err error) {
-	if errors.Is(err, store.ErrNotFound) {
-		refuse(w, http.StatusNotFound, err.Error(), "")
-		return
-	}
-	if r.Context().Err() != nil {
-		return // nobody waits for the answer
-	}
-	s.log.Error("request failed", "path", r.URL.Path, "err", err)
-	refuse(w, http.StatusInternalServerError, "the collector could not answer", "its log says why")
 }
 
 func refuse(w http.ResponseWriter, status int, problem, hint string) {

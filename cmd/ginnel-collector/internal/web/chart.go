@@ -42,8 +42,9 @@ type chart struct {
 
 // charts draws what the blocks of the last hour say, and after them the newest
 // snapshots, whose figures are of five minutes each. A subject that nothing was
-// timed of, and that was not down, has no chart.
-func (s *Server) charts(ctx context.Context, gateway string, now time.Time) ([]chart, error) {
+// timed of, and that was not down, has no chart. Of shown, where it is not nil,
+// are those that may be seen.
+func (s *Server) charts(ctx context.Context, gateway string, now time.Time, shown map[subject]bool) ([]chart, error) {
 	from := now.Add(-charted)
 	found := map[subject]*series{}
 	for b, err := range s.view.store.Blocks(ctx, gateway, from, now) {
@@ -69,7 +70,7 @@ func (s *Server) charts(ctx context.Context, gateway string, now time.Time) ([]c
 	})
 	var all []chart
 	for _, one := range inOrder {
-		if len(one.points) > 0 || len(one.down) > 0 {
+		if (shown == nil || shown[one.subject]) && (len(one.points) > 0 || len(one.down) > 0) {
 			all = append(all, one.draw(from, now))
 		}
 	}

@@ -18,7 +18,7 @@ var states = []checks.State{checks.Up, checks.MaintenanceMode, checks.UnknownSta
 func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	sites, err := s.view.sites(r.Context())
 	if err != nil {
-		s.apiError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	var e exposition

@@ -3,14 +3,12 @@ package web
 import (
 	"bytes"
 	"embed"
-	"errors"
 	"fmt"
 	"html/template"
 	"net/http"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
-	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
@@ -71,7 +69,7 @@ type siteList struct {
 func (s *Server) pageSites(w http.ResponseWriter, r *http.Request) {
 	all, err := s.view.sites(r.Context())
 	if err != nil {
-		s.pageError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	p := sitesPage{frame: s.frame(r, "Sites")}
@@ -122,7 +120,7 @@ type gatewayPart struct {
 func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
 	d, err := s.view.site(r.Context(), r.PathValue("id"))
 	if err != nil {
-		s.pageError(w, r, err)
+		s.fail(w, r, err)
 		return
 	}
 	p := sitePage{frame: s.frame(r, fmt.Sprintf("%s, %s", d.Name, word(d.State))), Site: d}
@@ -133,8 +131,8 @@ func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
 				part.Said = &d.Snapshots[i]
 			}
 		}
-		if part.Charts, err = s.charts(r.Context(), g.Name, p.Now); err != nil {
-			s.pageError(w, r, err)
+		if part.Charts, err = s.charts(r.Context(), g.Name, p.Now, visible(r.Context(), part.Said)); err != nil {
+			s.fail(w, r, err)
 			return
 		}
 		p.Gateways = append(p.Gateways, part)
@@ -144,22 +142,6 @@ func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
 		p.Months = append(p.Months, first.AddDate(0, -i, 0))
 	}
 	s.render(w, http.StatusOK, "site.html", p)
-}
-
-type errorPage struct {
-	frame
-	Text string
-}
-
-func (s *Server) pageError(w http.ResponseWriter, r *http.Request, err error) {
-	p := errorPage{s.frame(r, "Not found"), "There is no such page, or no such site."}
-	status := http.StatusNotFound
-	if !errors.Is(err, store.ErrNotFound) {
-		s.log.Error("page failed", "path", r.URL.Path, "err", err)
-		p.Title, p.Text = "Trouble at the collector", "The collector could not read its store. Its log says why."
-		status = http.StatusInternalServerError
-	}
-	s.render(w, status, "error.html", p)
 }
 
 func (s *Server) render(w http.ResponseWriter, status int, page string, data any) {

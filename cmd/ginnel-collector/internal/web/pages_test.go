@@ -270,7 +270,7 @@ func TestChartBeforeTheFirstBlock(t *testing.T) {
 		t.Errorf("%d charts, want the tunnel's and the check's", n)
 	}
 	d.hour("avocet-1") // up to now
-	charts, err := d.server.charts(t.Context(), "avocet-1", now)
+	charts, err := d.server.charts(t.Context(), "avocet-1", now, nil)
 	if err != nil || len(charts) != 2 || strings.Count(string(charts[1].SVG), ",") == 0 {
 		t.Errorf("%v, %v", charts, err)
 	}

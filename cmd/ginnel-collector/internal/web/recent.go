@@ -43,11 +43,7 @@ func (r *Recent) SaveSnapshot(ctx context.Context, gateway string, s block.Snaps
 	}
 	f := figures{at: s.At, rtt: map[subject][2]time.Duration{}}
 	for _, t := range s.Tunnels {
-		name := t.Network
-		if t.Hub != "" {
-			name += "/" + t.Hub
-		}
-		f.add(subject{block.TunnelClass, name}, t.Figures)
+		f.add(subject{block.TunnelClass, tunnelName(t)}, t.Figures)
 	}
 	for _, c := range s.Checks {
 		f.add(subject{block.CheckClass, c.Name}, c.Figures)
@@ -63,6 +59,14 @@ func (r *Recent) SaveSnapshot(ctx context.Context, gateway string, s block.Snaps
 	}
 	r.of[gateway] = append(kept, f)
 	return nil
+}
+
+// tunnelName is what blocks call a tunnel.
+func tunnelName(t block.TunnelSnapshot) string {
+	if t.Hub == "" {
+		return t.Network
+	}
+	return t.Network + "/" + t.Hub
 }
 
 func (f *figures) add(s subject, of block.Figures) {

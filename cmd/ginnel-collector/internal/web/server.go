@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -28,6 +29,10 @@ type Config struct {
 	Report  func(ctx context.Context, site, month, format string) ([]byte, error)
 	Zone    *time.Location // of the times on the pages
 	Silence time.Duration  // see DefaultSilence; 0: that
+	// Gate says who asks. Its zero value: see access.Gate.
+	Gate access.Gate
+	// Steering is what operators do with configs; nil: nothing, yet.
+	Steering Steering
 	// AnyHost answers whatever name a request was sent to. Without it only
 	// the names of this machine's loopback are, so that a page of somebody
 	// else's in an operator's browser cannot ask under a name of its own.
@@ -43,6 +48,8 @@ type Server struct {
 	version string
 	report  func(ctx context.Context, site, month, format string) ([]byte, error)
 	zone    *time.Location
+	gate    access.Gate
+	steer   Steering
 	anyHost bool
 	log     *slog.Logger
 }
@@ -54,7 +61,8 @@ func New(c Config) *Server {
 	}
 	return &Server{
 		view:   view{store: c.Store, silence: c.Silence, now: time.Now},
-		ingest: c.Ingest, ca: c.CA, version: c.Version, report: c.Report, zone: c.Zone, anyHost: c.AnyHost, log: c.Log,
+		ingest: c.Ingest, ca: c.CA, version: c.Version, report: c.Report, zone: c.Zone,
+		gate: c.Gate, steer: c.Steering, anyHost: c.AnyHost, log: c.Log,
 	}
 }
 
@@ -70,14 +78,15 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /api/v1/ca", s.apiCA)
 	mux.HandleFunc("GET /api/v1/health", s.apiHealth)
 	mux.HandleFunc("GET /metrics", s.metrics)
+	s.steering(mux)
 	mux.Handle("GET /static/", http.FileServerFS(static))
 	mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, r.Method+" "+r.URL.Path+" is not part of the API", "")
 	})
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		s.pageError(w, r, store.ErrNotFound)
+		s.fail(w, r, store.ErrNotFound)
 	})
-	return s.guard(http.NewCrossOriginProtection().Handler(mux))
+	return s.guard(http.NewCrossOriginProtection().Handler(s.let(mux)))
 }
 
 // guard sets what every answer carries, and turns away strange host names.
@@ -112,10 +121,44 @@ func loopbackHost(host string) bool {
 	return err == nil && addr.IsLoopback()
 }
 
-// operator is who a request comes from, for the audit log.
-func (s *Server) operator(r *http.Request) string {
-	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
-		return r.TLS.PeerCertificates[0].Subject.CommonName
+// scopeKey is where let leaves the access.Scope of a request's operator.
+type scopeKey struct{}
+
+// let finds out who asks, and turns away who is nobody. What handlers show and
+// change is bounded by the scope that it leaves in the context.
+func (s *Server) let(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		scope, err := s.scopeOf(r)
+		if err != nil {
+			s.fail(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), scopeKey{}, scope)))
+	})
+}
+
+func (s *Server) scopeOf(r *http.Request) (access.Scope, error) {
+	o, err := s.gate.Who(r)
+	if err != nil || o.Organisation == "" {
+		return access.Scope{Operator: o}, err
 	}
-	return "operator on this machine"
+	of, err := s.view.store.Organisations(r.Context())
+	return access.Scope{Operator: o, Of: of}, err
+}
+
+// scope is what the operator of a request may see and change. A context that
+// let has not seen is of nobody, who sees nothing.
+func scope(ctx context.Context) access.Scope {
+	s, ok := ctx.Value(scopeKey{}).(access.Scope)
+	if !ok {
+		return access.Scope{Operator: access.Operator{Organisation: "\x00"}}
+	}
+	return s
+}
+
+// audit records what the operator of a request did.
+func (s *Server) audit(r *http.Request, e store.Event) error {
+	o := scope(r.Context()).Operator
+	e.At, e.Actor, e.From = s.view.now(), o.Name, o.From
+	return s.view.store.Audit(r.Context(), e)
 }

@@ -29,7 +29,7 @@ type view struct {
 
 // sites gives all sites, worst first.
 func (v *view) sites(ctx context.Context) ([]centre.Site, error) {
-	sites, err := v.store.Sites(ctx)
+	sites, err := v.all(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -49,9 +49,26 @@ func (v *view) sites(ctx context.Context) ([]centre.Site, error) {
 	return all, nil
 }
 
+// all gives the sites that the operator may see.
+func (v *view) all(ctx context.Context) ([]store.Site, error) {
+	all, err := v.store.Sites(ctx)
+	sc := scope(ctx)
+	return slices.DeleteFunc(all, func(s store.Site) bool { return !sc.Sees(s.Networks) }), err
+}
+
+// known gives a site that the operator may see. Any other is not there, so
+// that its name cannot be found out.
+func (v *view) known(ctx context.Context, id string) (store.Site, error) {
+	s, err := v.store.Site(ctx, id)
+	if err == nil && !scope(ctx).Sees(s.Networks) {
+		return store.Site{}, fmt.Errorf("site %q: %w", id, store.ErrNotFound)
+	}
+	return s, err
+}
+
 // site gives one site with its snapshots.
 func (v *view) site(ctx context.Context, id string) (centre.SiteDetail, error) {
-	s, err := v.store.Site(ctx, id)
+	s, err := v.known(ctx, id)
 	if err != nil {
 		return centre.SiteDetail{}, err
 	}
@@ -63,6 +80,8 @@ func (v *view) site(ctx context.Context, id string) (centre.SiteDetail, error) {
 }
 
 func (v *view) detail(ctx context.Context, s store.Site, enrolled []store.Gateway) (centre.SiteDetail, error) {
+	sc := scope(ctx)
+	s.Networks = slices.DeleteFunc(slices.Clone(s.Networks), func(n string) bool { return !sc.Network(n) })
 	d := centre.SiteDetail{
 		Site: centre.Site{ID: s.ID, Name: s.Name, Postcode: s.Postcode, Networks: s.Networks,
 			Gateways: []centre.Gateway{}},
@@ -76,6 +95,7 @@ func (v *view) detail(ctx context.Context, s store.Site, enrolled []store.Gatewa
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return d, err
 		}
+		bound(&snap, sc)
 		said := centre.Snapshot{Snapshot: snap, Arrived: arrived}
 		if err == nil {
 			d.Snapshots = append(d.Snapshots, said)
