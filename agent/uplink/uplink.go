@@ -180,7 +180,7 @@ func (u *Uplink) failed(ctx context.Context, loop, base string, err error, p *pa
 	u.mu.Lock()
 	had := u.faults[loop]
 	u.faults[loop] = err
-	if u.status.URL == base { // else the other loop has gone on already
+	if kindOf(err) != "" && u.status.URL == base { // else the fault is our own, or the other loop has gone on already
 		u.status.URL = all[(slices.Index(all, base)+1)%len(all)]
 		u.away = time.Now()
 	}
