@@ -85,11 +85,20 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 	if !a.take(m) {
 		reply.Flags |= uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState)
 	}
-	if (!a.told || m.GetAgentDescription() != nil) && reply.ConnectionSettings == nil {
-		reply.ConnectionSettings = s.offer(nil) // a gateway that starts anew has forgotten
+	var told wire.Told
+	if !a.told || m.GetAgentDescription() != nil { // a gateway that starts anew has forgotten
+		if reply.ConnectionSettings == nil {
+			reply.ConnectionSettings = s.offer(nil)
+		}
+		at, window := s.slot(a.Gateway)
+		told.Slot, told.Window = at.Seconds(), window.Seconds()
 	}
 	a.told = true
-	return reply, nil
+	var err error
+	if told.Window > 0 {
+		reply.CustomMessage, err = envelope(told)
+	}
+	return reply, err
 }
 
 // take keeps what a message says. False: parts are missing that this message,

@@ -4,6 +4,10 @@ import (
 	"context"
 	"crypto/ecdsa"
 	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -250,4 +254,31 @@ func TestStockClient(t *testing.T) {
 	eventually(t, "it was heard", func() bool { a := r.agent("avocet-1"); return a.Version == "9.9" && a.Health != nil })
 	first := r.agent("avocet-1").Seen
 	eventually(t, "it calls at our interval, not at its own of 30 s", func() bool { return r.agent("avocet-1").Seen.Sub(first) > time.Second })
+}
+
+// Gateways have slots all over the window, each always the same, and are told.
+func TestSlots(t *testing.T) {
+	s := &Server{o: Options{Heartbeat: 30 * time.Second}}
+	var parts [10]int
+	for i := range 1000 {
+		at, window := s.slot(fmt.Sprintf("avocet-%d", i))
+		if again, _ := s.slot(fmt.Sprintf("avocet-%d", i)); at != again || window != 30*time.Second {
+			t.Fatalf("%v, then %v, of %v", at, again, window)
+		}
+		parts[at/(3*time.Second)]++
+	}
+	for i, n := range parts {
+		if n < 60 || n > 145 {
+			t.Errorf("%d of 1000 in the %d. of ten parts of the window", n, i+1)
+		}
+	}
+	r := newRig(t)
+	id := r.enrolled("avocet")
+	r.run(id, nil)
+	at, _ := r.server.slot("avocet-1")
+	want := fmt.Sprintf(`"slot_seconds":%v,"window_seconds":%v`, at.Seconds(), r.server.o.Heartbeat.Seconds())
+	eventually(t, "it is kept at the gateway", func() bool {
+		text, err := os.ReadFile(filepath.Join(id.Dir(), "link.json"))
+		return err == nil && strings.Contains(string(text), want)
+	})
 }
