@@ -82,11 +82,11 @@ func (p Proof) ByDevice(pkix []byte) (Statement, error) {
 // Stated is what a proof says by itself: it is signed by the device key that is
 // in it, which anybody can make.
 func (p Proof) Stated() (Statement, error) {
-	st, err := p.parse()
+	st, err := p.Claimed()
 	if err != nil {
 		return Statement{}, err
 	}
-	device, _ := x509.ParsePKIXPublicKey(st.Device) // parse has looked
+	device, _ := x509.ParsePKIXPublicKey(st.Device) // Claimed has looked
 	sum := sha256.Sum256(signedText(p.Text))
 	if !ecdsa.VerifyASN1(device.(*ecdsa.PublicKey), sum[:], p.Signature) {
 		return Statement{}, ErrSignature
@@ -94,8 +94,9 @@ func (p Proof) Stated() (Statement, error) {
 	return st, nil
 }
 
-// parse reads the text, whoever signed it.
-func (p Proof) parse() (Statement, error) {
+// Claimed is what the text says, whoever signed it: to tell people what they
+// were shown.
+func (p Proof) Claimed() (Statement, error) {
 	var st Statement
 	if len(p.Text) > MaxProof {
 		return st, fmt.Errorf("a proof of %d bytes, at most %d", len(p.Text), MaxProof)

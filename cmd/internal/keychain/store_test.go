@@ -2,6 +2,7 @@ package keychain
 
 import (
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -54,5 +55,22 @@ func TestStoreKeepsSecrets(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		os.Chmod(s.Path("avocet-1"), 0o600)
+	}
+}
+
+func copyDir(t *testing.T, from, to string) {
+	t.Helper()
+	files, err := os.ReadDir(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		text, err := os.ReadFile(filepath.Join(from, f.Name()))
+		if err == nil {
+			err = os.WriteFile(filepath.Join(to, f.Name()), text, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
 }
