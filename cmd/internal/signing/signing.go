@@ -53,7 +53,9 @@ func Open(ctx context.Context, where string, accepted bundle.Signers, std cli.IO
 	switch {
 	case where == "":
 		return o.anywhere()
-	case where == "agent", named:
+	case where == "agent":
+		return o.fromAgent("")
+	case named:
 		return o.fromAgent(comment)
 	}
 	return o.fromFile(where)
