@@ -17,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 
 	"github.com/google/nftables"
 	"github.com/vishvananda/netlink"
@@ -52,6 +53,9 @@ type Host struct {
 	evidence evidence
 
 	nftMu sync.Mutex // held while a transaction is put together
+
+	beside     sync.Mutex  // held by Beside
+	besideOpen atomic.Bool // its rule is there
 }
 
 var _ tunnels.Host = (*Host)(nil)

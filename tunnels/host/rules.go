@@ -26,7 +26,7 @@ func (h *Host) rules() ([]tunnels.Rule, error) {
 			return nil, fmt.Errorf("list rules: %w", err)
 		}
 		for _, r := range list {
-			if r.Protocol == Protocol {
+			if r.Protocol == Protocol && !h.passes(r) {
 				found = append(found, readRule(r, family))
 			}
 		}
