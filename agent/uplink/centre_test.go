@@ -111,11 +111,18 @@ func (a *authority) device(id *identity.Identity, from, until time.Time) *x509.C
 // serve is a collector that does what h does.
 func (a *authority) serve(h http.Handler) *httptest.Server {
 	a.t.Helper()
+	return a.serveAs(h, func(*httptest.Server) {})
+}
+
+// serveAs changes the server before it starts.
+func (a *authority) serveAs(h http.Handler, change func(*httptest.Server)) *httptest.Server {
+	a.t.Helper()
 	leaf := a.sign(&x509.Certificate{SerialNumber: big.NewInt(2), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		NotBefore: a.cert.NotBefore, NotAfter: a.cert.NotAfter, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}}, &a.key.PublicKey)
 	s := httptest.NewUnstartedServer(h)
 	s.Config.ErrorLog = log.New(io.Discard, "", 0)
 	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{leaf.Raw}, PrivateKey: a.key}}, ClientAuth: tls.RequireAnyClientCert}
+	change(s)
 	s.StartTLS()
 	a.t.Cleanup(s.Close)
 	return s

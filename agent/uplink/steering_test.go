@@ -22,8 +22,9 @@ import (
 	"github.com/ginnel/ginnel/agent/wire"
 )
 
-// helm is a Steering that takes every offer as applied.
+// helm is a Steering that takes every offer as applied, or refuses each.
 type helm struct {
+	refuse string // why; empty: it does not
 	mu     sync.Mutex
 	nonce  string
 	heard  []wire.Told
@@ -48,6 +49,9 @@ func (h *helm) Offer(_ context.Context, hash, b []byte) {
 	defer h.mu.Unlock()
 	h.offers = append(h.offers, b)
 	h.status = OfferStatus{Hash: hash, State: Applied}
+	if h.refuse != "" {
+		h.status.State, h.status.Message = Failed, h.refuse
+	}
 }
 
 func (h *helm) Status() OfferStatus {

@@ -9,8 +9,8 @@
 // asks for the full state without end, cannot tell a login page from a fault of
 // the collector, and links its test library into the agent. None of this can be
 // mended from outside, and the plain HTTP transport is one message out and one
-// back. That both speak the same is shown by tests of the collector's control
-// package with opamp-go's own client and server.
+// back. That both speak the same is shown by a test here with opamp-go's server,
+// and by one of the collector's control package with its client.
 package uplink
 
 import (

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/open-telemetry/opamp-go/client"
-	"github.com/open-telemetry/opamp-go/client/types"
 	"github.com/open-telemetry/opamp-go/protobufs"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -228,32 +226,6 @@ func (s *sickStore) SaveSnapshot(ctx context.Context, gateway string, b block.Sn
 		return s.err
 	}
 	return s.Store.SaveSnapshot(ctx, gateway, b, at)
-}
-
-// opamp-go's own client finds a server that it understands.
-func TestStockClient(t *testing.T) {
-	r := newRig(t)
-	id := r.enrolled("avocet")
-	tls, err := id.TLSConfig(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := client.NewHTTP(nil)
-	capabilities := protobufs.AgentCapabilities_AgentCapabilities_ReportsStatus | protobufs.AgentCapabilities_AgentCapabilities_ReportsHealth |
-		protobufs.AgentCapabilities_AgentCapabilities_ReportsHeartbeat
-	if err := errors.Join(
-		c.SetAgentDescription(&protobufs.AgentDescription{IdentifyingAttributes: []*protobufs.KeyValue{{
-			Key: "service.version", Value: &protobufs.AnyValue{Value: &protobufs.AnyValue_StringValue{StringValue: "9.9"}}}}}),
-		c.SetHealth(&protobufs.ComponentHealth{Healthy: true, Status: "up"}),
-		c.SetCapabilities(&capabilities),
-		c.Start(t.Context(), types.StartSettings{OpAMPServerURL: "https://" + r.addr + Path, TLSConfig: tls, InstanceUid: types.InstanceUid(id.UID())}),
-	); err != nil {
-		t.Fatal(err)
-	}
-	defer c.Stop(context.WithoutCancel(t.Context()))
-	eventually(t, "it was heard", func() bool { a := r.agent("avocet-1"); return a.Version == "9.9" && a.Health != nil })
-	first := r.agent("avocet-1").Seen
-	eventually(t, "it calls at our interval, not at its own of 30 s", func() bool { return r.agent("avocet-1").Seen.Sub(first) > time.Second })
 }
 
 // Gateways have slots all over the window, each always the same, and are told.
