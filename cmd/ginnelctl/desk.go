@@ -42,9 +42,9 @@ func (d *desk) flags(fs *flag.FlagSet) {
 func (d *desk) client() (*centre.Client, error) {
 	conf := &tls.Config{MinVersion: tls.VersionTLS12}
 	if d.cert != "" || d.key != "" {
-		pair, err := tls.LoadX509KeyPair(d.cert, cmp.Or(d.key, d.cert))
+		pair, err := d.pair()
 		if err != nil {
-			return nil, cli.WithHint(fmt.Errorf("operator's certificate: %w", err), "--cert and --key name PEM files that belong together")
+			return nil, err
 		}
 		conf.Certificates = []tls.Certificate{pair}
 	}

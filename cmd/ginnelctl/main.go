@@ -1,5 +1,6 @@
-// Command ginnelctl is the operators' desk: it makes site packs, shows how the
-// sites are, and fetches their health reports, all through the collector's API.
+// Command ginnelctl is the operators' desk: it makes site packs, plans and pushes
+// what the files of a fleet say, shows how the sites are, and fetches their
+// health reports, all through the collector's API.
 package main
 
 import (
@@ -9,6 +10,7 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
 
@@ -30,6 +32,28 @@ func run(ctx context.Context, args []string, std cli.IO) int {
 				Short: "make a site known, and its site pack"},
 			{Name: "sites", Args: "[--json] [SITE...]", Run: sites, Long: desksHelp,
 				Short: "how the sites are, the worst first"},
+			{Name: "plan", Args: "[DIR]", Run: planFleet, Long: planHelp,
+				Short: "what a push would change, and where"},
+			{Name: "push", Args: "[PLAN]", Run: push, Long: pushHelp,
+				Short: "show a plan again, ask, sign it and roll it out"},
+			{Name: "keys list", Args: "[GATEWAY...]", Run: keysList, Long: keysListHelp,
+				Short: "the gateways' public keys, verified"},
+			{Name: "keys approve", Args: "GATEWAY...", Run: keysApprove, Long: keysApproveHelp,
+				Short: "take a gateway's changed keys into keys.csv"},
+			{Name: "rollout status", Args: "[ID]", Run: rolloutStatus, Long: rolloutHelp,
+				Short: "where a rollout stands"},
+			{Name: "rollout pause", Args: "[ID]", Run: mover(centre.MovePause), Long: moveHelp,
+				Short: "begin no more trials"},
+			{Name: "rollout resume", Args: "[ID]", Run: mover(centre.MoveResume), Long: moveHelp,
+				Short: "go on"},
+			{Name: "rollout abort", Args: "[ID]", Run: mover(centre.MoveAbort), Long: moveHelp,
+				Short: "end it; what is applied stays"},
+			{Name: "rollout back", Args: "[ID]", Run: mover(centre.MoveBack), Long: moveHelp,
+				Short: "give all that took it their old configs again"},
+			{Name: "freeze", Args: "--until WHEN --why TEXT | --off", Run: freeze, Long: freezeHelp,
+				Short: "keep rollouts from going on"},
+			{Name: "audit", Args: "[-n N] [--json]", Run: audit, Long: auditHelp,
+				Short: "who did what, when, from where"},
 			{Name: "report", Args: "SITE [--month 2026-11]", Run: report, Long: reportHelp,
 				Short: "a site's health report of a month"},
 			{Name: "version", Run: printVersion,

@@ -106,3 +106,9 @@ func TestWrap(t *testing.T) {
 		}
 	}
 }
+
+func TestPrintable(t *testing.T) {
+	if got := cli.Printable("a\x1b[31m\r\u009b b\n…"); got != "a?[31m?? b\n…" {
+		t.Errorf("%q", got)
+	}
+}

@@ -11,6 +11,17 @@ import (
 // Width is how wide our terminal output may be, in columns.
 const Width = 80
 
+// Printable is text without what a terminal would obey: names and reasons come
+// from gateways and spreadsheets. A line feed stays.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 {
+			return '?'
+		}
+		return r
+	}, text)
+}
+
 // Wrap breaks text between words so that a line has at most width columns of it.
 // Lines after the first begin with indent, which does not count. A longer word
 // has a line of its own.

@@ -70,8 +70,8 @@ type Network struct {
 	MayCover     []string
 	Allow        []tunnels.Allow
 
-	table  config.Table
-	allows []config.Table
+	line       int
+	allowLines []int
 }
 
 // Hub is [hub.NAME]: a gateway that others call.
@@ -81,7 +81,8 @@ type Hub struct {
 	LAN       map[string][]netip.Prefix
 	Port      map[string]int // that it listens on
 
-	table config.Table
+	line  int
+	lines map[string]int // "lan.kestrel" -> where that stands
 }
 
 // Site is a row of sites.csv, with its rows of attachments.csv.
@@ -130,8 +131,8 @@ type Check struct {
 	Where map[string][]string // column of sites.csv -> one of these
 	OnHub bool                // at the hubs of its network instead of the sites
 
-	text  string // as it is written in a config
-	table config.Table
+	text string // as it is written in a config
+	line int
 }
 
 // Gateway is one gateway of the fleet.
@@ -151,15 +152,15 @@ type Gateway struct {
 // Load reads and validates the fleet in a directory. Its error is
 // config.Problems, every mistake of all files, unless a file could not be read.
 func Load(dir string) (*Fleet, error) {
-	r := &reading{Fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}}}
-	if err := r.read(); err != nil {
+	r := &reading{fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}}}
+	if err := r.files(); err != nil {
 		return nil, err
 	}
 	r.all()
 	if err := r.problems(); err != nil {
 		return nil, err
 	}
-	return r.Fleet, nil
+	return r.fleet, nil
 }
 
 // Notes are what is worth a look but refuses nothing: a column that nobody

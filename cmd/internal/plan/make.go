@@ -10,6 +10,7 @@ import (
 	"maps"
 	"math"
 	"net/netip"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -47,6 +48,8 @@ type Input struct {
 	Signers bundle.Signers
 	Rollout Rollout
 	Now     time.Time
+	// Mine says whether a network may be changed by this operator; nil: all.
+	Mine func(network string) bool
 	// Bundles asks the collector for what runs, by hash.
 	Bundles func(ctx context.Context, hashes []string) (map[string][]byte, error)
 }
@@ -131,6 +134,12 @@ func (p *Plan) changes(ctx context.Context, in Input, changing []Want, states ma
 		if err != nil {
 			return err
 		}
+		if n := c.foreign(in.Mine); n != "" {
+			p.Refused++
+			p.Looks = append(p.Looks, Look{Kind: Refused, Gateway: c.Gateway, Text: c.Gateway + ": it would also change " + n + ", which is not yours",
+				Hint: "somebody of that organisation, or of all, pushes it"})
+			continue
+		}
 		if c.BackWhy != "" && s.Running.Hash != "" {
 			p.Looks = append(p.Looks, Look{Kind: NoWayBack, Gateway: c.Gateway, Text: c.Gateway + " has no way back at the centre: " + c.BackWhy,
 				Hint: "its own trial goes back all the same"})
@@ -164,6 +173,37 @@ func newChange(w Want, s centre.GatewayState, raw []byte, signers bundle.Signers
 	}
 	c.Cuts = cuts(c)
 	return c, nil
+}
+
+// foreign names a network that changes and is not the operator's; empty: none.
+func (c *Change) foreign(mine func(string) bool) string {
+	if mine == nil {
+		return ""
+	}
+	of := func(c *config.Config, name string) (n config.Network, checks []config.Check) {
+		if c == nil {
+			return n, nil
+		}
+		n, _ = find(c.Networks, name, networkName)
+		for _, k := range c.Checks {
+			if k.Network == name {
+				checks = append(checks, k)
+			}
+		}
+		return n, checks
+	}
+	all := slices.Clone(c.new.Networks)
+	if c.old != nil {
+		all = append(all, c.old.Networks...)
+	}
+	for _, n := range all {
+		was, wasChecks := of(c.old, n.Name)
+		is, isChecks := of(c.new, n.Name)
+		if !mine(n.Name) && !(reflect.DeepEqual(was, is) && reflect.DeepEqual(wasChecks, isChecks)) {
+			return n.Name
+		}
+	}
+	return ""
 }
 
 // runs gives the text that a gateway runs, or says why it is not known. The

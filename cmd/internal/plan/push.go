@@ -4,9 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
@@ -111,17 +111,65 @@ func (p *Plan) NewRollout(noRings bool, sign func(text []byte) ([]byte, error)) 
 }
 
 // Generations are what generations.csv is to have of the gateways of the plan:
-// the hash of each text under its generation, and the highest number that was
-// signed for it.
+// the highest number that is signed for each, which is its way back's, and the
+// hash of the text that is to run. So no number is ever signed twice.
 func (p *Plan) Generations() map[string]centre.ConfigRef {
 	all := make(map[string]centre.ConfigRef, len(p.Changes))
 	for _, c := range p.Changes {
-		all[c.Gateway] = centre.ConfigRef{Generation: c.Sequence, Hash: hashOf(c.Text)}
+		highest := c.Sequence
+		if len(c.Back) > 0 {
+			highest++
+		}
+		all[c.Gateway] = centre.ConfigRef{Generation: highest, Hash: hashOf(c.Text)}
 	}
 	return all
 }
 
-// Title is what a rollout of the plan is called where there is little room.
-func (p *Plan) Title() string {
-	return strings.TrimPrefix(p.Fleet, "fleet ") + ", " + plural(len(p.Changes), "gateway")
+// Signatures is how often a push signs.
+func (p *Plan) Signatures() (n int) {
+	for _, c := range p.Changes {
+		n++
+		if len(c.Back) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// NotSigner names the gateways that would refuse what by signs, by the signers
+// of what they run.
+func (p *Plan) NotSigner(by bundle.Signer) (gateways []string) {
+	for _, c := range p.Changes {
+		if c.old == nil || len(c.old.Signers) == 0 {
+			continue // those of its pack, which are not known here
+		}
+		trusted, err := bundle.ParseSigners(c.old.Signers)
+		if err != nil || !slices.ContainsFunc(trusted, func(s bundle.Signer) bool { return string(s.Key.Marshal()) == string(by.Key.Marshal()) }) {
+			gateways = append(gateways, c.Gateway)
+		}
+	}
+	return gateways
+}
+
+// Has says whether there is a look of a kind.
+func (p *Plan) Has(kind string) bool {
+	return slices.ContainsFunc(p.Looks, func(l Look) bool { return l.Kind == kind })
+}
+
+// Example is a gateway whose steps are worth a look: one that changes alone.
+func (p *Plan) Example() string {
+	for _, r := range p.rows() {
+		if len(r.gateways) == 1 && !r.gateways[0].Hub {
+			return r.gateways[0].Gateway
+		}
+	}
+	return p.Changes[0].Gateway
+}
+
+// Renew gives the looks of a plan that was made before with what is known of
+// keys now.
+func Renew(old, keys []Look) []Look {
+	ofKeys := func(l Look) bool { return l.Kind == NewKey || l.Kind == ChangedKey || l.Kind == BadProof }
+	return append(slices.DeleteFunc(slices.Clone(old), func(l Look) bool { return ofKeys(l) && l.Kind != NewKey }),
+		slices.DeleteFunc(slices.Clone(keys), func(l Look) bool { return l.Kind == NewKey && slices.Contains(old, l) })...)
 }

@@ -26,7 +26,7 @@ func (p *Plan) Summary(all bool) string {
 	p.table(&b, all)
 	p.looks(&b, all)
 	b.WriteString("\n" + cli.Wrap(p.cutsText(all), cli.Width, "    "))
-	return b.String()
+	return cli.Printable(b.String())
 }
 
 // where is "396 gateways at 390 sites".
