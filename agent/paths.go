@@ -40,6 +40,9 @@ func (p Paths) LastGood() string { return filepath.Join(p.Var, "last-good.toml")
 // Identity is the folder of the device key and its certificate.
 func (p Paths) Identity() string { return filepath.Join(p.Var, "identity") }
 
+// Trust is the folder of whom and what the gateway believes.
+func (p Paths) Trust() string { return filepath.Join(p.Var, "trust") }
+
 // Spool is the folder of blocks.
 func (p Paths) Spool() string { return filepath.Join(p.Var, "spool") }
 

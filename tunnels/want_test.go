@@ -398,6 +398,10 @@ func TestWantForwardsNothingOnLoopback(t *testing.T) {
 	}
 }
 
+func sortedLines(text string) string {
+	return strings.Join(slices.Sorted(strings.Lines(text)), "")
+}
+
 // What is for peers that are shut out is refused by their routes, and nothing
 // else of the network changes, even when nobody is left.
 func TestWantOfPeersShutOut(t *testing.T) {
@@ -423,6 +427,10 @@ func TestWantOfPeersShutOut(t *testing.T) {
 		}
 		if !slices.Equal(lost, want) || len(problems) > 0 {
 			t.Errorf("%d peers left: lost %q, want %q; %v", left, lost, want, problems)
+		}
+		guard, full := tunnels.Guard(spec, facts()), tunnels.Guard(hub(), facts())
+		if a, b := sortedLines(dump(guard)), sortedLines(dump(full)); a != b {
+			t.Errorf("%d peers left: the guard puts up\n%s\nshould be\n%s", left, a, b)
 		}
 		less.Devices, less.Routes = whole.Devices, whole.Routes
 		if got := dump(less); got != dump(whole) {

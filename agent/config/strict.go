@@ -45,12 +45,18 @@ func (t Table) Problem(key, hint, format string, args ...any) {
 
 // ProblemAt adds a mistake at an element of a list, from 0.
 func (t Table) ProblemAt(key string, i int, hint, format string, args ...any) {
-	v := t.t.v.of[key]
-	if v == nil || v.kind != arrayKind || i >= len(v.list) {
-		t.Problem(key, hint, format, args...)
-		return
+	p := t.At(key, i)
+	t.t.r.problem(place{p.Line, p.Column}, p.Path, hint, format, args...)
+}
+
+// At is a problem with nothing but its place: an element of a list, from 0; of
+// the key's value where it has no such element.
+func (t Table) At(key string, i int) Problem {
+	at, path := t.t.at(key), join(t.t.path, key)
+	if v := t.t.v.of[key]; v != nil && v.kind == arrayKind && i >= 0 && i < len(v.list) {
+		at, path = v.list[i].at, item(path, i)
 	}
-	t.t.r.problem(v.list[i].at, item(join(t.t.path, key), i), hint, format, args...)
+	return Problem{File: t.t.r.file, Line: at.line, Column: at.column, Path: path}
 }
 
 // Missing says that a key is needed; it is silent where a misspelt one was told.
@@ -187,13 +193,16 @@ func CheckName(text string) *Problem {
 	return &r.problems[0]
 }
 
-// Nearest is the known word that a misspelt one was probably meant to be, or
-// all of them where they are few.
-func Nearest(word string, known []string) string {
+// Nearest is the known word that a misspelt one was probably meant to be; empty
+// if none is near.
+func Nearest(word string, known []string) string { return nearest(word, known) }
+
+// Among is Nearest, or all of the known words where they are few.
+func Among(word string, known []string) string {
 	if near := nearest(word, known); near != "" {
 		return near
 	}
-	if len(known) > 0 && len(known) <= 8 {
+	if len(known) <= 8 {
 		return oneOf(known)
 	}
 	return ""

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/audit"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/report"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
@@ -45,6 +46,20 @@ func reportCommand(ctx context.Context, std cli.IO, args []string) error {
 		}
 		_, err = std.Out.Write(body)
 		return err
+	})
+}
+
+// auditCommand prints the log of acts; the collector may run or not.
+func auditCommand(ctx context.Context, std cli.IO, args []string) error {
+	flags := cli.Flags()
+	data := flags.String("data", defaultData, "")
+	after := flags.Int64("after", 0, "")
+	follow := flags.Bool("follow", false, "")
+	if _, err := cli.Parse(flags, args, 0, 0); err != nil {
+		return err
+	}
+	return withStore(ctx, *data, func(st *sqlite.Store) error {
+		return audit.Print(ctx, st, std.Out, *after, *follow)
 	})
 }
 

@@ -167,3 +167,30 @@ func TestProxyNamesTheOperator(t *testing.T) {
 		command(t, 2, append(serve, more...)...)
 	}
 }
+
+// TestActsAreExported writes every act to a file while it serves, and prints
+// them.
+func TestActsAreExported(t *testing.T) {
+	dir := t.TempDir()
+	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "audit.jsonl")
+	start(t, data, "--listen-pages", "127.0.0.1:0", "--audit-log", file)
+	command(t, 0, "operator", "add", "sam", "-o", filepath.Join(dir, "sam.pem"), "--data", data)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		if text, _ := os.ReadFile(file); strings.Contains(string(text), `"act":"operator add","object":"sam"`) {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the act is not in the file")
+		}
+	}
+	if got := command(t, 0, "audit", "--data", data); strings.Count(got, "\n") != 1 || !strings.Contains(got, `"actor":"operator on this machine"`) {
+		t.Error(got)
+	}
+	if got := command(t, 0, "audit", "--data", data, "--after", "1"); got != "" {
+		t.Error(got)
+	}
+	serve := []string{"serve", "--data", filepath.Join(dir, "other"), "--url", "https://127.0.0.1", "--gateways", "127.0.0.1:0", "--pages", "127.0.0.1:0"}
+	for _, more := range [][]string{{"--syslog", "x"}, {"--audit-log", filepath.Join(file, "x")}} {
+		command(t, 1, append(serve, more...)...)
+	}
+}

@@ -39,6 +39,9 @@ const serveHelp = `
                           needs the two above
   --operator-header NAME  a proxy on this machine names the operator in this
                           header; pages stay on loopback or a Unix socket
+  --audit-log FILE        append every act to FILE, a line of JSON each
+  --syslog WHERE          send every act by RFC 5424 to local, udp://HOST:PORT
+                          or tcp://HOST:PORT
   --heartbeat TIME        how often gateways call (30s); one that is silent for
                           three of them is unknown
   --log-level LEVEL       debug, info, warn or error (info)
@@ -57,6 +60,8 @@ type options struct {
 	OperatorsCA string        `toml:"operators-ca"`
 	Operators   bool          `toml:"operators"`
 	Header      string        `toml:"operator-header"`
+	AuditLog    string        `toml:"audit-log"`
+	Syslog      string        `toml:"syslog"`
 	Heartbeat   time.Duration `toml:"-"`
 	Every       string        `toml:"heartbeat"`
 	Level       slog.Level    `toml:"log-level"`
@@ -93,6 +98,8 @@ func parseOptions(args []string) (options, error) {
 	fs.StringVar(&o.OperatorsCA, "operators-ca", o.OperatorsCA, "")
 	fs.BoolVar(&o.Operators, "operators", o.Operators, "")
 	fs.StringVar(&o.Header, "operator-header", o.Header, "")
+	fs.StringVar(&o.AuditLog, "audit-log", o.AuditLog, "")
+	fs.StringVar(&o.Syslog, "syslog", o.Syslog, "")
 	fs.StringVar(&o.Every, "heartbeat", o.Every, "")
 	fs.TextVar(&o.Level, "log-level", o.Level, "")
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {

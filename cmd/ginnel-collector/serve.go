@@ -17,6 +17,7 @@ import (
 	"github.com/ginnel/ginnel/agent/block"
 	daemon "github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/audit"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/ingest"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/report"
@@ -103,11 +104,37 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	})
 	control := gateways.TLSConfig()
 	control.NextProtos = []string{"h2", "http/1.1"}
-	return []daemon.Task{
+	tasks, err := exports(o, st, log)
+	if err != nil {
+		return nil, err
+	}
+	return append(tasks, []daemon.Task{
 		httpTask("gateways", tls.NewListener(ln.gateways, control), mux, log),
 		httpTask("pages", ln.pages, pages.Handler(), log),
 		{Name: "reports", Run: reports.Run},
-	}, nil
+	}...), nil
+}
+
+// exports carry the log of acts to where the options say.
+func exports(o options, st *web.Recent, log *slog.Logger) ([]daemon.Task, error) {
+	var tasks []daemon.Task
+	for _, one := range []struct {
+		where string
+		open  func(string) (audit.Sink, error)
+	}{{o.AuditLog, audit.File}, {o.Syslog, audit.Syslog}} {
+		if one.where == "" {
+			continue
+		}
+		sink, err := one.open(one.where)
+		if err != nil {
+			return nil, err
+		}
+		tasks = append(tasks, daemon.Task{Name: "export of acts", Run: func(ctx context.Context, ready func()) error {
+			ready()
+			return audit.Run(ctx, st, sink, log)
+		}})
+	}
+	return tasks, nil
 }
 
 // httpTask serves until ctx ends, and then lets requests come to their end.

@@ -8,20 +8,26 @@ import (
 	"os"
 
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// load reads a config, and asks the kinds of checks that are here about its
-// options.
+// load reads a config, alone or in a bundle, and asks the kinds of checks that
+// are here about its options.
 func load(ctx context.Context, path string) (*config.Config, error) {
-	text, err := os.ReadFile(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, cli.WithHint(err, "ginnel config init GATEWAY NETWORK prints one to start from")
-	}
+	text, err := readConfig(path)
 	if err != nil {
-		return nil, advise(err)
+		return nil, err
+	}
+	b, err := bundle.Parse(text)
+	switch {
+	case err == nil:
+		text = b.Text
+	case !errors.Is(err, bundle.ErrUnsigned):
+		return nil, cli.WithHint(fmt.Errorf("%s: %w", path, err), "copy it again")
 	}
 	kinds, err := offlineKinds(ctx)
 	if err != nil {
@@ -40,8 +46,56 @@ func configCheck(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(std.Out, "%s: good. %s.\n", path, c.Summary())
+	signed, err := signature(path, c)
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(std.Out, "%s: good. %s.\n%s", path, c.Summary(), signed)
 	return err
+}
+
+// readConfig reads a config's file, of which a first one may have none.
+func readConfig(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, cli.WithHint(err, "ginnel config init GATEWAY NETWORK prints one to start from")
+	}
+	return text, advise(err)
+}
+
+// signature says who signed a bundle, and, on an enrolled gateway, whether it
+// would be accepted here; nothing of a config that is no bundle.
+func signature(path string, c *config.Config) (string, error) {
+	raw, err := readConfig(path)
+	if err != nil {
+		return "", err
+	}
+	b, err := bundle.Parse(raw)
+	if err != nil {
+		return "", nil // load has refused what is half a bundle
+	}
+	by, err := b.Claimed(bundle.Config)
+	if err != nil {
+		return "", cli.WithHint(fmt.Errorf("%s: %w", path, err), "take it anew from who signed it")
+	}
+	said := fmt.Sprintf("Generation %d, signed by %s", c.Generation, by.Fingerprint())
+	paths := place()
+	id, err := identity.Open(paths.Identity())
+	if err != nil {
+		return "", advise(err)
+	}
+	if !id.Enrolled() {
+		return said + ".\nWhether that is accepted, an enrolled gateway can tell.\n", nil
+	}
+	believed, err := trust.Open(paths.Trust(), id.Signers())
+	if err != nil {
+		return "", advise(err)
+	}
+	o, err := believed.Judge(raw, id.Site().Gateway)
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s (%s): accepted here.\n", said, o.By.Name), nil
 }
 
 func configShow(ctx context.Context, std cli.IO, args []string) error {

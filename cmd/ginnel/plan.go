@@ -148,7 +148,7 @@ func withdraw(ctx context.Context, extent tunnels.Extent) error {
 }
 
 // guard puts up what refuses, from the config that ran last, or the one that is
-// to run.
+// to run. The list of what is shut out changes nothing of that.
 func guard(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
 		return err

@@ -94,6 +94,16 @@ func Sign(text []byte, namespace string, with ssh.Signer) (Bundle, error) {
 	return Bundle{Text: text, Signature: sshsig.Armor(s)}, nil
 }
 
+// Claimed is the key that signed the text for the namespace, whosever it is: it
+// tells who signed, and nothing of whether that is to be believed.
+func (b Bundle) Claimed(namespace string) (Signer, error) {
+	s, err := sshsig.Unarmor(b.Signature)
+	if err != nil {
+		return Signer{}, fmt.Errorf("%w: %w", ErrUnsigned, err)
+	}
+	return b.Verify(namespace, Signers{{Key: s.PublicKey}})
+}
+
 // Verify says which of the signers signed the text for the namespace.
 func (b Bundle) Verify(namespace string, accepted Signers) (Signer, error) {
 	s, err := sshsig.Unarmor(b.Signature)

@@ -120,14 +120,28 @@ func (w Window) Closes(t time.Time) time.Time {
 	return w.change(t)
 }
 
-// change is the first whole minute after t at which Open is not what it is at
-// t, zero where there is none. Minute by minute, since clocks change at such.
+// change is the first time after t at which Open is not what it is at t, zero
+// where there is none. That is where the window begins or ends, on days with
+// and without a change of the clocks, or where they change.
 func (w Window) change(t time.Time) time.Time {
+	_, clocks := t.In(zone).ZoneBounds()
+	at := []time.Time{clocks}
+	y, m, d := t.In(zone).Date()
+	for day := d - 1; day <= d+8; day++ {
+		for _, minutes := range []int{w.from, w.to} {
+			edge := time.Date(y, m, day, 0, minutes, 0, 0, zone)
+			at = append(at, edge.Add(-time.Hour), edge, edge.Add(time.Hour)) // an hour may be there twice
+		}
+	}
+	slices.SortFunc(at, time.Time.Compare)
 	was := w.Open(t)
-	for u := t.Truncate(time.Minute).Add(time.Minute); u.Before(t.Add(8 * 24 * time.Hour)); u = u.Add(time.Minute) {
-		if w.Open(u) != was {
+	for _, u := range at {
+		if u.After(t) && w.Open(u) != was {
 			return u
 		}
 	}
 	return time.Time{}
 }
+
+// Zone is where windows are.
+func Zone() *time.Location { return zone }

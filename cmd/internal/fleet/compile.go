@@ -1,10 +1,14 @@
 package fleet
 
 import (
-	"time"
+	"cmp"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
 
-	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/tunnels"
 )
 
 // Desired is the config that a gateway should run.
@@ -12,6 +16,9 @@ type Desired struct {
 	Gateway string
 	Waiting []Waiting // what is left out until a key is there
 	Reasons []Reason  // which rows it came from
+
+	pushed string // what only a pushed one has besides its generation
+	body   string
 }
 
 // Waiting is a tunnel that is left out of both its ends until a key is there.
@@ -27,15 +34,189 @@ type Reason struct {
 	Where []string // "attachments.csv:2"
 }
 
-// Text is the config as TOML, with a generation; 0: without one, as by hand. The
+// Text is the config as TOML, with a generation; 0: as by hand, without one. The
 // same files make the same text.
-func (d Desired) Text(generation uint64) []byte { panic("next landing") }
+func (d Desired) Text(generation uint64) []byte {
+	head := "gateway = " + config.Literal(d.Gateway) + "\n"
+	if generation > 0 {
+		head += fmt.Sprintf("generation = %d\n", generation)
+	}
+	return []byte(head + d.pushed + d.body)
+}
 
 // Compile makes a gateway's config. Its error is config.Problems.
-func (f *Fleet) Compile(gateway string) (Desired, error) { panic("next landing") }
+func (f *Fleet) Compile(gateway string) (Desired, error) {
+	g, ok := f.Gateway(gateway)
+	if !ok {
+		return Desired{}, config.Problems{{File: sitesFile, Message: fmt.Sprintf("there is no gateway %s in this fleet", config.Show(gateway))}}
+	}
+	c := compiling{f: f, g: g, d: Desired{Gateway: gateway, pushed: f.pushedPart()}, tables: map[int]bool{}, devices: map[string]bool{}}
+	c.where(gateway, c.home())
+	if g.Hub {
+		c.hub(&f.Hubs[g.place])
+	} else {
+		c.site(&f.Sites[g.place])
+	}
+	c.d.body = c.out.String()
+	// The gateway's own rules have the last word: what it would refuse is
+	// never pushed.
+	if _, err := config.Parse(gateway, c.d.Text(0)); err != nil {
+		return Desired{}, c.refused(err)
+	}
+	return c.d, nil
+}
 
-// Collisions is what a gateway's config would take of its own host's network, as
-// the gateway reported that at a time: each at the row that could be changed.
-func (f *Fleet) Collisions(gateway string, host block.HostSnapshot, reported time.Time) config.Problems {
-	panic("next landing")
+// pushedPart is what all pushed configs of a fleet share.
+func (f *Fleet) pushedPart() string {
+	var b strings.Builder
+	if len(f.Signers) > 0 {
+		b.WriteString("signers = [\n")
+		for _, s := range f.Signers {
+			b.WriteString("  " + config.Literal(s) + ",\n")
+		}
+		b.WriteString("]\n")
+	}
+	if len(f.Collector) > 0 {
+		b.WriteString("collector = " + config.Literal(f.Collector) + "\n")
+	}
+	if f.Trial != 0 {
+		b.WriteString("trial = " + config.Literal(config.Tell(f.Trial)) + "\n")
+	}
+	return b.String()
+}
+
+// compiling is one gateway's config that is being written.
+type compiling struct {
+	f       *Fleet
+	g       Gateway
+	d       Desired
+	out     strings.Builder
+	tables  map[int]bool    // that are used up
+	devices map[string]bool // that are used up
+	through []string        // networks that are in it
+}
+
+func (c *compiling) put(key string, v any) {
+	c.out.WriteString(key + " = " + config.Literal(v) + "\n")
+}
+
+func (c *compiling) head(name string) { c.out.WriteString("\n[[" + name + "]]\n") }
+
+func (c *compiling) where(part string, places ...string) {
+	c.d.Reasons = append(c.d.Reasons, Reason{part, places})
+}
+
+// home is where the gateway itself is from.
+func (c *compiling) home() string {
+	if c.g.Hub {
+		return at(tomlFile, c.f.Hubs[c.g.place].table.Line(""))
+	}
+	return at(sitesFile, c.f.Sites[c.g.place].line)
+}
+
+// network begins a [[network]].
+func (c *compiling) network(n *Network, role tunnels.Role, lan []netip.Prefix) {
+	c.through = append(c.through, n.Name)
+	c.head("network")
+	c.put("name", n.Name)
+	if role == tunnels.Hub {
+		c.put("role", string(role))
+	}
+	c.put("address", []netip.Prefix{c.f.address[end{c.g.Name, n.Name}]})
+	if len(lan) > 0 {
+		c.put("lan", lan)
+	}
+	if n.MTU != 0 {
+		c.put("mtu", n.MTU)
+	}
+	if n.Probe != 0 {
+		c.put("probe_interval", config.Tell(n.Probe))
+	}
+	if derived := tunnels.TableNumber(n.Name); c.tables[derived] {
+		for c.tables[derived] {
+			derived++
+		}
+		c.put("table", derived)
+		c.tables[derived] = true
+	} else {
+		c.tables[derived] = true
+	}
+	if may := c.mayCover(n); len(may) > 0 {
+		c.put("may_cover", may)
+	}
+}
+
+// mayCover is the network's own, and that of the site's rows.
+func (c *compiling) mayCover(n *Network) []string {
+	may := slices.Clone(n.MayCover)
+	if m := c.f.memberAt[end{c.g.Name, n.Name}]; m != nil {
+		for _, l := range m.lans {
+			may = append(may, l.MayCover...)
+		}
+	}
+	slices.Sort(may)
+	return slices.Compact(may)
+}
+
+// device writes the name of a link where the derived one is used up.
+func (c *compiling) device(network, hub string) {
+	name := tunnels.DeviceName(network, hub)
+	for i := 1; c.devices[name]; i++ {
+		if name = tunnels.DeviceName(network, fmt.Sprintf("%s-%d", cmp.Or(hub, "hub"), i)); !c.devices[name] {
+			c.put("device", name)
+		}
+	}
+	c.devices[name] = true
+}
+
+// allow writes those that concern the gateway.
+func (c *compiling) allow(n *Network, concerns func(side string) bool) {
+	for _, a := range n.Allow {
+		if !concerns(a.From) && !concerns(a.To) {
+			continue
+		}
+		c.head("network.allow")
+		c.put("from", a.From)
+		c.put("to", a.To)
+		if len(a.Ports) > 0 {
+			c.put("ports", a.Ports)
+		}
+	}
+}
+
+// checks writes those that choose the gateway; one whose network waits for a key
+// waits with it.
+func (c *compiling) checks(chosen func(Check) bool) {
+	for _, k := range c.f.Checks {
+		if !chosen(k) || k.Network != "" && !slices.Contains(c.through, k.Network) {
+			continue
+		}
+		c.head("check")
+		c.out.WriteString(k.text)
+		c.where("check "+k.Name, at(tomlFile, k.table.Line("")))
+	}
+}
+
+func (c *compiling) wait(network, peer, who string) {
+	c.d.Waiting = append(c.d.Waiting, Waiting{network, peer, who})
+}
+
+// refused tells what the gateway would refuse, at the row that it comes from.
+func (c *compiling) refused(err error) error {
+	file, line := sitesFile, 0
+	if c.g.Hub {
+		file, line = tomlFile, c.f.Hubs[c.g.place].table.Line("")
+	} else {
+		line = c.f.Sites[c.g.place].line
+	}
+	var all config.Problems
+	list, ok := err.(config.Problems)
+	if !ok {
+		return err
+	}
+	for _, p := range list {
+		all = append(all, config.Problem{File: file, Line: line, Path: c.g.Name, Hint: p.Hint,
+			Message: "its config would be refused: " + strings.TrimPrefix(p.OneLine(), c.g.Name+":")})
+	}
+	return all
 }

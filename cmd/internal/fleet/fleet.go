@@ -70,8 +70,8 @@ type Network struct {
 	MayCover     []string
 	Allow        []tunnels.Allow
 
-	line       int
-	allowLines []int
+	table  config.Table
+	allows []config.Table
 }
 
 // Hub is [hub.NAME]: a gateway that others call.
@@ -81,8 +81,7 @@ type Hub struct {
 	LAN       map[string][]netip.Prefix
 	Port      map[string]int // that it listens on
 
-	line  int
-	lines map[string]int // "lan.kestrel" -> where that stands
+	table config.Table
 }
 
 // Site is a row of sites.csv, with its rows of attachments.csv.
@@ -131,8 +130,8 @@ type Check struct {
 	Where map[string][]string // column of sites.csv -> one of these
 	OnHub bool                // at the hubs of its network instead of the sites
 
-	text string // as it is written in a config
-	line int
+	text  string // as it is written in a config
+	table config.Table
 }
 
 // Gateway is one gateway of the fleet.
@@ -152,15 +151,15 @@ type Gateway struct {
 // Load reads and validates the fleet in a directory. Its error is
 // config.Problems, every mistake of all files, unless a file could not be read.
 func Load(dir string) (*Fleet, error) {
-	r := &reading{fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}}}
-	if err := r.files(); err != nil {
+	r := &reading{Fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}}}
+	if err := r.read(); err != nil {
 		return nil, err
 	}
 	r.all()
 	if err := r.problems(); err != nil {
 		return nil, err
 	}
-	return r.fleet, nil
+	return r.Fleet, nil
 }
 
 // Notes are what is worth a look but refuses nothing: a column that nobody

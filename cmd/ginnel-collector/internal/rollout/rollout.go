@@ -49,7 +49,9 @@ type Progress struct {
 	Since     time.Time        `json:"since,omitzero"`      // of Stage
 	Returning bool             `json:"returning,omitempty"` // Back is wanted instead of Config
 	Before    checks.State     `json:"before,omitempty"`    // its health when it was offered
+	Held      bool             `json:"held,omitempty"`      // it was offered, so Was is known
 	Was       centre.ConfigRef `json:"was,omitzero"`        // what was wanted before the offer
+	Stopped   bool             `json:"stopped,omitempty"`   // Was had failed there
 	Tries     int              `json:"tries,omitempty"`     // that were inconclusive
 	Tried     time.Time        `json:"tried,omitzero"`      // began, by the gateway's clock, the last of them
 	Worse     string           `json:"worse,omitempty"`     // what got worse since
@@ -62,7 +64,7 @@ type Progress struct {
 type Stage string
 
 const (
-	Waiting     Stage = "" // "waiting" in the API
+	Waiting     Stage = ""
 	Offered     Stage = "offered"
 	Applying    Stage = "applying"    // on trial
 	Unconfirmed Stage = "unconfirmed" // runs, held until somebody can tell
@@ -72,7 +74,7 @@ const (
 	Superseded  Stage = "superseded" // a newer rollout wants something else here
 )
 
-// Gateway is what one said last.
+// Gateway is what is known of one now.
 type Gateway struct {
 	Running  centre.ConfigRef
 	Mark     uint64
@@ -87,20 +89,55 @@ type Gateway struct {
 
 	Health   checks.State
 	Headline string
-	Silent   bool // has missed its heartbeats, or was never heard
+	Seen     time.Time // last; zero: never
+	Silent   bool      // has missed its heartbeats, or was never heard
+
+	Wanted  centre.ConfigRef // of it now, by whichever rollout
+	Stopped bool             // Wanted failed there
+	Given   bool             // it may have been handed what its push wants
 }
 
-// Decision is what Next says.
+// Decision is what Next says. Whatever of the rollout is not in it stays.
 type Decision struct {
 	State  centre.RolloutState
 	Reason string
 	Ring   int
-	Waits  string    // why nothing is offered now; empty: nothing is waited for
+	Waits  string    // why not all is offered now; empty: all is
 	Again  time.Time // when time alone may change the decision; zero: never
 
 	Changed  []Push   // with their new progress
-	Offer    []string // gateways whose Config is wanted from now on
-	Withdraw []string // gateways that shall not be offered it any more, unless they have it
-	Back     []string // gateways whose Back is wanted from now on
-	Stop     []string // gateways whose failed config is never to be offered again
+	Offer    []string // of Changed: gateways that are to have Config from now on
+	Withdraw []string // that shall not have it any more; none of them has been handed it
+	Back     []string // that are to have Back from now on
+	Live     bool     // something may still become of it, though it may have ended
+}
+
+// Wanted is what is wanted of the gateway while p stands as it does. Not ok:
+// p wants nothing.
+func (p Push) Wanted() (ref centre.ConfigRef, stopped, ok bool) {
+	switch p.Stage {
+	case Superseded:
+		return ref, false, false
+	case Waiting:
+		if p.Returning {
+			return p.Config, true, true
+		}
+		return p.Was, p.Stopped, p.Held
+	case Failed:
+		return p.Target(), true, true
+	}
+	return p.Target(), false, true
+}
+
+// Target is what the gateway is to run.
+func (p Push) Target() centre.ConfigRef {
+	if p.Returning {
+		return p.Back
+	}
+	return p.Config
+}
+
+// onTrial says whether the gateway may have a config that has not been proved.
+func (p Push) onTrial() bool {
+	return !p.Excused && (p.Stage == Offered || p.Stage == Applying || p.Stage == Unconfirmed)
 }

@@ -62,6 +62,10 @@ type Store interface {
 	// Events gives the newest acts, the newest first.
 	Events(ctx context.Context, limit int) ([]Event, error)
 	FindEvents(ctx context.Context, f EventFilter) ([]Event, error)
+	// Exported is up to which act a sink of the log has them, 0 at first;
+	// SaveExported keeps it.
+	Exported(ctx context.Context, sink string) (int64, error)
+	SaveExported(ctx context.Context, sink string, id int64) error
 
 	Operators
 	Close() error

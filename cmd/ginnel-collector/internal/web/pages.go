@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
@@ -28,11 +30,27 @@ type frame struct {
 	Title string
 	Now   time.Time
 	Still bool   // asked not to update itself
+	Form  bool   // somebody may be typing: it never does
 	Path  string // of this page
+	Steer bool   // there are rollouts
+	Who   string // asks; empty: whoever uses this machine
+}
+
+// Section is the part of the menu that the page belongs to.
+func (f frame) Section() string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(f.Path, "/"), "/")
+	return first
 }
 
 func (s *Server) frame(r *http.Request, title string) frame {
-	return frame{Title: title, Now: s.view.now().In(s.zone), Still: r.URL.Query().Has("still"), Path: r.URL.Path}
+	f := frame{Title: title, Now: s.view.now().In(s.zone), Still: r.URL.Query().Has("still"), Path: r.URL.Path, Steer: s.steer != nil}
+	if o := scope(r.Context()).Operator; o.Name != access.Local {
+		f.Who = o.Name
+		if o.Organisation != "" && o.Name != "" {
+			f.Who += ", " + o.Organisation
+		}
+	}
+	return f
 }
 
 // When is a time in few words, beside the page's own.

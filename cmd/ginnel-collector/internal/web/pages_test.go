@@ -134,7 +134,7 @@ func TestSitesPage(t *testing.T) {
 	if got := text(p.all("title")[0]); got != "1 down - Sites - Ginnel" {
 		t.Errorf("title %q", got)
 	}
-	p.want("tally", "2 ? unknown", []string{text(p.all("ul")[0])})
+	p.want("tally", "2 ? unknown", []string{text(p.all("ul")[1])})
 	if !strings.Contains(text(p.all("noscript")[0])+attrOfRefresh(p), "refresh") {
 		t.Error("without script the page does not update itself")
 	}

@@ -148,15 +148,20 @@ func configOf(raw []byte) (*config.Config, error) {
 }
 
 func (s *Server) rollouts(r *http.Request) ([]centre.Rollout, error) {
-	all, err := s.steer.Rollouts(r.Context())
-	if err != nil || scope(r.Context()).All() {
+	return s.myRollouts(r.Context())
+}
+
+// myRollouts gives those that the operator may see, the newest first.
+func (s *Server) myRollouts(ctx context.Context) ([]centre.Rollout, error) {
+	all, err := s.steer.Rollouts(ctx)
+	if err != nil || scope(ctx).All() {
 		return all, err
 	}
 	shown := []centre.Rollout{}
 	for _, one := range all {
-		whole, err := s.steer.Rollout(r.Context(), one.ID)
+		whole, err := s.steer.Rollout(ctx, one.ID)
 		if err == nil {
-			whole, err = s.mine(r.Context(), whole)
+			whole, err = s.mine(ctx, whole)
 		}
 		switch {
 		case errors.Is(err, store.ErrNotFound):

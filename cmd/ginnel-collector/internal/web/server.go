@@ -71,6 +71,8 @@ func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", s.pageSites)
 	mux.HandleFunc("GET /sites/{id}", s.pageSite)
+	mux.HandleFunc("GET /audit", s.pageAudit)
+	mux.HandleFunc("GET /api/v1/audit", asked(s, s.apiAudit))
 	mux.HandleFunc("GET /api/v1/sites", s.apiSites)
 	mux.HandleFunc("POST /api/v1/sites", s.apiAddSite)
 	mux.HandleFunc("GET /api/v1/sites/{id}", s.apiSite)
@@ -98,7 +100,7 @@ func (s *Server) guard(next http.Handler) http.Handler {
 			return
 		}
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		next.ServeHTTP(w, r)

@@ -55,3 +55,23 @@ func (s *Store) FindEvents(ctx context.Context, f store.EventFilter) ([]store.Ev
 		return e, err
 	})
 }
+
+// Exported is up to which act a sink of the log has them; 0: none yet.
+func (s *Store) Exported(ctx context.Context, sink string) (int64, error) {
+	var id int64
+	err := s.read.QueryRowContext(ctx, `SELECT coalesce(max(upto), 0) FROM exported WHERE sink = ?`, sink).Scan(&id)
+	if err != nil {
+		return 0, fmt.Errorf("read how far %s is: %w", sink, err)
+	}
+	return id, nil
+}
+
+// SaveExported keeps up to which act a sink has them.
+func (s *Store) SaveExported(ctx context.Context, sink string, id int64) error {
+	_, err := s.write.ExecContext(ctx, `INSERT INTO exported (sink, upto) VALUES (?, ?)
+		ON CONFLICT (sink) DO UPDATE SET upto = excluded.upto`, sink, id)
+	if err != nil {
+		return fmt.Errorf("keep how far %s is: %w", sink, err)
+	}
+	return nil
+}

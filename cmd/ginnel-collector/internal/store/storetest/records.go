@@ -174,3 +174,18 @@ func audit(t *testing.T, s store.Store) {
 		wantSame(t, "events", got, c.want)
 	}
 }
+
+func exported(t *testing.T, s store.Store) {
+	for _, want := range []int64{0, 7, 9} {
+		if want > 0 {
+			if err := s.SaveExported(t.Context(), "file x", want); err != nil {
+				t.Fatal(err)
+			}
+		}
+		got, err := s.Exported(t.Context(), "file x")
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantSame(t, "exported", got, want)
+	}
+}

@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		"reports":    reports,
 		"audit":      audit,
 		"operators":  operators,
+		"exported":   exported,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
