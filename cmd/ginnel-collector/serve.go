@@ -98,7 +98,7 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	}
 	reports := report.New(st, nil, log)
 	pages := web.New(web.Config{
-		Store: st, Ingest: blocks.Count(), CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
+		Store: st, Ingest: blocks.Count(), Limited: gateways.Limited, CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
 		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, Gate: gate,
 		AnyHost: o.operatorTLS() || o.Header != "", Log: log,
 	})
@@ -109,7 +109,7 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 		return nil, err
 	}
 	return append(tasks, []daemon.Task{
-		httpTask("gateways", tls.NewListener(ln.gateways, control), mux, log),
+		httpTask("gateways", tls.NewListener(ln.gateways, control), gateways.Limit(mux), log),
 		httpTask("pages", ln.pages, pages.Handler(), log),
 		{Name: "reports", Run: reports.Run},
 	}...), nil
@@ -144,6 +144,7 @@ func httpTask(name string, ln net.Listener, h http.Handler, log *slog.Logger) da
 		srv := &http.Server{
 			Handler: h, BaseContext: func(net.Listener) context.Context { return requests },
 			ReadHeaderTimeout: 20 * time.Second, ReadTimeout: 2 * time.Minute, WriteTimeout: 2 * time.Minute, IdleTimeout: 3 * time.Minute,
+			HTTP2:          &http.HTTP2Config{MaxConcurrentStreams: 32}, // see control.Limit
 			MaxHeaderBytes: 64 << 10, ErrorLog: slog.NewLogLogger(log.With("listener", name).Handler(), slog.LevelDebug),
 		}
 		ended := make(chan error, 1)

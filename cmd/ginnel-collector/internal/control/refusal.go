@@ -32,7 +32,7 @@ func Refuse(w http.ResponseWriter, err error) {
 	h := w.Header()
 	h.Set("Content-Type", "application/json")
 	h.Set("Cache-Control", "no-store")
-	if r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests {
+	if (r.Status == http.StatusServiceUnavailable || r.Status == http.StatusTooManyRequests) && h.Get("Retry-After") == "" {
 		h.Set("Retry-After", "10")
 	}
 	w.WriteHeader(r.Status)

@@ -46,6 +46,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		Refuse(w, err)
 		return
 	}
+	if c.gateway == "" && !s.mayTry(w, r) {
+		return
+	}
 	body, err := readBody(w, r)
 	if err != nil {
 		Refuse(w, err)
@@ -115,6 +118,9 @@ func (s *Server) onMessage(ctx context.Context, _ types.Connection, m *protobufs
 		reply, x.refusal = s.hear(ctx, x, m)
 	}
 	if x.refusal != nil {
+		if x.caller.gateway == "" {
+			s.failedTry(x.request)
+		}
 		s.logRefusal(ctx, x)
 		return nil
 	}

@@ -55,6 +55,7 @@ type Server struct {
 	conn   server.ConnContext
 	refuse limiter
 	saver  saver
+	limits *limits
 
 	mu     sync.Mutex          // guards the following
 	agents map[string]*session // by gateway name
@@ -80,7 +81,7 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the CA: %w", err)
 	}
-	s := &Server{o: o, ca: ca, agents: map[string]*session{}, keys: map[string][]byte{}}
+	s := &Server{o: o, ca: ca, limits: newLimits(), agents: map[string]*session{}, keys: map[string][]byte{}}
 	s.saver.store, s.saver.log, s.saver.waiting = o.Store, o.Log, map[string]arrival{}
 	if err := s.attachOpAMP(); err != nil {
 		return nil, err

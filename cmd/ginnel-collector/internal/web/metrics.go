@@ -53,6 +53,8 @@ func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
 	e.sample(float64(s.ingest.Rejected.Load()))
 	e.family("ginnel_ingest_failed_total", "counter", "Requests with blocks that the store could not serve since start.")
 	e.sample(float64(s.ingest.Failed.Load()))
+	e.family("ginnel_requests_limited_total", "counter", "Requests of gateways, and enrolments, that were too many since start.")
+	e.sample(float64(s.limited()))
 	e.family("ginnel_build_info", "gauge", "1, with the program's version.")
 	e.sample(1, "version", s.version)
 	w.Header().Set("Content-Type", "text/plain; version=0.0.4; charset=utf-8")

@@ -22,6 +22,7 @@ var static embed.FS
 type Config struct {
 	Store   *Recent
 	Ingest  *ingest.Counter
+	Limited func() uint64 // requests of gateways that were turned away; nil: none
 	CA      centre.CA
 	Version string
 	// Report makes a site's report of a month, "2026-11", as "text", "html"
@@ -44,6 +45,7 @@ type Config struct {
 type Server struct {
 	view    view
 	ingest  *ingest.Counter
+	limited func() uint64
 	ca      centre.CA
 	version string
 	report  func(ctx context.Context, site, month, format string) ([]byte, error)
@@ -59,9 +61,12 @@ func New(c Config) *Server {
 	if c.Silence == 0 {
 		c.Silence = DefaultSilence
 	}
+	if c.Limited == nil {
+		c.Limited = func() uint64 { return 0 }
+	}
 	return &Server{
 		view:   view{store: c.Store, silence: c.Silence, now: time.Now},
-		ingest: c.Ingest, ca: c.CA, version: c.Version, report: c.Report, zone: c.Zone,
+		ingest: c.Ingest, limited: c.Limited, ca: c.CA, version: c.Version, report: c.Report, zone: c.Zone,
 		gate: c.Gate, steer: c.Steering, anyHost: c.AnyHost, log: c.Log,
 	}
 }
