@@ -26,7 +26,7 @@ func (c *compiling) attachment(n *Network, m *member) {
 		return
 	}
 	var hubs []*Hub
-	for _, name := range n.Hubs {
+	for _, name := range m.hubs(n) {
 		if _, ok := c.f.KeyOf(name, n.Name); ok {
 			hubs = append(hubs, &c.f.Hubs[c.f.hubAt[name]])
 		} else {
@@ -59,6 +59,14 @@ func (c *compiling) attachment(n *Network, m *member) {
 	}
 	c.allow(n, m.concerns)
 	c.where(n.Name, append(places, at(tomlFile, n.table.Line("")))...)
+}
+
+// hubs are those that it calls, the preferred one first.
+func (m *member) hubs(n *Network) []string {
+	if len(m.att.Hubs) > 0 {
+		return m.att.Hubs
+	}
+	return n.Hubs
 }
 
 // toHub writes one [[network.hub]] of a site's gateway.
@@ -147,7 +155,9 @@ func (c *compiling) hub(h *Hub) {
 		members := slices.Clone(c.f.members[n.Name])
 		slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.gateway, b.gateway) })
 		for _, m := range members {
-			c.toSite(n, m)
+			if slices.Contains(m.hubs(n), h.Name) {
+				c.toSite(n, m)
+			}
 		}
 		c.allow(n, func(string) bool { return true })
 	}

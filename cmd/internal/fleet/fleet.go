@@ -102,7 +102,8 @@ type Site struct {
 // Attachment is a site's place in a network: the rows that name both.
 type Attachment struct {
 	Network string
-	LANs    []LAN // may be empty: a tunnel address and checks only
+	LANs    []LAN    // may be empty: a tunnel address and checks only
+	Hubs    []string // its own, in order of preference; none: the network's
 
 	line int // of the first row
 }

@@ -11,7 +11,7 @@ import (
 // The columns of sites.csv and attachments.csv; of each the first must be there.
 var (
 	siteColumns       = []string{"site", "name", "kind", "ods", "postcode", "circuit", "care_level", "gateways", "ring", "open", "window"}
-	attachmentColumns = []string{"site", "network", "lan", "as", "may_cover"}
+	attachmentColumns = []string{"site", "network", "lan", "as", "may_cover", "hubs"}
 
 	// returned are those that `sites --csv` adds: when a sheet comes back with
 	// them, they are ours and say nothing.
@@ -97,18 +97,34 @@ func (r *reading) readAttachments() {
 			l.MayCover = strings.Fields(words)
 		}
 		c.fits(&l)
+		hubs, _ := c.text("hubs")
 		i, known := r.siteAt[site]
 		if !known && site != "" && len(r.siteAt) > 0 {
 			c.problem("site", r.nearSite(site), "there is no site %s", config.Show(site))
 		}
-		_, there := r.networkAt[network]
+		n, there := r.networkAt[network]
 		if !there && network != "" && r.hasTOML {
 			c.problem("network", config.Among(network, r.networkNames()), "there is no network %s", config.Show(network))
 		}
 		if known && there {
-			r.attach(c, &r.Sites[i], network, l)
+			r.attach(c, &r.Sites[i], network, l, c.hubsOf(&r.Networks[n], strings.Fields(hubs)))
 		}
 	}
+}
+
+// hubsOf are the hubs that the site itself prefers, of those of the network.
+func (c cells) hubsOf(n *Network, names []string) []string {
+	for i, h := range names {
+		switch {
+		case !slices.Contains(n.Hubs, h):
+			c.problem("hubs", config.Among(h, n.Hubs), "%s is not a hub of %s", config.Show(h), n.Name)
+			return nil
+		case slices.Index(names, h) < i:
+			c.problem("hubs", "", "%s is listed twice", config.Show(h))
+			return nil
+		}
+	}
+	return names
 }
 
 // nearSite is the site that a misspelt one was probably meant to be.
@@ -126,13 +142,18 @@ func (r *reading) nearSite(name string) string {
 }
 
 // attach puts a row into its site.
-func (r *reading) attach(c cells, s *Site, network string, l LAN) {
+func (r *reading) attach(c cells, s *Site, network string, l LAN, hubs []string) {
 	i := slices.IndexFunc(s.Attachments, func(a Attachment) bool { return a.Network == network })
 	if i < 0 {
 		i = len(s.Attachments)
 		s.Attachments = append(s.Attachments, Attachment{Network: network, line: c.line})
 	}
 	a := &s.Attachments[i]
+	if len(a.Hubs) == 0 {
+		a.Hubs = hubs
+	} else if len(hubs) > 0 && !slices.Equal(a.Hubs, hubs) {
+		c.problem("hubs", "a site has one order of hubs in a network", "is not that of row %d, of the same site and network", a.line)
+	}
 	for _, o := range a.LANs {
 		if l.Prefix.IsValid() && o.Prefix.Overlaps(l.Prefix) {
 			c.problem("lan", "one of the two rows is enough", "%v overlaps %v of row %d, of the same site", l.Prefix, o.Prefix, o.line)
