@@ -41,7 +41,7 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 // Enrolment is the enrolment itself, also where no agent runs.
 func Enrolment(ctx context.Context, paths Paths, proxy, extraCA, version string, pack identity.Pack, progress func(local.Progress)) (*identity.Identity, error) {
 	e := uplink.Enrolment{
-		Pack: pack, Dir: paths.Identity(), Version: version, Proxy: proxy,
+		Pack: pack, Dir: paths.Identity(), Version: version, Proxy: proxy, Keys: paths.publicKey,
 		Progress: func(step string, ok bool, text string) {
 			progress(local.Progress{Step: step, OK: ok, Text: text})
 		},

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/ginnel/ginnel/tunnels/key"
@@ -86,6 +87,18 @@ func (p Paths) Key(network string) (key.Private, error) {
 		}
 	}
 	return k, nil
+}
+
+// publicKey is the public half of Key.
+func (p Paths) publicKey(network string) (key.Public, error) {
+	k, err := p.Key(network)
+	return k.Public(), err
+}
+
+// bootID is the kernel's, another one after each boot; empty: not known.
+func bootID() string {
+	id, _ := os.ReadFile("/proc/sys/kernel/random/boot_id") // without, no copy of this disk can be seen
+	return strings.TrimSpace(string(id))
 }
 
 // ExistingKey gives the private key of a network without making one. The error

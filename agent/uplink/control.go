@@ -68,6 +68,7 @@ type talk struct {
 // when ctx ends.
 func (u *Uplink) Control(ctx context.Context, ready func()) error {
 	ready()
+	u.proveAgain(ctx)
 	t := &talk{u: u, full: true}
 	p := pace{slowest: u.o.Slowest}
 	for ctx.Err() == nil {
@@ -202,6 +203,7 @@ func (t *talk) due() bool {
 // said is our part of every message.
 func (t *talk) said(snap block.Snapshot) (*protobufs.CustomMessage, error) {
 	s := wire.Said{Snapshot: snap}
+	t.u.sayKeys(&s)
 	if t.u.o.Steering != nil {
 		t.u.o.Steering.Say(&s)
 	}
@@ -262,6 +264,7 @@ func (t *talk) hear(ctx context.Context, c *protobufs.CustomMessage) wire.Told {
 		t.u.o.Log.WarnContext(ctx, "the collector said something that cannot be read", "err", err)
 		return wire.Told{}
 	}
+	t.u.hearKeys(ctx, told)
 	if t.u.o.Steering != nil {
 		t.u.o.Steering.Hear(ctx, told)
 	}

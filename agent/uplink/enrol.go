@@ -2,6 +2,7 @@ package uplink
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -11,6 +12,8 @@ import (
 	"github.com/open-telemetry/opamp-go/protobufs"
 
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/wire"
+	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // ErrDeclined is what Enrol returns when the person said no.
@@ -19,11 +22,14 @@ var ErrDeclined = errors.New("not enrolled: the answer was no, nothing was chang
 // Enrolment is one use of a site pack.
 type Enrolment struct {
 	Pack     identity.Pack
-	PackFile string // where the pack lies, its token is taken out of it at the end; empty: nowhere
+	PackFile string // where the pack lies, its token and secret are taken out of it at the end; empty: nowhere
 	Dir      string // of the identity
 	Version  string
 	Proxy    string // as in Options
 	ExtraCA  []byte // as in Options
+	// Keys gives the public key of a network of the pack, and makes it on first
+	// use; nil: none are proved.
+	Keys func(network string) (key.Public, error)
 	// Confirm reads the pack aloud and asks; nil: yes.
 	Confirm func(identity.Pack) bool
 	// Progress is told of each step when it is over; nil: nobody is.
@@ -34,6 +40,7 @@ type Enrolment struct {
 const (
 	StepPack        = "site pack"
 	StepKey         = "device key"
+	StepNetwork     = "key " // and the network
 	StepCertificate = "certificate"
 	StepSession     = "session"
 	StepToken       = "token"
@@ -62,6 +69,9 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 		return nil, e.fail(StepKey, err)
 	}
 	e.Progress(StepKey, true, "made here, never leaves; instance "+id.UID().String())
+	if err := e.prove(id); err != nil {
+		return nil, err
+	}
 	if err := e.certificate(ctx, id); err != nil {
 		return nil, e.fail(StepCertificate, err)
 	}
@@ -77,6 +87,27 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 func (e Enrolment) fail(step string, err error) error {
 	e.Progress(step, false, err.Error())
 	return fmt.Errorf("enrol: %s: %w", step, err)
+}
+
+// prove makes the networks' keys and proves them under the pack's secret. The
+// proof is on disk before the token is spent: a gateway that is enrolled has
+// either told the collector or will.
+func (e Enrolment) prove(id *identity.Identity) error {
+	if e.Keys == nil || len(e.Pack.Site.Networks) == 0 {
+		return nil
+	}
+	keys, err := publicKeys(e.Pack.Site.Networks, e.Keys)
+	if err == nil {
+		_, err = id.Prove(e.Pack.Site.Gateway, keys, e.Pack.Secret)
+	}
+	if err != nil {
+		return e.fail(StepNetwork+e.Pack.Site.Networks[0], err)
+	}
+	for _, n := range e.Pack.Site.Networks {
+		k := keys[n]
+		e.Progress(StepNetwork+n, true, identity.Fingerprint(k[:]))
+	}
+	return nil
 }
 
 // certificate redeems the token at the first collector that can be reached.
@@ -117,7 +148,8 @@ func (e Enrolment) certificate(ctx context.Context, id *identity.Identity) error
 	return id.SaveCertificate(cert)
 }
 
-// session says once, by the new certificate, who we are.
+// session says once, by the new certificate, who we are, and hands the proof of
+// our keys over. A collector that does not keep it now is told again later.
 func (e Enrolment) session(ctx context.Context, id *identity.Identity) error {
 	tls, err := id.TLSConfig(e.ExtraCA)
 	if err != nil {
@@ -129,15 +161,27 @@ func (e Enrolment) session(ctx context.Context, id *identity.Identity) error {
 	}
 	defer t.renew()
 	uid := id.UID()
+	said, err := json.Marshal(wire.Said{Proofs: id.Proofs()})
+	if err != nil {
+		return fmt.Errorf("write the proof of our keys: %w", err)
+	}
 	return e.insist(ctx, func(base string) error {
 		reply, err := t.opamp(ctx, base, &protobufs.AgentToServer{
 			InstanceUid: uid[:], Capabilities: uint64(capabilities),
 			AgentDescription: describe(uid, id.Site(), e.Version),
+			CustomMessage:    &protobufs.CustomMessage{Capability: wire.Capability, Type: wire.Gateway, Data: said},
 		}, nil)
 		if err == nil && reply.GetErrorResponse() != nil {
 			err = complaint(reply.GetErrorResponse())
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		var told wire.Told
+		if json.Unmarshal(reply.GetCustomMessage().GetData(), &told) != nil {
+			return nil // nothing was said
+		}
+		return id.Keep(told.Known)
 	})
 }
 

@@ -10,7 +10,8 @@ import (
 // called by the control loop, one after the other, and must not block; whatever
 // they start tells its news by Uplink.Wake.
 type Steering interface {
-	// Say completes what goes out: boot id, nonce, proofs, list number.
+	// Say completes what goes out: nonce, list number. Boot id and proofs of
+	// keys are in it already.
 	Say(s *wire.Said)
 	// Hear takes what came. Nothing in it has been verified.
 	Hear(ctx context.Context, t wire.Told)

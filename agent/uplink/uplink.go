@@ -24,6 +24,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // Options are what New needs. Identity, Version and Snapshot must be set.
@@ -36,6 +37,10 @@ type Options struct {
 	Effective func() (hash, text string)
 	Steering  Steering // what the centre can move; nil: nothing
 	Queue     Queue    // blocks to deliver; nil: Deliver has nothing to do
+	// Keys gives the public key of a network, and makes it on first use. Nil:
+	// none are made for networks that the collector wants later.
+	Keys func(network string) (key.Public, error)
+	Boot string // the kernel's boot id; empty: it is not told
 	// Preferred are the collectors to be tried before those of the site pack and
 	// those that answered in former times. Nil: none are.
 	Preferred func() []string

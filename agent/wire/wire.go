@@ -33,6 +33,8 @@ const BundleFile = "bundle"
 
 // Said is what a gateway says with every message.
 type Said struct {
+	// Snapshot is the gateway now; its At is zero in the session of an
+	// enrolment, which measures nothing.
 	Snapshot block.Snapshot `json:"snapshot"`
 	// Boot is the kernel's boot id: two that alternate under one identity are
 	// a copied disk.

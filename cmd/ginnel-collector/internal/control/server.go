@@ -34,6 +34,7 @@ type Store interface {
 	Gateway(ctx context.Context, name string) (store.Gateway, error)
 	SaveSnapshot(ctx context.Context, gateway string, s block.Snapshot, arrived time.Time) error
 	Audit(ctx context.Context, e store.Event) error
+	store.Proofs
 }
 
 // Options are what New needs. Store, Dir and URL must be set.
@@ -56,6 +57,8 @@ type Server struct {
 	refuse limiter
 	saver  saver
 	limits *limits
+	proved proved
+	copies copies
 
 	mu     sync.Mutex          // guards the following
 	agents map[string]*session // by gateway name
@@ -83,7 +86,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{o: o, ca: ca, limits: newLimits(), agents: map[string]*session{}, keys: map[string][]byte{}}
 	s.saver.store, s.saver.log, s.saver.waiting = o.Store, o.Log, map[string]arrival{}
-	if err := s.attachOpAMP(); err != nil {
+	if err := errors.Join(s.loadProofs(), s.loadBoots(), s.attachOpAMP()); err != nil {
 		return nil, err
 	}
 	return s, nil

@@ -64,12 +64,14 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 		return nil, &Refusal{http.StatusForbidden, "uid_other", "the message is of another instance than the certificate", ""}
 	}
 	now := s.o.Now()
-	if err := s.hearSaid(x.caller.gateway, m.GetCustomMessage(), now); err != nil {
+	said, err := s.hearSaid(x.caller.gateway, m.GetCustomMessage(), now)
+	if err != nil {
 		return nil, err
 	}
+	s.hearBoot(ctx, x, said.Boot, now)
+	told := wire.Told{Known: s.saveProofs(ctx, x, said.Proofs, now)}
 	reply := &protobufs.ServerToAgent{}
 	if m.GetConnectionSettingsRequest().GetOpamp().GetCertificateRequest() != nil {
-		var err error
 		if reply, err = s.renew(ctx, x, m); err != nil {
 			return nil, err
 		}
@@ -85,7 +87,6 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 	if !a.take(m) {
 		reply.Flags |= uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState)
 	}
-	var told wire.Told
 	if !a.told || m.GetAgentDescription() != nil { // a gateway that starts anew has forgotten
 		if reply.ConnectionSettings == nil {
 			reply.ConnectionSettings = s.offer(nil)
@@ -94,8 +95,7 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 		told.Slot, told.Window = at.Seconds(), window.Seconds()
 	}
 	a.told = true
-	var err error
-	if told.Window > 0 {
+	if told.Window > 0 || len(told.Known) > 0 {
 		reply.CustomMessage, err = envelope(told)
 	}
 	return reply, err
@@ -145,15 +145,16 @@ func component(h *protobufs.ComponentHealth, depth int) *Component {
 
 // hearSaid takes what the gateway says beyond OpAMP. Other custom messages are
 // no concern of ours.
-func (s *Server) hearSaid(gateway string, c *protobufs.CustomMessage, now time.Time) error {
+func (s *Server) hearSaid(gateway string, c *protobufs.CustomMessage, now time.Time) (said wire.Said, err error) {
 	if c.GetCapability() != wire.Capability || c.GetType() != wire.Gateway {
-		return nil
+		return said, nil
 	}
-	var said wire.Said
 	if err := json.Unmarshal(c.GetData(), &said); err != nil {
-		return &Refusal{http.StatusBadRequest, "bad_message", "what the gateway says cannot be read", ""}
+		return wire.Said{}, &Refusal{http.StatusBadRequest, "bad_message", "what the gateway says cannot be read", ""}
 	}
 	said.Snapshot.Gateway = gateway // by its certificate, whatever it says
-	s.saver.save(gateway, said.Snapshot, now)
-	return nil
+	if !said.Snapshot.At.IsZero() {
+		s.saver.save(gateway, said.Snapshot, now)
+	}
+	return said, nil
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
@@ -49,14 +48,6 @@ type Rollouts interface {
 	// AskedKeys gives all that were ever asked for, by gateway.
 	AskKeys(ctx context.Context, networks map[string][]string) error
 	AskedKeys(ctx context.Context) (map[string][]string, error)
-}
-
-// Proofs keeps what gateways proved of their WireGuard keys.
-type Proofs interface {
-	// SaveProofs appends those that are not there yet.
-	SaveProofs(ctx context.Context, gateway string, proofs []identity.Proof, at time.Time) error
-	// Proofs gives all, by gateway, the oldest first.
-	Proofs(ctx context.Context) ([]centre.Keys, error)
 }
 
 // Rollout is one push on its way, without its gateways.

@@ -68,6 +68,7 @@ type Store interface {
 	SaveExported(ctx context.Context, sink string, id int64) error
 
 	Operators
+	Proofs
 	Close() error
 }
 

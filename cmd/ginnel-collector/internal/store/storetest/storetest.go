@@ -36,6 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		"audit":      audit,
 		"operators":  operators,
 		"exported":   exported,
+		"proofs":     proofs,
+		"boots":      boots,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
