@@ -2,13 +2,12 @@ package control
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
 
 // saveEvery is how long a snapshot may wait in memory. A gateway's call never
@@ -62,8 +61,8 @@ func (s *saver) close() error {
 	return s.flush()
 }
 
-// flush writes all that waits. What could not be written waits again, unless
-// something newer does.
+// flush writes all that waits, in one go. What could not be written waits
+// again, unless something newer does.
 func (s *saver) flush() error {
 	s.writing.Lock()
 	defer s.writing.Unlock()
@@ -74,28 +73,31 @@ func (s *saver) flush() error {
 	}
 	s.waiting, s.timer = map[string]arrival{}, nil
 	s.mu.Unlock()
-	var errs []error
-	for gateway, a := range batch {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
-		err := s.store.SaveSnapshot(ctx, gateway, a.snapshot, a.at)
-		cancel()
-		if err == nil {
-			continue
-		}
-		errs = append(errs, fmt.Errorf("save the snapshot of %s: %w", gateway, err))
-		s.mu.Lock()
-		if _, newer := s.waiting[gateway]; !newer {
-			s.waiting[gateway] = a
-		}
-		s.mu.Unlock()
+	if len(batch) == 0 {
+		return nil
 	}
+	all := make([]store.Heard, 0, len(batch))
+	for gateway, a := range batch {
+		all = append(all, store.Heard{Gateway: gateway, Snapshot: a.snapshot, At: a.at})
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	err := s.store.SaveSnapshots(ctx, all)
 	s.mu.Lock()
-	if s.failing && len(errs) == 0 && len(batch) > 0 {
+	defer s.mu.Unlock()
+	if err != nil {
+		for gateway, a := range batch {
+			if _, newer := s.waiting[gateway]; !newer {
+				s.waiting[gateway] = a
+			}
+		}
+		return err
+	}
+	if s.failing {
 		s.failing = false
 		s.log.Info("snapshots are saved again")
 	}
-	s.mu.Unlock()
-	return errors.Join(errs...)
+	return nil
 }
 
 // retry tells once that saving fails, and tries again later.

@@ -20,7 +20,6 @@ import (
 	"github.com/open-telemetry/opamp-go/server"
 	"github.com/open-telemetry/opamp-go/server/types"
 
-	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/wire"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
@@ -32,7 +31,7 @@ const Path = "/v1/opamp"
 type Store interface {
 	RedeemToken(ctx context.Context, hash [32]byte, uid string, publicKey []byte, now time.Time) (store.Gateway, error)
 	Gateway(ctx context.Context, name string) (store.Gateway, error)
-	SaveSnapshot(ctx context.Context, gateway string, s block.Snapshot, arrived time.Time) error
+	SaveSnapshots(ctx context.Context, all []store.Heard) error
 	Audit(ctx context.Context, e store.Event) error
 	store.Proofs
 }

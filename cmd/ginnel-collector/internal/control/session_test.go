@@ -218,14 +218,14 @@ type sickStore struct {
 	meanwhile func() // not nil: called while it fails
 }
 
-func (s *sickStore) SaveSnapshot(ctx context.Context, gateway string, b block.Snapshot, at time.Time) error {
+func (s *sickStore) SaveSnapshots(ctx context.Context, all []store.Heard) error {
 	if s.err != nil {
 		if s.meanwhile != nil {
 			s.meanwhile()
 		}
 		return s.err
 	}
-	return s.Store.SaveSnapshot(ctx, gateway, b, at)
+	return s.Store.SaveSnapshots(ctx, all)
 }
 
 // Gateways have slots all over the window, each always the same, and are told.

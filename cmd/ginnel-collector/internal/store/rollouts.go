@@ -19,7 +19,7 @@ var (
 // back needs the old ones.
 type Rollouts interface {
 	// StartRollout records a rollout with its pushes and their bundles, all or
-	// nothing. ErrBusy: another one has not ended.
+	// nothing. ErrBusy: another one has not ended, nor has r.
 	StartRollout(ctx context.Context, r Rollout, pushes []Push, bundles []Bundle, acts []Event) error
 	// SaveRollout keeps one step of a rollout: where it stands, the pushes
 	// that changed, what is wanted from now on, and the acts that it was.
@@ -64,6 +64,7 @@ type Rollout struct {
 	State  centre.RolloutState
 	Reason string // of State
 	Ring   int    // that has come; those before it are through
+	Live   bool   // something may still become of it, though it may have ended
 }
 
 // Push is one gateway's part in a rollout: what is to run there, and how that

@@ -50,8 +50,12 @@ type Store interface {
 
 	// SaveSnapshot keeps the newest snapshot of a gateway and when it came.
 	SaveSnapshot(ctx context.Context, gateway string, s block.Snapshot, arrived time.Time) error
+	// SaveSnapshots keeps those of many gateways in one go, all or none.
+	SaveSnapshots(ctx context.Context, all []Heard) error
 	// Snapshot gives it back. ErrNotFound before the first.
 	Snapshot(ctx context.Context, gateway string) (block.Snapshot, time.Time, error)
+	// Heard gives every gateway's newest, by name.
+	Heard(ctx context.Context) ([]Heard, error)
 
 	// SaveReport keeps a finished month's report of a site; Report gives it back.
 	SaveReport(ctx context.Context, site, month string, json []byte) error
@@ -69,6 +73,7 @@ type Store interface {
 
 	Operators
 	Proofs
+	Rollouts
 	Close() error
 }
 
@@ -89,6 +94,13 @@ type Gateway struct {
 	PublicKey   []byte // device key, PKIX
 	Enrolled    time.Time
 	LastSeen    time.Time // zero: never since enrolment
+}
+
+// Heard is what a gateway said last, and when.
+type Heard struct {
+	Gateway  string
+	Snapshot block.Snapshot
+	At       time.Time
 }
 
 // Packed is a block as it came over the wire, with what the store must know of

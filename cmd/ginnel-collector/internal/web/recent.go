@@ -38,9 +38,21 @@ func NewRecent(st store.Store) *Recent { return &Recent{Store: st, of: map[strin
 
 // SaveSnapshot saves and remembers.
 func (r *Recent) SaveSnapshot(ctx context.Context, gateway string, s block.Snapshot, arrived time.Time) error {
-	if err := r.Store.SaveSnapshot(ctx, gateway, s, arrived); err != nil {
+	return r.SaveSnapshots(ctx, []store.Heard{{Gateway: gateway, Snapshot: s, At: arrived}})
+}
+
+// SaveSnapshots saves and remembers.
+func (r *Recent) SaveSnapshots(ctx context.Context, all []store.Heard) error {
+	if err := r.Store.SaveSnapshots(ctx, all); err != nil {
 		return err
 	}
+	for _, h := range all {
+		r.remember(h.Gateway, h.Snapshot)
+	}
+	return nil
+}
+
+func (r *Recent) remember(gateway string, s block.Snapshot) {
 	f := figures{at: s.At, rtt: map[subject][2]time.Duration{}}
 	for _, t := range s.Tunnels {
 		f.add(subject{block.TunnelClass, tunnelName(t)}, t.Figures)
@@ -58,7 +70,6 @@ func (r *Recent) SaveSnapshot(ctx context.Context, gateway string, s block.Snaps
 		kept = append([]figures(nil), kept[1:]...)
 	}
 	r.of[gateway] = append(kept, f)
-	return nil
 }
 
 // tunnelName is what blocks call a tunnel.

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"fmt"
 	"math"
 	"strings"
@@ -11,12 +12,21 @@ import (
 
 // Audit appends one act.
 func (s *Store) Audit(ctx context.Context, e store.Event) error {
-	_, err := s.write.ExecContext(ctx, `INSERT INTO audit (at, actor, origin, act, object, detail, was, became)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, micros(e.At), e.Actor, e.From, e.Act, e.Object, e.Detail, e.Old, e.New)
-	if err != nil {
+	if _, err := s.write.ExecContext(ctx, insertAct, actArgs(e)...); err != nil {
 		return fmt.Errorf("append to audit log: %w", err)
 	}
 	return nil
+}
+
+const insertAct = `INSERT INTO audit (at, actor, origin, act, object, detail, was, became) VALUES (?, ?, ?, ?, ?, ?, ?, ?)`
+
+func actArgs(e store.Event) []any {
+	return []any{micros(e.At), e.Actor, e.From, e.Act, e.Object, e.Detail, e.Old, e.New}
+}
+
+// appendActs appends in the transaction that does what they tell.
+func appendActs(ctx context.Context, tx *sql.Tx, acts []store.Event) error {
+	return each(ctx, tx, insertAct, acts, func(e store.Event) ([]any, error) { return actArgs(e), nil })
 }
 
 // Events gives the newest acts, the newest first.

@@ -8,22 +8,51 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
+
+const saveSnapshot = `INSERT INTO seen (gateway, at, snapshot, arrived) VALUES (?1, ?2, ?3, ?2)
+	ON CONFLICT (gateway) DO UPDATE SET at = max(at, excluded.at),
+	snapshot = excluded.snapshot, arrived = excluded.arrived
+	WHERE arrived IS NULL OR arrived <= excluded.arrived`
 
 // SaveSnapshot keeps the snapshot unless a later one has come.
 func (s *Store) SaveSnapshot(ctx context.Context, gateway string, snap block.Snapshot, arrived time.Time) error {
-	body, err := json.Marshal(snap)
-	if err == nil {
-		_, err = s.write.ExecContext(ctx, `INSERT INTO seen (gateway, at, snapshot, arrived) VALUES (?1, ?2, ?3, ?2)
-			ON CONFLICT (gateway) DO UPDATE SET at = max(at, excluded.at),
-			snapshot = excluded.snapshot, arrived = excluded.arrived
-			WHERE arrived IS NULL OR arrived <= excluded.arrived`,
-			gateway, micros(arrived), body)
-	}
+	return s.SaveSnapshots(ctx, []store.Heard{{Gateway: gateway, Snapshot: snap, At: arrived}})
+}
+
+// SaveSnapshots keeps many at once.
+func (s *Store) SaveSnapshots(ctx context.Context, all []store.Heard) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		return each(ctx, tx, saveSnapshot, all, func(h store.Heard) ([]any, error) {
+			body, err := json.Marshal(h.Snapshot)
+			return []any{h.Gateway, micros(h.At), body}, err
+		})
+	})
 	if err != nil {
-		return fmt.Errorf("save snapshot of %q: %w", gateway, err)
+		return fmt.Errorf("save %d snapshots: %w", len(all), err)
 	}
 	return nil
+}
+
+// Heard gives the newest snapshot of every gateway, by name.
+func (s *Store) Heard(ctx context.Context) ([]store.Heard, error) {
+	rows, err := s.read.QueryContext(ctx, `SELECT gateway, snapshot, arrived FROM seen WHERE snapshot IS NOT NULL ORDER BY gateway`)
+	if err != nil {
+		return nil, fmt.Errorf("read snapshots: %w", err)
+	}
+	return collect(rows, "snapshots", func(row interface{ Scan(...any) error }) (store.Heard, error) {
+		var (
+			h       store.Heard
+			body    []byte
+			arrived int64
+		)
+		if err := row.Scan(&h.Gateway, &body, &arrived); err != nil {
+			return h, err
+		}
+		h.At = fromMicros(arrived)
+		return h, json.Unmarshal(body, &h.Snapshot)
+	})
 }
 
 // Snapshot gives the newest snapshot and when it arrived.
