@@ -116,7 +116,7 @@ func (s *survey) prove(shown []centre.Keys) error {
 		if err != nil {
 			return err
 		}
-		known := s.known(g)
+		known := s.fleet.KeysOf(g.Name)
 		st, err := keychain.Verify(g.Name, proofs[g.Name], secrets, known)
 		bad, isBad := errors.AsType[*keychain.Error](err)
 		switch {
@@ -133,16 +133,6 @@ func (s *survey) prove(shown []centre.Keys) error {
 		}
 	}
 	return nil
-}
-
-// known are a gateway's rows of keys.csv.
-func (s *survey) known(g fleet.Gateway) (rows []fleet.Key) {
-	for _, network := range append([]string{fleet.Device}, g.Networks...) {
-		if k, ok := s.fleet.KeyOf(g.Name, network); ok {
-			rows = append(rows, k)
-		}
-	}
-	return rows
 }
 
 // lookAtKeys shows what a person has to compare, or to approve.

@@ -85,7 +85,7 @@ type Look struct {
 // The kinds of Look, in the order in which they are shown.
 const (
 	NewKey      = "new key"
-	ChangedKey  = "other key" // one that is to be approved
+	ChangedKey  = "changed" // a key that is to be approved
 	BadProof    = "bad proof"
 	Refused     = "refused"
 	Clone       = "two of it"
