@@ -18,9 +18,10 @@ import (
 var pages embed.FS
 
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"mark": mark, "word": word, "rtt": rtt, "loss": loss, "handshake": handshake,
+	"badge": func(state any) badge { return badgeOf(fmt.Sprint(state)) },
+	"mark":  mark, "word": word, "rtt": rtt, "loss": loss, "handshake": handshake,
 	"list": func(p sitesPage, caption string, sites []centre.Site) siteList {
-		return siteList{p.frame, caption, sites}
+		return siteList{p.frame, caption, sites, p.Drift}
 	},
 	"iso": func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 }).ParseFS(pages, "pages/*.html"))
@@ -75,6 +76,8 @@ type sitesPage struct {
 	Tally []tally
 	Sites []centre.Site
 	Hubs  []centre.Site
+	Drift map[string]drift // by gateway
+	Off   int              // gateways that do not run what is wanted
 }
 
 // siteList is one of the tables of sitesPage.
@@ -82,7 +85,11 @@ type siteList struct {
 	Page    frame
 	Caption string
 	Sites   []centre.Site
+	drift   map[string]drift
 }
+
+// Notes say what of a site's configs someone should look at.
+func (l siteList) Notes(site centre.Site) []string { return notes(site, l.drift) }
 
 func (s *Server) pageSites(w http.ResponseWriter, r *http.Request) {
 	all, err := s.view.sites(r.Context())
@@ -91,6 +98,15 @@ func (s *Server) pageSites(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := sitesPage{frame: s.frame(r, "Sites")}
+	if p.Drift, err = s.drifts(r); err != nil {
+		s.fail(w, r, err)
+		return
+	}
+	for _, d := range p.Drift {
+		if d.Differs {
+			p.Off++
+		}
+	}
 	counts := map[checks.State]int{}
 	for _, site := range all {
 		if isHub(site) {
@@ -132,6 +148,7 @@ type gatewayPart struct {
 	frame
 	centre.Gateway
 	Said   *centre.Snapshot // nil: nothing yet
+	Drift  drift
 	Charts []chart
 }
 
@@ -142,8 +159,13 @@ func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := sitePage{frame: s.frame(r, fmt.Sprintf("%s, %s", d.Name, word(d.State))), Site: d}
+	drifts, err := s.drifts(r)
+	if err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	for _, g := range d.Gateways {
-		part := gatewayPart{frame: p.frame, Gateway: g}
+		part := gatewayPart{frame: p.frame, Gateway: g, Drift: drifts[g.Name]}
 		for i := range d.Snapshots {
 			if d.Snapshots[i].Gateway == g.Name {
 				part.Said = &d.Snapshots[i]

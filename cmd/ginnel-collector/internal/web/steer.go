@@ -37,6 +37,8 @@ func (s *Server) steering(mux *http.ServeMux) {
 	if s.steer == nil {
 		return
 	}
+	mux.HandleFunc("GET /rollouts", s.pageRollouts)
+	mux.HandleFunc("GET /rollouts/{id}", s.pageRollout)
 	mux.HandleFunc("GET /api/v1/fleet", asked(s, s.fleet))
 	mux.HandleFunc("GET /api/v1/keys", asked(s, s.keys))
 	mux.HandleFunc("POST /api/v1/configs", told(s, centre.MaxBody, s.bundles))
