@@ -37,6 +37,7 @@ func (r *reading) readAddresses() {
 		listed[e.network][a] = c.row
 		if r.here(e) {
 			r.address[e] = netip.PrefixFrom(a, a.BitLen())
+			r.addressRow[e] = c.row
 			r.fitsOverlay(c, e.network, a)
 		}
 	}
@@ -124,9 +125,7 @@ func (r *reading) give(n *Network, taken map[netip.Addr]*row, had map[end]*row) 
 			r.address[e] = netip.PrefixFrom(a, a.BitLen())
 			s := r.written(addressesFile, addressColumns)
 			s.add("gateway", gateway, "network", n.Name, "address", a.String())
-			if !slices.Contains(r.given[max(0, len(r.given)-1):], gateway) {
-				r.given = append(r.given, gateway)
-			}
+			r.given = put(r.given, gateway, true)
 		}
 		if m := r.memberAt[e]; m != nil {
 			m.address = r.address[e]
@@ -161,7 +160,7 @@ func last(p netip.Prefix) netip.Addr {
 
 // Given are the gateways that this Load gave an address, because addresses.csv
 // had none. Save writes it.
-func (f *Fleet) Given() []string { return f.given }
+func (f *Fleet) Given() []string { return names(f.given) }
 
 // AddressOf is a gateway's address in a network.
 func (f *Fleet) AddressOf(gateway, network string) (netip.Addr, bool) {

@@ -78,12 +78,22 @@ func (c cells) name(column, hint string) string {
 	}
 	if p := config.CheckName(t); p != nil {
 		hint := p.Hint
-		if low := strings.ToLower(strings.ReplaceAll(t, " ", "-")); low != t && config.CheckName(low) == nil {
-			hint = low
+		if meant := meantName(t); meant != t {
+			hint = meant
 		}
 		c.problem(column, hint, "%s", p.Message)
 	}
 	return t
+}
+
+// meantName is the name that something like one was meant to be; itself where
+// that cannot be told.
+func meantName(t string) string {
+	meant := strings.ToLower(strings.ReplaceAll(t, " ", "-"))
+	if config.CheckName(meant) != nil {
+		return t
+	}
+	return meant
 }
 
 var (

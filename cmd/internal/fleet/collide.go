@@ -67,11 +67,14 @@ func (f *Fleet) sources(g Gateway, n *Network) []source {
 	var all []source
 	if g.Hub {
 		for _, m := range f.members[n.Name] {
-			all = append(all, f.sourcesOf(n, m)...)
+			if slices.Contains(m.hubs(n), g.Name) {
+				all = append(all, f.sourcesOf(n, m)...)
+			}
 		}
 		return all
 	}
-	for _, name := range n.Hubs {
+	m := f.memberAt[end{g.Name, n.Name}]
+	for _, name := range m.hubs(n) {
 		h := &f.Hubs[f.hubAt[name]]
 		lans, _ := h.table.Table("lan")
 		for i, p := range h.LAN[n.Name] {
@@ -81,7 +84,6 @@ func (f *Fleet) sources(g Gateway, n *Network) []source {
 		}
 		all = append(all, source{f.address[end{name, n.Name}], n.table.At("overlay", -1)})
 	}
-	m := f.memberAt[end{g.Name, n.Name}]
 	others := f.otherSites(n, m)
 	if len(others) == 0 {
 		return all

@@ -4,8 +4,11 @@ import (
 	"cmp"
 	"fmt"
 	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/tunnels"
@@ -64,6 +67,32 @@ func (f *Fleet) Compile(gateway string) (Desired, error) {
 		return Desired{}, c.refused(err)
 	}
 	return c.d, nil
+}
+
+// CompileAll makes the configs of all gateways, in their order. Its error is
+// config.Problems, of all of them.
+func (f *Fleet) CompileAll() ([]Desired, error) {
+	all, errs := make([]Desired, len(f.gateways)), make([]error, len(f.gateways))
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := next.Add(1) - 1; int(i) < len(all); i = next.Add(1) - 1 {
+				all[i], errs[i] = f.Compile(f.gateways[i].Name)
+			}
+		})
+	}
+	wg.Wait()
+	var found config.Problems
+	for _, err := range errs {
+		if ps, ok := err.(config.Problems); ok {
+			found = append(found, ps...)
+		}
+	}
+	if len(found) > 0 {
+		return nil, found
+	}
+	return all, nil
 }
 
 // pushedPart is what all pushed configs of a fleet share.

@@ -58,7 +58,8 @@ func (c *compiling) attachment(n *Network, m *member) {
 		places = append(places, at(tomlFile, h.table.Line("")))
 	}
 	c.allow(n, m.concerns)
-	c.where(n.Name, append(places, at(tomlFile, n.table.Line("")))...)
+	places = append(places, at(tomlFile, n.table.Line("")))
+	c.where(n.Name, append(places, c.f.kept(end{c.g.Name, n.Name})...)...)
 }
 
 // hubs are those that it calls, the preferred one first.
@@ -140,6 +141,18 @@ func (f *Fleet) behindHub(n *Network, p netip.Prefix) bool {
 	return slices.ContainsFunc(f.behindHubs(n.Name), func(q netip.Prefix) bool { return within(p, q) })
 }
 
+// kept are the rows of the key and the address of a gateway in a network.
+func (f *Fleet) kept(e end) []string {
+	var places []string
+	if r := f.addressRow[e]; r != nil {
+		places = append(places, at(addressesFile, r.line))
+	}
+	if r := f.keys[e]; r != nil && r.line > 0 {
+		places = append(places, at(keysFile, r.line))
+	}
+	return places
+}
+
 // hub writes the config of a hub.
 func (c *compiling) hub(h *Hub) {
 	for _, name := range c.g.Networks {
@@ -151,7 +164,8 @@ func (c *compiling) hub(h *Hub) {
 		c.network(n, tunnels.Hub, h.LAN[n.Name])
 		c.put("listen_port", cmp.Or(h.Port[n.Name], 51820))
 		c.device(n.Name, "")
-		c.where(n.Name, at(tomlFile, n.table.Line("")), at(tomlFile, h.table.Line("")))
+		places := []string{at(tomlFile, n.table.Line("")), at(tomlFile, h.table.Line(""))}
+		c.where(n.Name, append(places, c.f.kept(end{h.Name, n.Name})...)...)
 		members := slices.Clone(c.f.members[n.Name])
 		slices.SortFunc(members, func(a, b *member) int { return cmp.Compare(a.gateway, b.gateway) })
 		for _, m := range members {
@@ -179,5 +193,5 @@ func (c *compiling) toSite(n *Network, m *member) {
 	c.put("name", m.gateway)
 	c.put("public_key", k.Public)
 	c.put("allowed_ips", accepted)
-	c.where(n.Name+", "+m.gateway, at(attachmentsFile, m.att.line))
+	c.where(n.Name+", "+m.gateway, append([]string{at(attachmentsFile, m.att.line)}, c.f.kept(end{m.gateway, n.Name})...)...)
 }

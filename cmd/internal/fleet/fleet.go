@@ -12,7 +12,9 @@
 package fleet
 
 import (
+	"fmt"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config"
@@ -185,6 +187,18 @@ func (f *Fleet) Gateway(name string) (Gateway, bool) {
 
 // Rings are the rings of a rollout in order; the first is the hubs'.
 func (f *Fleet) Rings() []string { return append([]string{"hubs"}, f.Rollout.Rings...) }
+
+// Summary counts what the fleet has: "390 sites, 396 gateways, 2 hubs, …".
+func (f *Fleet) Summary() string {
+	count := func(n int, one string) string {
+		if n != 1 {
+			one += "s"
+		}
+		return fmt.Sprintf("%d %s", n, one)
+	}
+	return strings.Join([]string{count(len(f.Sites), "site"), count(len(f.gateways)-len(f.Hubs), "gateway"), count(len(f.Hubs), "hub"),
+		count(len(f.Networks), "network"), count(len(f.Checks), "check")}, ", ")
+}
 
 // CanPush says what keeps this fleet from being pushed; nil: nothing.
 func (f *Fleet) CanPush() error {

@@ -20,8 +20,9 @@ type index struct {
 	keys     map[end]*row
 	address  map[end]netip.Prefix
 	numbers  map[string]*row // of generations.csv
-	given    []string        // gateways that were given an address by this Load
-	wideOpen map[string]bool // networks in which sites reach sites
+	given    map[string]bool // gateways that were given an address by this Load
+
+	addressRow map[end]*row // of those that were not
 }
 
 // end is a gateway in a network.
@@ -40,6 +41,7 @@ func (r *reading) makeIndex() {
 	r.siteAt, r.networkAt, r.hubAt, r.gatewayAt = map[string]int{}, map[string]int{}, map[string]int{}, map[string]int{}
 	r.members, r.memberAt = map[string][]*member{}, map[end]*member{}
 	r.keys, r.address, r.numbers = map[end]*row{}, map[end]netip.Prefix{}, map[string]*row{}
+	r.addressRow = map[end]*row{}
 	for i, n := range r.Networks {
 		r.networkAt[n.Name] = i
 	}
@@ -128,7 +130,11 @@ func (r *reading) choose() {
 			for _, key := range where.Keys() {
 				if _, ok := sites.column[normal(key)]; !ok {
 					missing = true
-					where.Problem(key, config.Among(normal(key), names(sites.column)), "%s has no such column", sitesFile)
+					hint := "add it there"
+					if !slices.Contains(siteColumns, normal(key)) {
+						hint = config.Among(normal(key), names(sites.column))
+					}
+					where.Problem(key, hint, "%s has no such column", sitesFile)
 				}
 			}
 		}

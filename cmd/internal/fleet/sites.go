@@ -48,6 +48,9 @@ func (r *reading) readSites() {
 			continue
 		}
 		r.siteAt[s.ID] = len(r.Sites)
+		if meant := meantName(s.ID); meant != s.ID {
+			r.siteAt[meant] = len(r.Sites) // told, and not again where its rows are
+		}
 		r.Sites = append(r.Sites, s)
 	}
 }

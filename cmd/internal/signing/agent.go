@@ -33,8 +33,8 @@ func dial(ctx context.Context) (agent.ExtendedAgent, func(), error) {
 	return agent.NewClient(conn), func() { stop(); conn.Close() }, nil
 }
 
-// inAgent are the keys in the agent that may sign.
-func inAgent(ctx context.Context) (all bundle.Signers, err error) {
+// InAgent are the keys in the operator's ssh-agent that may sign.
+func InAgent(ctx context.Context) (all bundle.Signers, err error) {
 	client, done, err := dial(ctx)
 	if err != nil {
 		return nil, err
@@ -59,7 +59,7 @@ func inAgent(ctx context.Context) (all bundle.Signers, err error) {
 
 // fromAgent takes the key with the comment; empty: whichever would be believed.
 func (o opener) fromAgent(comment string) (*Key, error) {
-	all, err := inAgent(o.ctx)
+	all, err := InAgent(o.ctx)
 	if err != nil {
 		return nil, cli.WithHint(err, "ssh-add FILE, or --sign-with FILE")
 	}

@@ -66,7 +66,7 @@ func (o opener) fromFile(path string) (*Key, error) {
 	}
 	who = o.named(who)
 	// The agent first, as ssh does: it asks for no passphrase.
-	if all, err := inAgent(o.ctx); err == nil {
+	if all, err := InAgent(o.ctx); err == nil {
 		for _, s := range all {
 			if same(s, who) {
 				return agentKey(who), nil
