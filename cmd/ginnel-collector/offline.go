@@ -63,27 +63,6 @@ func auditCommand(ctx context.Context, std cli.IO, args []string) error {
 	})
 }
 
-// backupCommand copies the store.
-func backupCommand(ctx context.Context, std cli.IO, args []string) error {
-	flags := cli.Flags()
-	data := flags.String("data", defaultData, "")
-	words, err := cli.Parse(flags, args, 1, 1)
-	if err != nil {
-		return err
-	}
-	return withStore(ctx, *data, func(st *sqlite.Store) error {
-		if err := st.Backup(ctx, words[0]); err != nil {
-			return err
-		}
-		info, err := os.Stat(words[0])
-		if err != nil {
-			return fmt.Errorf("back up: %w", err)
-		}
-		_, err = fmt.Fprintf(std.Out, "%s: %d bytes\n", words[0], info.Size())
-		return err
-	})
-}
-
 // withStore opens a store that is there already.
 func withStore(ctx context.Context, data string, use func(*sqlite.Store) error) (err error) {
 	file := filepath.Join(data, storeFile)

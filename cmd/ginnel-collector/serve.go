@@ -54,6 +54,11 @@ func serveCommand(ctx context.Context, std cli.IO, args []string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, st.Close()) }()
+	if f, err := st.Freeze(ctx); err != nil {
+		return err
+	} else if f.Until.After(time.Now()) {
+		log.Warn("rollouts are frozen", "until", f.Until, "why", f.Why)
+	}
 	recent := web.NewRecent(st)
 	gateways, err := control.New(control.Options{Store: recent, Dir: o.Data, URL: o.URL, Names: o.Names, Heartbeat: o.Heartbeat, Log: log})
 	if err != nil {

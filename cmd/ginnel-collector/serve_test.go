@@ -235,8 +235,9 @@ func TestCentre(t *testing.T) {
 		t.Errorf("%d %s", status, answer)
 	}
 
-	file := filepath.Join(t.TempDir(), "copy.db")
+	file, other := filepath.Join(t.TempDir(), "backup.tar"), filepath.Join(t.TempDir(), "other")
 	command(t, 0, "backup", file, "--data", data) // while it serves
+	command(t, 0, "restore", file, "--data", other)
 	if code := c.stop(); code != 0 {
 		t.Errorf("stopped with %d:\n%s", code, c.log)
 	}
@@ -252,7 +253,7 @@ func TestCentre(t *testing.T) {
 		firstLine(printed) != firstLine(string(shown)) {
 		t.Errorf("report:\n%s\nand by the API:\n%s", printed, shown)
 	}
-	copied, err := sqlite.Open(t.Context(), file, slog.New(slog.DiscardHandler))
+	copied, err := sqlite.Open(t.Context(), filepath.Join(other, storeFile), slog.New(slog.DiscardHandler))
 	must(t, err)
 	defer copied.Close()
 	if n, err := copied.CountBlocks(t.Context(), "avocet-1"); n != 3 || err != nil {

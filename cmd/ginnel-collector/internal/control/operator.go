@@ -111,3 +111,14 @@ func (s *Server) OperatorsTLS(serverCert *tls.Certificate) *tls.Config {
 	}
 	return conf
 }
+
+// CheckAuthority says what is wrong with the CA in dir.
+func CheckAuthority(dir string) error {
+	for _, name := range []string{"ca.key", "ca.crt"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	_, err := openAuthority(dir, nil, time.Now)
+	return err
+}

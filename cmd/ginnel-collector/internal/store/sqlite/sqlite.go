@@ -125,6 +125,18 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
+// Check reads the whole file and says what is wrong with it.
+func (s *Store) Check(ctx context.Context) error {
+	var said string
+	if err := s.read.QueryRowContext(ctx, "PRAGMA integrity_check(1)").Scan(&said); err != nil {
+		return fmt.Errorf("check the store: %w", err)
+	}
+	if said != "ok" {
+		return fmt.Errorf("the store is damaged: %s", said)
+	}
+	return nil
+}
+
 // Close ends the store. Calls that are under way come to their end first.
 func (s *Store) Close() error {
 	s.stop()
