@@ -81,19 +81,25 @@ func (l *DenyList) find(is func(Denial) bool) *Denial {
 	return nil
 }
 
-// Next is the list that follows: with a denial added, or with those that drop
-// says gone. Nil: neither.
-func (l *DenyList) Next(add *Denial, drop func(Denial) bool) *DenyList {
-	next := &DenyList{Number: 1}
+// Serial is the list's number; 0 of none.
+func (l *DenyList) Serial() uint64 {
+	if l == nil {
+		return 0
+	}
+	return l.Number
+}
+
+// Next is the list that follows: without the denials that drop is true of, nil:
+// with all, and with others added.
+func (l *DenyList) Next(drop func(Denial) bool, add ...Denial) *DenyList {
+	next := &DenyList{Number: l.Serial() + 1}
 	if l != nil {
-		next.Number, next.Denials = l.Number+1, slices.Clone(l.Denials)
+		next.Denials = slices.Clone(l.Denials)
 	}
 	if drop != nil {
 		next.Denials = slices.DeleteFunc(next.Denials, drop)
 	}
-	if add != nil {
-		next.Denials = append(next.Denials, *add)
-	}
+	next.Denials = append(next.Denials, add...)
 	return next
 }
 

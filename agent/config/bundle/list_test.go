@@ -80,9 +80,9 @@ func TestBadLists(t *testing.T) {
 
 func TestNextList(t *testing.T) {
 	var none *bundle.DenyList
-	first := none.Next(&whole.Denials[0], nil)
-	second := first.Next(&whole.Denials[1], nil)
-	third := second.Next(nil, func(d bundle.Denial) bool { return d.Kind == bundle.Isolate })
+	first := none.Next(nil, whole.Denials[0])
+	second := first.Next(nil, whole.Denials[1])
+	third := second.Next(func(d bundle.Denial) bool { return d.Kind == bundle.Isolate })
 	if first.Number != 1 || second.Number != 2 || len(second.Denials) != 2 || third.Number != 3 || len(third.Denials) != 1 {
 		t.Errorf("%+v\n%+v\n%+v", first, second, third)
 	}
