@@ -93,19 +93,17 @@ func formerDevices(f members, name string, all []centre.Keys) ([]bundle.Denial, 
 			continue
 		}
 		for _, p := range k.Proofs {
-			claimed, err := p.Claimed()
-			if err != nil || claimed.Gateway != name {
-				continue
-			}
-			st, err := p.ByDevice(claimed.Device)
-			sum := sha256.Sum256(claimed.Device)
+			st, err := p.Stated()
+			sum := sha256.Sum256(st.Device)
 			device := hex.EncodeToString(sum[:])
-			if err != nil || device == present {
+			if err != nil || st.Gateway != name || device == present {
 				continue
 			}
 			for _, network := range slices.Sorted(maps.Keys(st.Keys)) {
-				if k := st.Keys[network].String(); !inUse[k] && !slices.Contains(keys[device], k) {
-					keys[device] = append(keys[device], k)
+				for _, public := range append(st.Former[network], st.Keys[network]) {
+					if k := public.String(); !inUse[k] && !slices.Contains(keys[device], k) {
+						keys[device] = append(keys[device], k)
+					}
 				}
 			}
 		}

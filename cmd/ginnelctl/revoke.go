@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 
@@ -17,7 +16,6 @@ import (
 const listFlagsHelp = `
   --fleet DIR       the fleet's folder; . unless given
   --sign-with KEY   a file, "agent" or "agent:COMMENT"; found unless given
-                    (GINNEL_SIGN_WITH)
   --after N         where the collector lost lists: gateways have number N
   --yes             do not ask`
 
@@ -53,7 +51,7 @@ func (s *shutting) parse(args []string, low, high int, own ...string) error {
 	flags := cli.Flags()
 	s.flags(flags)
 	flags.StringVar(&s.dir, "fleet", ".", "")
-	flags.StringVar(&s.signWith, "sign-with", os.Getenv("GINNEL_SIGN_WITH"), "")
+	flags.StringVar(&s.signWith, "sign-with", "", "")
 	flags.Uint64Var(&s.after, "after", 0, "")
 	flags.BoolVar(&s.yes, "yes", false, "")
 	wantsWhy := false
@@ -176,7 +174,7 @@ func (s *shutting) change(ctx context.Context, std cli.IO,
 		return err
 	}
 	question := fmt.Sprintf("Sign list %d as %s and put it in force?", next.Number, key.By.Name)
-	if err := cli.Confirm(std, s.yes, question, "nothing was signed, nothing was sent"); err != nil {
+	if err := confirm(std, s.yes, question, "nothing was signed, nothing was sent"); err != nil {
 		return err
 	}
 	b, err := key.Sign(ctx, []byte(next.Format()), bundle.List)
