@@ -76,7 +76,8 @@ Prints 15 lines to change. Every key that there is: agent/config/reference.toml.
 const configCheckHelp = `
 FILE is /etc/ginnel/desired.toml unless given. Prints every mistake at once,
 each with line, column and what to do. Looks at the file only; what it would do
-to this host: ginnel plan. Exit: 0 good, 1 not.`
+to this host: ginnel plan. Of a signed bundle it also says who signed it, and on
+an enrolled gateway whether that is accepted there. Exit: 0 good, 1 not.`
 
 const configShowHelp = `
 FILE is /etc/ginnel/desired.toml unless given. Names of devices, table numbers

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -17,6 +18,7 @@ const listFlagsHelp = `
   --fleet DIR       the fleet's folder; . unless given
   --sign-with KEY   a file, "agent" or "agent:COMMENT"; found unless given
   --after N         where the collector lost lists: gateways have number N
+  --anew            the list's signer is none any more: take it as it is shown
   --yes             do not ask`
 
 const revokeHelp = `
@@ -35,13 +37,14 @@ minute, without a trial, until ginnelctl reconnect. What is for them is refused.
 
 const reconnectHelp = `
   --organisation ORG  which was isolated` + listFlagsHelp + desksHelp + `
-Ends an isolation. A revocation is for good.`
+Ends an isolation. A revocation is for good. With --anew alone the list is signed
+again as it is, before or after a signer is taken out of fleet.toml.`
 
 // shutting is one change of the list of what is shut out.
 type shutting struct {
 	desk
 	dir, signWith, organisation, why string
-	former, yes                      bool
+	former, yes, anew                bool
 	after                            uint64
 	words                            []string
 }
@@ -54,6 +57,7 @@ func (s *shutting) parse(args []string, low, high int, own ...string) error {
 	flags.StringVar(&s.signWith, "sign-with", "", "")
 	flags.Uint64Var(&s.after, "after", 0, "")
 	flags.BoolVar(&s.yes, "yes", false, "")
+	flags.BoolVar(&s.anew, "anew", false, "")
 	wantsWhy := false
 	for _, name := range own {
 		switch name {
@@ -73,7 +77,8 @@ func (s *shutting) parse(args []string, low, high int, own ...string) error {
 	if wantsWhy && strings.TrimSpace(s.why) == "" {
 		return cli.Usagef("--why is missing: it is what people will read in a year")
 	}
-	if low == 0 && (len(s.words) == 0) == (s.organisation == "") {
+	only := s.anew && !wantsWhy && len(s.words) == 0 && s.organisation == ""
+	if low == 0 && !only && (len(s.words) == 0) == (s.organisation == "") {
 		return cli.Usagef("a SITE, or --organisation ORG")
 	}
 	return nil
@@ -119,6 +124,9 @@ func reconnect(ctx context.Context, std cli.IO, args []string) error {
 	}
 	return s.change(ctx, std, func(_ *fleet.Fleet, _ *centre.Client, now *bundle.DenyList) (change, error) {
 		site := strings.Join(s.words, "")
+		if site+s.organisation == "" { // --anew alone
+			return change{}, nil
+		}
 		if !isolated(now, site, s.organisation) {
 			return change{}, fmt.Errorf("%s is not isolated", site+s.organisation)
 		}
@@ -203,9 +211,12 @@ func (s *shutting) inForce(ctx context.Context, c *centre.Client, signers bundle
 		if err == nil {
 			_, err = b.Verify(bundle.List, signers)
 		}
+		if s.anew && errors.Is(err, bundle.ErrSigner) {
+			_, err = b.Claimed(bundle.List)
+		}
 		if err != nil {
 			return nil, cli.WithHint(fmt.Errorf("the list that the collector shows: %w", err),
-				"was a signer taken out of fleet.toml? One that is in it must sign the list anew; if none was, distrust the collector")
+				"was its signer taken out of fleet.toml? Then --anew, and read what it says; else distrust the collector")
 		}
 		if now, err = bundle.ParseList("the collector's list", b.Text); err != nil {
 			return nil, err

@@ -31,13 +31,16 @@ import (
 type shutRig struct {
 	t       *testing.T
 	dir     string // of the fleet
-	key     string // alice's, a file
+	key     string // whose commands they are: alice's, a file
+	bob     string // bob's
 	signers bundle.Signers
 
 	list   centre.List
 	states []centre.GatewayState
 	keys   []centre.Keys
 }
+
+const carol = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIHxl3DCwqiyph/isCgkfJRxcWh0SD24xIs2Gt8QZX9kW carol"
 
 func newShutRig(t *testing.T) *shutRig {
 	t.Helper()
@@ -57,7 +60,7 @@ func newShutRig(t *testing.T) *shutRig {
 		r.signers = append(r.signers, s)
 		before, after, _ := strings.Cut(text, " "+name+`"`)
 		text = before[:strings.LastIndex(before, `"`)+1] + s.String() + `"` + after
-		if name == "alice" {
+		if r.bob = private; name == "alice" {
 			r.key = private
 		}
 	}
@@ -101,7 +104,7 @@ func (r *shutRig) inForce() *bundle.DenyList {
 	r.t.Helper()
 	b, err := bundle.Parse(r.list.Bundle)
 	r.must(err)
-	if by, err := b.Verify(bundle.List, r.signers); err != nil || by.Name != "alice" {
+	if by, err := b.Verify(bundle.List, r.signers); err != nil || by.Name != filepath.Base(r.key) {
 		r.t.Fatalf("signed by %q: %v", by.Name, err)
 	}
 	l, err := bundle.ParseList("list", b.Text)
@@ -109,7 +112,7 @@ func (r *shutRig) inForce() *bundle.DenyList {
 	return l
 }
 
-// do runs a command as alice, who answers.
+// do runs a command as whoever has the key, and answers.
 func (r *shutRig) do(answer string, args ...string) (out, errs string, code int) {
 	r.t.Helper()
 	var o, e bytes.Buffer
@@ -212,8 +215,24 @@ func TestListsThatTheCollectorMakes(t *testing.T) {
 	if out, errs, code := r.do("y\n", "isolate", "avocet", "--why", "x", "--after", "8"); code != 0 || r.list.Number != 9 {
 		t.Errorf("made anew: exit %d, list %d: %s%s", code, r.list.Number, out, errs)
 	}
-	r.list.Bundle = bytes.Replace(r.list.Bundle, []byte("avocet-1"), []byte("dunlin-1"), 1)
+	// A list of somebody who was a signer once is read before it is signed again.
+	gone := r.signers[0]
+	file := filepath.Join(r.dir, "fleet.toml")
+	whole := r.read(file)
+	r.must(os.WriteFile(file, bytes.Replace(whole, []byte(gone.String()), []byte(carol), 1), 0o600))
+	r.key = r.bob
 	_, errs, code = r.do("y\n", "reconnect", "avocet")
+	if code != 1 || !strings.Contains(errs, "a key that is not accepted here: "+gone.Fingerprint()) || !strings.Contains(errs, "--anew") {
+		t.Errorf("a former signer's: exit %d: %s", code, errs)
+	}
+	if out, errs, code := r.do("y\n", "reconnect", "--anew"); code != 0 || r.list.Number != 10 || !strings.Contains(out, "\n    isolate  avocet-1\n") {
+		t.Errorf("signed again: exit %d, list %d: %s%s", code, r.list.Number, out, errs)
+	}
+	if out, errs, code := r.do("y\n", "isolate", "dunlin", "--why", "x"); code != 0 {
+		t.Errorf("after that: exit %d: %s%s", code, out, errs)
+	}
+	r.list.Bundle = bytes.Replace(r.list.Bundle, []byte("avocet-1"), []byte("dunlin-1"), 1)
+	_, errs, code = r.do("y\n", "reconnect", "avocet", "--anew")
 	if code != 1 || !strings.Contains(errs, "the list that the collector shows: its signature is not of this text") {
 		t.Errorf("an altered list: exit %d: %s", code, errs)
 	}
