@@ -160,7 +160,7 @@ func TestReplacedGateway(t *testing.T) {
 	b.want(0, nil, "push", "--yes", "--sign-with", b.key)
 	old := b.read("keys.csv")
 	b.enrolAgain("avocet-1")
-	b.want(0, []string{"changed    avocet-1 kestrel  ", "; not used until it is", "hint: ginnelctl keys approve avocet-1"}, "plan")
+	b.want(0, []string{"changed    avocet-1 kestrel  ", "; not used", "hint: ginnelctl keys approve avocet-1"}, "plan")
 	if b.read("keys.csv") != old {
 		t.Error("keys.csv was changed by plan")
 	}
