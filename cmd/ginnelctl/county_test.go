@@ -48,8 +48,9 @@ lan               = { kestrel = ["198.51.100.0/24"] }
 // bench is a desk: a fleet's folder, an operator's key, and a collector that
 // believes what it is told, with gateways that do what it says.
 type bench struct {
-	t    *testing.T
+	t    testing.TB
 	dir  string
+	toml string
 	key  string // file of the operator's key
 	pub  bundle.Signer
 	mu   sync.Mutex
@@ -66,11 +67,22 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
+	b := newDesk(t)
+	for _, g := range []string{"hub-north", "avocet-1", "bittern-1"} {
+		b.enrol(g)
+	}
+	return b
+}
+
+// newDesk is one of whose gateways none is enrolled.
+func newDesk(t testing.TB) *bench {
+	t.Helper()
 	b := &bench{t: t, dir: t.TempDir(), ids: map[string]*identity.Identity{}, said: map[string]*centre.GatewayState{},
 		proofs: map[string][]identity.Proof{}, bundles: map[string][]byte{}}
 	b.key, b.pub = operatorKey(t, "alice")
 	_, other := operatorKey(t, "bob")
-	b.write("fleet.toml", "signers = [\n  \""+b.pub.String()+"\",\n  \""+other.String()+"\",\n]\n"+fleetTOML)
+	b.toml = "signers = [\n  \"" + b.pub.String() + "\",\n  \"" + other.String() + "\",\n]\n" + fleetTOML
+	b.write("fleet.toml", b.toml)
 	b.write("sites.csv", "site,name,kind,ring\navocet,Avocet Surgery,gp,canary\nbittern,Bittern Practice,gp,rest\n")
 	b.write("attachments.csv", "site,network,lan,as\navocet,kestrel,192.168.10.0/24,\nbittern,kestrel,192.168.20.0/24,\n")
 	t.Setenv(keychain.StoreVariable, t.TempDir())
@@ -78,14 +90,11 @@ func newBench(t *testing.T) *bench {
 	srv := httptest.NewServer(b.api())
 	t.Cleanup(srv.Close)
 	t.Setenv("GINNEL_COLLECTOR", srv.URL)
-	for _, g := range []string{"hub-north", "avocet-1", "bittern-1"} {
-		b.enrol(g)
-	}
 	return b
 }
 
 // operatorKey makes a key as ssh-keygen does.
-func operatorKey(t *testing.T, name string) (file string, pub bundle.Signer) {
+func operatorKey(t testing.TB, name string) (file string, pub bundle.Signer) {
 	t.Helper()
 	_, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
