@@ -192,6 +192,10 @@ func (b *bench) api() http.Handler {
 			json.NewEncoder(w).Encode(v)
 		})
 	}
+	handle("GET /api/v1/ca", func(*http.Request) (any, int) {
+		return centre.CA{URL: "https://collector.example.net:8443", PEM: testCA}, 200
+	})
+	handle("POST /api/v1/sites", func(*http.Request) (any, int) { return centre.Site{}, 200 })
 	handle("GET /api/v1/fleet", func(*http.Request) (any, int) {
 		all := []centre.GatewayState{}
 		for _, s := range b.said {

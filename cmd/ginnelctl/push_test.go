@@ -203,3 +203,34 @@ func TestStrangersSignature(t *testing.T) {
 		t.Error("numbers were used, or something was pushed")
 	}
 }
+
+// TestSiteAddAsksTheFiles: what they say need not be said again, and the pack
+// has the signers.
+func TestSiteAddAsksTheFiles(t *testing.T) {
+	b := newBench(t)
+	b.write("sites.csv", "site,name,kind,postcode,gateways\navocet,Avocet Surgery,gp,ZZ1 1AA,2\nbittern,Bittern Practice,gp,,1\n")
+	for args, want := range map[string][]string{
+		"avocet":                     {"avocet.toml", "avocet-1", "Avocet Surgery", "ZZ1 1AA"},
+		"avocet --gateway avocet-2":  {"avocet.toml", "avocet-2", "Avocet Surgery", "ZZ1 1AA"},
+		"hub-north --name Hub":       {"hub-north.toml", "hub-north", "Hub", ""},
+		"hub-north --network heron ": {"hub-north.toml", "hub-north", "hub-north", ""},
+	} {
+		b.want(0, nil, append([]string{"site", "add"}, strings.Fields(args)...)...)
+		pack, err := identity.ReadPack(filepath.Join(b.dir, want[0]))
+		if err != nil {
+			t.Fatal(err)
+		}
+		networks := []string{"kestrel"}
+		if strings.Contains(args, "heron") {
+			networks[0] = "heron"
+		}
+		if s := pack.Site; s.Gateway != want[1] || s.Name != want[2] || s.Postcode != want[3] || !slices.Equal(s.Networks, networks) || len(pack.Signers) != 2 {
+			t.Errorf("%s: %+v, %d signers", args, s, len(pack.Signers))
+		}
+		if err := os.Remove(filepath.Join(b.dir, want[0])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.want(1, []string{"gull-1 is no gateway of gull in the fleet's files"}, "site", "add", "gull")
+	b.want(1, []string{"bittern-2 is no gateway of bittern"}, "site", "add", "bittern", "--gateway", "bittern-2")
+}

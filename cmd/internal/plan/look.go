@@ -16,7 +16,11 @@ func (p *Plan) look(w Want, s centre.GatewayState, known bool, now time.Time) {
 	}
 	switch {
 	case !known:
-		note(Waiting, fmt.Sprintf("ginnelctl site add %s", or(w.Site, w.Gateway)), ": the collector does not know it")
+		hint := "ginnelctl site add " + or(w.Site, w.Gateway)
+		if w.Site != "" && w.Gateway != w.Site+"-1" {
+			hint += " --gateway " + w.Gateway
+		}
+		note(Waiting, hint, ": the collector does not know it")
 		return
 	case s.Enrolled.IsZero():
 		note(Waiting, "", ": its pack has not been used yet: sudo ginnel enrol PACK")
