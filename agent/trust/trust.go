@@ -93,7 +93,9 @@ func (t *Trust) read(text []byte) error {
 
 // write makes a change durable before it is believed. The caller holds mu.
 func (t *Trust) write(next record) error {
-	next.Pack = t.first.Lines()
+	if lines := t.first.Lines(); len(lines) > 0 {
+		next.Pack = lines
+	}
 	text, err := json.MarshalIndent(next, "", "  ")
 	if err != nil {
 		return err
