@@ -41,6 +41,10 @@ type Identity struct {
 	chain  []*x509.Certificate // leaf first; empty: none
 	record record
 	proofs proofs
+
+	// from and until are the dates of a certificate of the collector that our
+	// clock calls invalid; zero: there was none.
+	from, until time.Time
 }
 
 // Open reads the identity in dir. It writes nothing: a directory that is not
@@ -238,13 +242,45 @@ func (i *Identity) present() *tls.Certificate {
 
 // now is the clock for judging the collector's certificate. A board without a
 // battery starts in 1970; it cannot be earlier than the gateway's own
-// certificate was made.
+// certificate was made. Where a certificate of the pack's CA says otherwise, it
+// is believed: see Doubt.
 func (i *Identity) now() time.Time {
+	i.mu.RLock()
+	defer i.mu.RUnlock()
 	now := time.Now()
-	if c := i.Certificate(); c != nil && now.Before(c.NotBefore) {
-		return c.NotBefore
+	if len(i.chain) > 0 && now.Before(i.chain[0].NotBefore) {
+		now = i.chain[0].NotBefore
+	}
+	if !i.from.IsZero() && (now.Before(i.from) || now.After(i.until)) {
+		now = i.from.Add(i.until.Sub(i.from) / 2)
 	}
 	return now
+}
+
+// Doubt says whether to try again after a handshake that failed: the collector's
+// certificate is of the CA of the site pack, and only our clock calls it
+// invalid. A gateway whose clock is off by years must still be found by the
+// centre, and whoever has the CA's key can date certificates as they like.
+func (i *Identity) Doubt(err error) bool {
+	shown, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	invalid, isInvalid := errors.AsType[x509.CertificateInvalidError](err)
+	if !ok || !isInvalid || invalid.Reason != x509.Expired || len(shown.UnverifiedCertificates) == 0 {
+		return false
+	}
+	leaf := shown.UnverifiedCertificates[0]
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	own, err := parseCertificates([]byte(i.record.CA))
+	if err != nil || i.from.Equal(leaf.NotBefore) && i.until.Equal(leaf.NotAfter) {
+		return false // the same again: it is not the date
+	}
+	for _, ca := range own {
+		if leaf.CheckSignatureFrom(ca) == nil {
+			i.from, i.until = leaf.NotBefore, leaf.NotAfter
+			return true
+		}
+	}
+	return false
 }
 
 func (i *Identity) path(name string) string { return filepath.Join(i.dir, name) }

@@ -197,7 +197,9 @@ func (t *talk) due() bool {
 	if !t.renewed.IsZero() && time.Since(t.renewed) < least {
 		return false
 	}
-	return t.expired || time.Now().After(t.u.o.Identity.RenewAt())
+	c := t.u.o.Identity.Certificate()
+	now := t.u.http.clock()
+	return t.expired || c == nil || now.Before(c.NotBefore) || now.After(t.u.o.Identity.RenewAt())
 }
 
 // said is our part of every message.

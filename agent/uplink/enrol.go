@@ -159,6 +159,7 @@ func (e Enrolment) session(ctx context.Context, id *identity.Identity) error {
 	if err != nil {
 		return err
 	}
+	t.doubt = id.Doubt
 	defer t.renew()
 	uid := id.UID()
 	said, err := json.Marshal(wire.Said{Proofs: id.Proofs()})

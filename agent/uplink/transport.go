@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -28,6 +29,8 @@ const (
 // until fresh begins the next.
 type transport struct {
 	heard func(off, fine time.Duration) // see Options.Clock
+	doubt func(error) bool              // see Identity.Doubt; nil: never
+	off   atomic.Int64                  // of our clock, in nanoseconds, as it was compared last; above 0: ahead
 
 	mu  sync.Mutex // guards the following
 	now generation
@@ -124,6 +127,10 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 	r.Header = head
 	began := time.Now()
 	resp, err := now.client.Do(r)
+	if err != nil && t.doubt != nil && t.doubt(err) {
+		r.Body, _ = r.GetBody() // of a bytes.Reader, which is always there
+		resp, err = now.client.Do(r)
+	}
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
@@ -139,7 +146,7 @@ func (t *transport) post(ctx context.Context, base, path string, head http.Heade
 		return nil, unreached(r.URL.Host, fmt.Errorf("the answer was cut off: %w", err))
 	}
 	err = judge(resp, answer, w)
-	if err == nil && t.heard != nil {
+	if err == nil {
 		t.compare(resp.Header.Get("Date"), began)
 	}
 	return answer, err
@@ -166,8 +173,15 @@ func (t *transport) compare(date string, began time.Time) {
 		return
 	}
 	trip := time.Since(began)
-	t.heard(began.Add(trip/2).Sub(theirs.Add(time.Second/2)), time.Second/2+trip/2)
+	off := began.Add(trip / 2).Sub(theirs.Add(time.Second / 2))
+	t.off.Store(int64(off))
+	if t.heard != nil {
+		t.heard(off, time.Second/2+trip/2)
+	}
 }
+
+// clock is our clock, set right by the collector's.
+func (t *transport) clock() time.Time { return time.Now().Add(-time.Duration(t.off.Load())) }
 
 // squeeze compresses a message where that is worth it, and says so in head.
 func squeeze(head http.Header, body []byte) ([]byte, error) {

@@ -91,7 +91,7 @@ func New(o Options) (*Uplink, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.heard = o.Clock
+	t.heard, t.doubt = o.Clock, o.Identity.Doubt
 	u := &Uplink{o: o, http: t, control: newPulse(), deliver: newPulse(), faults: map[string]error{}}
 	if u.link, err = openLink(o.Identity.Dir()); err != nil {
 		o.Log.Warn("the pace and the former collectors are forgotten", "err", err)

@@ -30,6 +30,7 @@ const (
 	serverLife = 30 * 24 * time.Hour
 	deviceLife = 90 * 24 * time.Hour
 	backdate   = time.Hour // for gateways whose clocks are behind
+	caBackdate = 48 * time.Hour
 )
 
 // authority is the collector's CA.
@@ -117,7 +118,7 @@ func (a *authority) makeCertificate(path string) error {
 	t := &x509.Certificate{
 		SerialNumber: serial,
 		Subject:      pkix.Name{CommonName: "Ginnel CA " + hex.EncodeToString(serial.Bytes()[:4])},
-		NotBefore:    now.Add(-48 * time.Hour), NotAfter: now.Add(caLife),
+		NotBefore:    now.Add(-caBackdate), NotAfter: now.Add(caLife),
 		KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 		IsCA:     true, BasicConstraintsValid: true, MaxPathLenZero: true,
 	}
@@ -149,13 +150,14 @@ func (a *authority) useCertificate(path string, text []byte) error {
 	return nil
 }
 
-// serverCertificate is the listener's, made anew after two thirds of its life.
+// serverCertificate is the listener's, made anew after two thirds of its life,
+// or when the clock was set back before it.
 // It is kept in memory only: gateways trust the CA, not this one.
 func (a *authority) serverCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	now := a.now()
-	if a.server != nil && now.Before(a.server.Leaf.NotBefore.Add(serverLife*2/3)) {
+	now := a.clock()
+	if a.server != nil && !now.Before(a.server.Leaf.NotBefore) && now.Before(a.server.Leaf.NotBefore.Add(serverLife*2/3)) {
 		return a.server, nil
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -201,8 +203,18 @@ func (a *authority) device(gateway, uid string, key *ecdsa.PublicKey) ([]byte, *
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Raw}), leaf, nil
 }
 
-func (a *authority) sign(t *x509.Certificate, key *ecdsa.PublicKey, life time.Duration) (*x509.Certificate, error) {
+// clock is the collector's, which cannot be before its CA was made: what was
+// dated so would lead to a CA that was not valid yet.
+func (a *authority) clock() time.Time {
 	now := a.now()
+	if made := a.cert.NotBefore.Add(caBackdate); now.Before(made) {
+		return made
+	}
+	return now
+}
+
+func (a *authority) sign(t *x509.Certificate, key *ecdsa.PublicKey, life time.Duration) (*x509.Certificate, error) {
+	now := a.clock()
 	t.SerialNumber, t.KeyUsage, t.BasicConstraintsValid = newSerial(), x509.KeyUsageDigitalSignature, true
 	t.NotBefore, t.NotAfter = now.Add(-backdate), now.Add(life)
 	der, err := x509.CreateCertificate(rand.Reader, t, a.cert, key, a.key)

@@ -11,10 +11,13 @@ import (
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
 
+// What arrived over an hour (in microseconds) later than now came when the
+// collector's clock was wrong.
 const saveSnapshot = `INSERT INTO seen (gateway, at, snapshot, arrived) VALUES (?1, ?2, ?3, ?2)
-	ON CONFLICT (gateway) DO UPDATE SET at = max(at, excluded.at),
+	ON CONFLICT (gateway) DO UPDATE SET
+	at = CASE WHEN at > excluded.at + 3600000000 THEN excluded.at ELSE max(at, excluded.at) END,
 	snapshot = excluded.snapshot, arrived = excluded.arrived
-	WHERE arrived IS NULL OR arrived <= excluded.arrived`
+	WHERE arrived IS NULL OR arrived <= excluded.arrived OR arrived > excluded.arrived + 3600000000`
 
 // SaveSnapshot keeps the snapshot unless a later one has come.
 func (s *Store) SaveSnapshot(ctx context.Context, gateway string, snap block.Snapshot, arrived time.Time) error {

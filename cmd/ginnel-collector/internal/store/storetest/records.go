@@ -116,6 +116,20 @@ func snapshots(t *testing.T, s store.Store) {
 	ingest(t, s, Pack(t, Block("avocet-1", 1, 1))) // an hour after T0
 	g, _ = s.Gateway(ctx, "avocet-1")
 	wantSame(t, "last seen with blocks", g.LastSeen, T0.Add(time.Hour))
+
+	// The collector's clock was years ahead for a while.
+	for _, at := range []time.Duration{20000 * time.Hour, 2 * time.Hour} {
+		if err := s.SaveSnapshot(ctx, "avocet-1", older, T0.Add(at)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, arrived, err = s.Snapshot(ctx, "avocet-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantSame(t, "arrival by the right clock", arrived, T0.Add(2*time.Hour))
+	g, _ = s.Gateway(ctx, "avocet-1")
+	wantSame(t, "last seen by the right clock", g.LastSeen, T0.Add(2*time.Hour))
 }
 
 func reports(t *testing.T, s store.Store) {
