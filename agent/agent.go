@@ -15,20 +15,21 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/identity"
-	"github.com/ginnel/ginnel/agent/internal/durable"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/agent/spool"
+	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// Options are what an agent is made of. All but Collisions, Watch, Backend and
-// Dataplanes must be set.
+// Options are what an agent is made of. All but Collisions, Beside, Watch,
+// Backend and Dataplanes must be set.
 type Options struct {
 	Paths    Paths
 	Config   string // the desired config; empty: Paths.Desired()
@@ -46,6 +47,9 @@ type Options struct {
 	// checks of tunnels, which Registry has, learn of it. Nil: they do not.
 	Sight  Sight
 	Faults *Faults
+	// Beside lets a trial see what its own routes do to the way to the
+	// collector. Nil: it cannot.
+	Beside Beside
 	// Watch calls wake when something on the host may have changed.
 	Watch func(ctx context.Context, wake func()) error
 	Log   *slog.Logger
@@ -55,6 +59,7 @@ type Options struct {
 type Agent struct {
 	o        Options
 	started  time.Time
+	boot     string // the kernel's boot id
 	identity *identity.Identity
 
 	named    chan struct{} // closed once the gateway has a name
@@ -62,18 +67,23 @@ type Agent struct {
 	wanted   chan struct{} // closed once it has a config
 	changed  chan struct{} // a check or tunnel changed its state
 
+	pilot  *pilot
 	clock  timepiece
 	drops  seldom[why.Drop]
+	around seldom[block.HostSnapshot]
 	quiet  silences
 	told   refusals
 	events chan struct{} // something changed on the host
 
 	reloading sync.Mutex // one reload or enrolment at a time
+	first     sync.Once  // closes wanted
 
 	mu       sync.Mutex // of what follows
 	name     string
+	trust    *trust.Trust
 	config   *config.Config
 	text     []byte
+	spec     tunnels.Spec // of config, less what is shut out
 	applied  time.Time
 	down     time.Time      // when the tunnels were taken down by hand; zero: they are not
 	fault    error          // of the last config that was refused
@@ -101,11 +111,15 @@ func New(o Options) (*Agent, error) {
 		o.Config = o.Paths.Desired()
 	}
 	a := &Agent{
-		o: o, started: time.Now(), identity: id,
+		o: o, started: time.Now(), boot: bootID(), identity: id,
 		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
 		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
 		last: condition{State: checks.UnknownState}, since: time.Now(),
 	}
+	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {
+		return nil, err
+	}
+	a.pilot = newPilot(a)
 	if err := a.clock.load(); err != nil {
 		o.Log.Warn("the time that was seen last cannot be read", "err", err)
 	}
@@ -124,6 +138,7 @@ func (a *Agent) Tasks() []run.Task {
 		{Name: "commands", Run: server.Run},
 		{Name: "tunnels", Run: a.keepTunnels},
 		{Name: "measurements", Run: a.measure},
+		{Name: "trials", Run: a.pilot.run},
 	}
 	if a.o.Watch != nil {
 		tasks = append(tasks, run.Task{Name: "host events", Run: func(ctx context.Context, ready func()) error {
@@ -143,15 +158,12 @@ func (a *Agent) Tasks() []run.Task {
 // keepTunnels applies the config at start and keeps the host so. Until there is
 // a config it touches nothing: what a former agent left goes on.
 func (a *Agent) keepTunnels(ctx context.Context, ready func()) error {
-	err := a.Reload(ctx)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		a.o.Log.InfoContext(ctx, "no config, nothing to do", "file", a.o.Config)
-	case err != nil:
-		if err := a.restoreLastGood(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			a.o.Log.ErrorContext(ctx, "no last good config either", "err", err)
-		}
+	if a.centreRules() {
+		a.bootPushed(ctx)
+	} else {
+		a.bootByHand(ctx)
 	}
+	close(a.pilot.booted)
 	if !a.configured() {
 		ready()
 	}
@@ -163,9 +175,26 @@ func (a *Agent) keepTunnels(ctx context.Context, ready func()) error {
 	}
 }
 
+// bootByHand runs what the desired config says, or else what ran last.
+func (a *Agent) bootByHand(ctx context.Context) {
+	err := a.Reload(ctx)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		a.o.Log.InfoContext(ctx, "no config, nothing to do", "file", a.o.Config)
+	case err != nil:
+		if err := a.restoreLastGood(ctx); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			a.o.Log.ErrorContext(ctx, "no last good config either", "err", err)
+		}
+	}
+}
+
 // Reload reads the desired config and has it applied. An error means that
-// nothing was changed.
+// nothing was changed. A gateway whose config comes from the centre has it run
+// again as it is, and refuses a desired config by name.
 func (a *Agent) Reload(ctx context.Context) error {
+	if a.centreRules() {
+		return a.reloadPushed(ctx)
+	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
 	text, err := os.ReadFile(a.o.Config)
@@ -193,55 +222,6 @@ func (a *Agent) restoreLastGood(ctx context.Context) error {
 	}
 	a.o.Log.WarnContext(ctx, "running the last good config", "file", a.o.Paths.LastGood())
 	return a.take(ctx, a.o.Paths.LastGood(), text)
-}
-
-// take checks a config against everything that it needs, and only then hands
-// its parts out.
-func (a *Agent) take(ctx context.Context, file string, text []byte) error {
-	c, err := config.Parse(file, text)
-	if err != nil {
-		return err
-	}
-	lacking, problems := c.CheckKinds(a.o.Registry.Validate).Split(checks.ErrNoKind)
-	if len(problems) > 0 {
-		return problems
-	}
-	if err := a.sameName("config", c.Gateway); err != nil {
-		return err
-	}
-	spec, err := c.Spec(a.o.Paths.Key)
-	if err != nil {
-		return err
-	}
-	if a.o.Collisions != nil {
-		problems, err := a.o.Collisions(ctx, c, spec)
-		if err != nil {
-			return err
-		}
-		if len(problems) > 0 {
-			return problems
-		}
-	}
-	if err := durable.WriteFile(a.o.Paths.LastGood(), text, 0o640); err != nil {
-		return fmt.Errorf("keep the config for the next start: %w", err)
-	}
-	a.o.Tunnels.Set(spec)
-	a.mu.Lock()
-	if a.config == nil {
-		close(a.wanted)
-	}
-	a.config, a.text, a.applied, a.down = c, text, time.Now(), time.Time{}
-	runner := a.runner
-	a.mu.Unlock()
-	if runner != nil {
-		a.sync(c)
-	}
-	a.call(c.Gateway)
-	a.o.Log.InfoContext(ctx, "config applied", "file", file, "summary", c.Summary())
-	for _, p := range lacking {
-		a.o.Log.WarnContext(ctx, "a check is left out: its kind is not here", "err", p.OneLine())
-	}
-	return nil
 }
 
 // configured says whether a config runs.

@@ -70,20 +70,27 @@ type rig struct {
 	manager *tunnels.Manager
 	agent   *agent.Agent
 	silent  atomic.Bool // the hub answers no echo
+	at      string      // where the hub is; empty: wherever it is looked for
 	stop    func()
 }
 
 // start runs an agent; text is its desired config, unless it is empty.
 func start(t *testing.T, root, text string) *rig {
 	t.Helper()
-	r := &rig{t: t, paths: agent.DefaultPaths(root), host: new(tunnelstest.Host)}
+	return startAt(t, root, text, "")
+}
+
+// startAt is start where the hub is at an address, and nowhere else.
+func startAt(t *testing.T, root, text, at string) *rig {
+	t.Helper()
+	r := &rig{t: t, at: at, paths: agent.DefaultPaths(root), host: new(tunnelstest.Host)}
 	if err := os.MkdirAll(r.paths.Etc, 0o755); err != nil {
 		t.Fatal(err)
 	}
 	r.write(text)
 	r.manager = &tunnels.Manager{Host: r.host}
 	kind := answering(func() checks.Verdict {
-		if r.silent.Load() {
+		if r.silent.Load() || r.at != "" && r.at != r.endpoint() {
 			return checks.Failed
 		}
 		return checks.OK

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/agent/uplink"
 )
 
@@ -26,9 +27,13 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 	if err != nil {
 		return err
 	}
+	believed, err := trust.Open(a.o.Paths.Trust(), id.Signers())
+	if err != nil {
+		return err
+	}
 	a.mu.Lock()
 	again := a.identity.Enrolled()
-	a.identity = id
+	a.identity, a.trust = id, believed
 	a.mu.Unlock()
 	a.call(pack.Site.Gateway)
 	if !again {

@@ -71,7 +71,7 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 	id, kept := a.identity, a.spool
 	a.mu.Unlock()
 	up, err := uplink.New(uplink.Options{
-		Identity: id, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Preferred: a.preferred,
+		Identity: id, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Steering: a.pilot, Preferred: a.preferred,
 		Keys: a.o.Paths.publicKey, Boot: bootID(),
 		Queue: kept, Clock: a.clock.compared, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
 	})

@@ -9,6 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/trial"
+	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/tunnels/key"
 )
 
@@ -37,6 +40,36 @@ func (p Paths) ChecksD() string { return filepath.Join(p.Etc, "checks.d") }
 
 // LastGood is the config that ran last; the guard reads it at boot.
 func (p Paths) LastGood() string { return filepath.Join(p.Var, "last-good.toml") }
+
+// Trial is the folder of the trial's journal and of the config before the last
+// good one.
+func (p Paths) Trial() string { return filepath.Join(p.Var, "trial") }
+
+// Journal is the trial's journal.
+func (p Paths) Journal() trial.Journal {
+	return trial.Journal{Dir: p.Trial(), LastGood: p.LastGood()}
+}
+
+// Boots is the config that runs at a start, signed or by hand, less what is shut
+// out. The error is fs.ErrNotExist where none has run yet.
+func (p Paths) Boots() (*config.Config, error) {
+	text, _, err := p.Journal().Boots(bootID())
+	if text == nil && err == nil {
+		err = fmt.Errorf("%s: %w", p.LastGood(), fs.ErrNotExist)
+	}
+	if text == nil {
+		return nil, err
+	}
+	c, err := config.Parse(p.LastGood(), text)
+	if err != nil {
+		return nil, err
+	}
+	believed, err := trust.Open(p.Trust(), nil)
+	if err != nil {
+		return c, nil // the agent says what is wrong with it
+	}
+	return believed.Apply(c), nil
+}
 
 // Identity is the folder of the device key and its certificate.
 func (p Paths) Identity() string { return filepath.Join(p.Var, "identity") }

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/tunnels/key"
 )
@@ -15,6 +16,8 @@ import (
 type Sight struct {
 	// WAN tells of the site's own line.
 	WAN func() why.WAN
+	// Host tells what of the host a config could collide with.
+	Host func(ctx context.Context) block.HostSnapshot
 	// Way tells where the kernel would send a packet; ingress is the link
 	// that it comes in by, or empty.
 	Way func(from netip.Prefix, to netip.Addr, ingress string) why.Lookup

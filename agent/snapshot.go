@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -20,6 +21,10 @@ func (a *Agent) Snapshot() block.Snapshot {
 	s.Agent.Outdated = a.outdated(s.Tunnels)
 	now := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 	s.Clock = clockSnapshot(a.clock.now(a.o.Sight.Kept))
+	s.Config = a.pilot.snapshot()
+	if a.o.Sight.Host != nil {
+		s.Host = a.around.get(context.Background(), a.o.Sight.Host)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	s.Gateway, s.At = a.name, time.Now()
@@ -28,7 +33,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	s.State, s.Since = now.State, a.since
 	s.Headline, s.Code = now.Headline, now.Code
 	if a.config != nil {
-		s.Config = block.ConfigSnapshot{Generation: a.config.Generation, Hash: a.config.Hash, Applied: a.applied}
+		s.Config.Generation, s.Config.Hash, s.Config.Applied = a.config.Generation, a.config.Hash, a.applied
 	}
 	if a.fault != nil {
 		s.Config.Error, s.Config.Code = firstLine(a.fault), string(why.ConfigRefused)

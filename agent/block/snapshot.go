@@ -136,7 +136,7 @@ type HostSnapshot struct {
 // LinkSnapshot is one of the host's own links, none of ours.
 type LinkSnapshot struct {
 	Name     string         `json:"name"`
-	Prefixes []netip.Prefix `json:"prefixes"`
+	Prefixes []netip.Prefix `json:"prefixes"` // with the host's own address, not masked
 	Uplink   bool           `json:"uplink,omitempty"`
 }
 

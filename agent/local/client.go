@@ -86,6 +86,9 @@ func (c Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/relo
 // Down takes the tunnels down.
 func (c Client) Down(ctx context.Context) error { return c.post(ctx, "/v1/down") }
 
+// Rollback goes back to the config before.
+func (c Client) Rollback(ctx context.Context) error { return c.post(ctx, "/v1/rollback") }
+
 func (c Client) post(ctx context.Context, path string) error {
 	body, err := c.do(ctx, http.MethodPost, path, nil)
 	if err != nil {
@@ -97,6 +100,11 @@ func (c Client) post(ctx context.Context, path string) error {
 // Enrol hands over a site pack and tells each step.
 func (c Client) Enrol(ctx context.Context, pack []byte, progress func(Progress)) error {
 	return c.follow(ctx, "/v1/enrol", pack, progress)
+}
+
+// Apply hands over a signed config and tells where its trial is.
+func (c Client) Apply(ctx context.Context, bundle []byte, progress func(Progress)) error {
+	return c.follow(ctx, "/v1/apply", bundle, progress)
 }
 
 // Renew has the data planes of a network replaced, or all where it is empty, and

@@ -32,6 +32,11 @@ type Agent interface {
 	Down(ctx context.Context) error
 	// Enrol enrols with a site pack, telling each step as it is done.
 	Enrol(ctx context.Context, pack []byte, progress func(Progress)) error
+	// Apply tries a signed config, telling where the trial is, until it is
+	// decided or held. An error says that it does not stay, or not for sure.
+	Apply(ctx context.Context, bundle []byte, progress func(Progress)) error
+	// Rollback goes back to the config before, until there is a newer one.
+	Rollback(ctx context.Context) error
 	// Renew replaces the data planes of a network, or of all where it is
 	// empty, telling each as it is done.
 	Renew(ctx context.Context, network string, progress func(Progress)) error

@@ -29,6 +29,8 @@ type gateway struct {
 	enrol  error
 	renew  error
 	pack   string
+
+	apply, rollback error
 }
 
 func (g *gateway) Snapshot() block.Snapshot {
@@ -50,6 +52,14 @@ func (g *gateway) Enrol(_ context.Context, pack []byte, progress func(local.Prog
 	progress(local.Progress{Step: "device key", OK: true})
 	return g.enrol
 }
+
+func (g *gateway) Apply(_ context.Context, bundle []byte, progress func(local.Progress)) error {
+	g.pack = string(bundle)
+	progress(local.Progress{Step: "trying", OK: true})
+	return g.apply
+}
+
+func (g *gateway) Rollback(context.Context) error { return g.rollback }
 
 func (g *gateway) Renew(_ context.Context, network string, progress func(local.Progress)) error {
 	progress(local.Progress{Step: "gn-" + network, OK: true, Text: "0.1.0 -> 0.1.1"})
@@ -163,6 +173,28 @@ func TestRenewTellsEachDevice(t *testing.T) {
 	var answer *local.Error
 	if err := c.Renew(t.Context(), "", tell); !errors.As(err, &answer) || answer.Hint() == "" {
 		t.Errorf("a failure = %v", err)
+	}
+}
+
+func TestApplyAndRollback(t *testing.T) {
+	g := &gateway{}
+	c, _ := serve(t, g)
+	steps := 0
+	tell := func(local.Progress) { steps++ }
+	if err := c.Apply(t.Context(), []byte("bundle"), tell); err != nil || g.pack != "bundle" || steps != 1 {
+		t.Errorf("apply: %v, %q, %d steps", err, g.pack, steps)
+	}
+	g.apply, g.rollback = hinted{}, hinted{}
+	var answer *local.Error
+	if err := c.Apply(t.Context(), nil, tell); !errors.As(err, &answer) || answer.Hint() == "" {
+		t.Errorf("a refused config = %v", err)
+	}
+	if err := c.Rollback(t.Context()); !errors.As(err, &answer) || answer.Hint() == "" {
+		t.Errorf("a refused rollback = %v", err)
+	}
+	g.rollback = nil
+	if err := c.Rollback(t.Context()); err != nil {
+		t.Errorf("rollback = %v", err)
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block/report"
+	"github.com/ginnel/ginnel/agent/config/bundle"
 )
 
 // maxPack bounds a site pack, in bytes.
@@ -124,6 +125,10 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.Agent.Down(r.Context()))
 	})
+	mux.HandleFunc("POST /v1/rollback", func(w http.ResponseWriter, r *http.Request) {
+		answer(w, s.Agent.Rollback(r.Context()))
+	})
+	mux.HandleFunc("POST /v1/apply", s.apply)
 	mux.HandleFunc("POST /v1/enrol", s.enrol)
 	mux.HandleFunc("POST /v1/renew", func(w http.ResponseWriter, r *http.Request) {
 		stream(w, "renew", func(tell func(Progress)) error {
@@ -185,6 +190,16 @@ func (s *Server) enrol(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	stream(w, "enrol", func(tell func(Progress)) error { return s.Agent.Enrol(r.Context(), pack, tell) })
+}
+
+// apply takes a signed config. Its trial goes on when nobody listens any more.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) {
+	raw, err := io.ReadAll(http.MaxBytesReader(w, r.Body, bundle.MaxSize))
+	if err != nil {
+		writeJSON(w, http.StatusBadRequest, failure{Error: fmt.Sprintf("read the config: %v", err)})
+		return
+	}
+	stream(w, "apply", func(tell func(Progress)) error { return s.Agent.Apply(r.Context(), raw, tell) })
 }
 
 // stream tells of an act, one Progress a line.

@@ -33,6 +33,7 @@ type Part struct {
 	Now     State  // how it is since
 	Proven  bool   // it was seen to be good since the change, before the trial was held
 	Was, Is string // the same in words; may be empty
+	Echoes  bool   // before, it answered questions: a session alone proves less
 }
 
 // State is how a part is, as far as a trial has to know.

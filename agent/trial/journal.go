@@ -106,7 +106,7 @@ func (j Journal) kept(r Record) bool {
 // Boots is the config that is to run when the gateway starts, under the kernel
 // of that boot id, and what the record says of it; nil: none. A trial goes on
 // over a restart of the agent and is gone back from after one of the gateway; a
-// held one survives both.
+// held one survives both. It writes nothing.
 func (j Journal) Boots(boot string) (text []byte, r Record, err error) {
 	r, err = j.Read()
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -143,21 +143,29 @@ func (j Journal) Override(r Record) (text []byte, err error) {
 	if err := j.Write(r); err != nil {
 		return nil, err
 	}
-	return j.overridden(r)
+	return text, j.settle(r)
 }
 
-// overridden makes the config before the overridden one the last good one,
-// unless that was done.
+// overridden is the config before the one that a technician took away.
 func (j Journal) overridden(r Record) ([]byte, error) {
 	good, err := j.Good()
 	if err != nil || hash(good) != r.Hash {
 		return good, err
 	}
-	text, err := os.ReadFile(j.previous())
+	return os.ReadFile(j.previous())
+}
+
+// settle makes the config before an overridden one the last good one, unless
+// that was done.
+func (j Journal) settle(r Record) error {
+	text, err := j.overridden(r)
 	if err != nil {
-		return good, err
+		return err
 	}
-	return text, durable.WriteFile(j.LastGood, text, 0o640)
+	if good, err := j.Good(); err != nil || hash(good) == hash(text) {
+		return err
+	}
+	return durable.WriteFile(j.LastGood, text, 0o640)
 }
 
 // text is the config of the record's bundle, which is as its hash says.

@@ -120,7 +120,7 @@ func inherit(parts, former []Part, open bool) []Part {
 	for i, p := range parts {
 		for _, f := range former {
 			if f.Name == p.Name {
-				parts[i].Before, parts[i].Was, parts[i].Touched = f.Before, f.Was, p.Touched || f.Touched
+				parts[i].Before, parts[i].Was, parts[i].Echoes, parts[i].Touched = f.Before, f.Was, f.Echoes, p.Touched || f.Touched
 			}
 		}
 	}
@@ -144,6 +144,9 @@ func (t *Trial) Resume(ctx context.Context) error {
 	case r.Phase == Trying || r.Phase == Held:
 		t.set(r)
 		return t.watch(ctx, r)
+	case r.Phase == Overridden:
+		t.set(r)
+		return t.Journal.settle(r)
 	}
 	t.set(r)
 	return nil

@@ -9,7 +9,6 @@ import (
 	"sync"
 
 	"github.com/ginnel/ginnel/agent"
-	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -41,7 +40,7 @@ func renew(ctx context.Context, std cli.IO, args []string) error {
 
 // renewHere does it without an agent, as root.
 func renewHere(ctx context.Context, network string, tell func(local.Progress)) error {
-	c, err := config.Load(place().LastGood())
+	c, err := place().Boots()
 	if err != nil {
 		return err
 	}

@@ -26,9 +26,11 @@ what that means, who can mend it, and what to read out on the phone.
 Exit: as status. Without an agent root gets what can be seen without one.`
 
 const planHelp = `
-Compares FILE (/etc/ginnel/desired.toml unless given) with this host, and prints
-the steps that the agent would take: + what is added, ~ changed, - removed.
-Writes nothing but a network's key where there is none yet.
+Compares FILE with this host, and prints the steps that the agent would take:
++ what is added, ~ changed, - removed. Without FILE it is the config that runs
+here where the centre sends it, else /etc/ginnel/desired.toml. A signed config
+is judged as the agent would. Writes nothing but a network's key where there is
+none yet.
 
   --json  the steps as JSON; what is refused is text, on standard error
 
@@ -45,10 +47,30 @@ ginnel.
 
 Root is not needed: CAP_NET_ADMIN and CAP_NET_RAW are.`
 
+const applyHelp = `
+BUNDLE is a config that central ops signed, as it comes on a USB stick to a site
+that the collector cannot reach. It is judged as one that comes over the line:
+signed by somebody who is accepted here, for this gateway, newer than any that
+was accepted before. Then it is tried: it stays when every tunnel that it touches
+works again, and the one before is put back when one does not.
+
+Ctrl-C leaves the trial running: status shows it. See also ginnel plan BUNDLE.
+
+Exit: 0 it stays, 1 refused or gone back from, 2 it runs, unconfirmed: nobody
+could tell yet, 3 the agent does not run.`
+
+const rollbackHelp = `
+For a technician at the site: the config before the present one runs again, also
+after a reboot, and the centre sees that. It ends when the centre sends a newer
+generation. What was gone back from is not taken again.
+
+Exit: 0 it runs, 1 there is none to go back to, 3 the agent does not run.`
+
 const reloadHelp = `
 A config with a mistake is refused as a whole, with every mistake and its place;
 nothing is changed then, and status shows it. Tunnels that the new config has as
-well lose no packet. Also brings up what ginnel down took down.`
+well lose no packet. Also brings up what ginnel down took down. Where the centre
+sends the config it is run again as it is, and desired.toml is refused by name.`
 
 const keyHelp = `
 Makes the private key of NETWORK on first use, in a file that only the agent and

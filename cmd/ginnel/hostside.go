@@ -98,7 +98,7 @@ func (h *hostSide) newCollisions(ctx context.Context, c *config.Config, spec tun
 
 // ranLast reports whether this is the config that ran here last.
 func (h *hostSide) ranLast(c *config.Config) bool {
-	last, err := config.Load(h.paths.LastGood())
+	last, err := h.paths.Boots()
 	return err == nil && last.Hash == c.Hash
 }
 

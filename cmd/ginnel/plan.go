@@ -25,11 +25,15 @@ func plan(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	file := place().Desired()
+	file := ""
 	if len(words) > 0 {
 		file = words[0]
 	}
-	names, steps, lacks, err := planFor(ctx, file)
+	c, err := configFor(ctx, file)
+	if err != nil {
+		return advise(err)
+	}
+	names, steps, lacks, err := planFor(ctx, c)
 	if err != nil {
 		return advise(err)
 	}
@@ -46,13 +50,9 @@ func plan(ctx context.Context, std cli.IO, args []string) error {
 	return err
 }
 
-// planFor reads a config and compares it with the host. lacks is what of the
-// config cannot be had here.
-func planFor(ctx context.Context, file string) (names []string, steps []tunnels.Step, lacks []tunnels.Problem, err error) {
-	c, err := load(ctx, file)
-	if err != nil {
-		return nil, nil, nil, err
-	}
+// planFor compares a config with the host. lacks is what of the config cannot be
+// had here.
+func planFor(ctx context.Context, c *config.Config) (names []string, steps []tunnels.Step, lacks []tunnels.Problem, err error) {
 	if err := agent.SameGateway("config", c.Gateway, gatewayHere(ctx)); err != nil {
 		return nil, nil, nil, err
 	}
@@ -154,7 +154,7 @@ func guard(ctx context.Context, std cli.IO, args []string) error {
 		return err
 	}
 	paths := place()
-	c, err := config.Load(paths.LastGood())
+	c, err := paths.Boots()
 	if err != nil {
 		if c, err = config.Load(paths.Desired()); err != nil {
 			fmt.Fprintln(std.Out, "no config has run here yet: nothing to guard")

@@ -47,7 +47,7 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	defer registry.Close()
 	a, err := agent.New(agent.Options{
 		Paths: paths, Config: *file, Host: h.Settings, Version: version, Backend: h.backendName,
-		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch,
+		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch, Beside: h,
 		Dataplanes: &h.planes, Sight: h.sight(), Faults: faults, Log: log,
 	})
 	if err != nil {

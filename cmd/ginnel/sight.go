@@ -12,7 +12,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/agent"
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/why"
+	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/host"
 	"github.com/ginnel/ginnel/tunnels/key"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -22,7 +24,7 @@ import (
 func (h *hostSide) sight() agent.Sight {
 	w := &wanMemory{h: h}
 	return agent.Sight{
-		WAN: w.look, Way: h.way, Drops: h.foreignDrops, Foreign: h.foreign, Fault: faultOf, Kept: clockKept,
+		WAN: w.look, Host: h.around, Way: h.way, Drops: h.foreignDrops, Foreign: h.foreign, Fault: faultOf, Kept: clockKept,
 		NoFilters: func() bool { return errors.Is(h.Nftables(), host.ErrNoNftables) },
 	}
 }
@@ -71,6 +73,29 @@ func (w *wanMemory) look() why.WAN {
 		out.Links = append(out.Links, why.Link{Name: p.Name, There: p.There, Up: p.Up, Carrier: p.Carrier, Addresses: p.Addresses})
 	}
 	return out
+}
+
+// around is what of this machine a config could collide with.
+func (h *hostSide) around(ctx context.Context) block.HostSnapshot {
+	var s block.HostSnapshot
+	facts, err := h.Facts(ctx, tunnels.Spec{})
+	if err != nil {
+		return s // the manager says what is wrong
+	}
+	for _, l := range facts.Links {
+		if l.Name == "lo" || len(l.Addresses) == 0 {
+			continue
+		}
+		link := block.LinkSnapshot{Name: l.Name, Uplink: slices.Contains(facts.Uplinks, l.Name)}
+		for _, p := range l.Addresses {
+			if !p.Addr().IsLinkLocalUnicast() {
+				link.Prefixes = append(link.Prefixes, p)
+			}
+		}
+		s.Links = append(s.Links, link)
+	}
+	s.Gateways, _ = h.Gateways()
+	return s
 }
 
 func (h *hostSide) way(from netip.Prefix, to netip.Addr, ingress string) why.Lookup {

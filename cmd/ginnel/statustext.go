@@ -177,7 +177,7 @@ func (f statusText) rest(text string) {
 
 func (f statusText) foot(s block.Snapshot) {
 	fmt.Fprintln(f.w)
-	fmt.Fprintf(f.w, "config     %s\n", f.configLine(s.Config))
+	f.config(s.Config, s.Collector.URL != "")
 	fmt.Fprintf(f.w, "collector  %s\n", f.collectorLine(s.Collector))
 	if s.Collector.Error != "" {
 		f.below(strings.TrimSpace(s.Collector.Code + " " + s.Collector.Error))
@@ -199,16 +199,6 @@ func (f statusText) foot(s block.Snapshot) {
 	for _, o := range s.Agent.Outdated {
 		f.below(fmt.Sprintf("%s runs data plane %s, installed is %s: ginnel dataplane renew %s", o.Device, o.Version, o.Installed, o.Network))
 	}
-}
-
-func (f statusText) configLine(c block.ConfigSnapshot) string {
-	switch {
-	case c.Hash == "":
-		return "none: write /etc/ginnel/desired.toml"
-	case c.Generation == 0:
-		return "by hand, applied " + f.since(c.Applied)
-	}
-	return fmt.Sprintf("generation %d, applied %s", c.Generation, f.since(c.Applied))
 }
 
 func (f statusText) collectorLine(c block.CollectorSnapshot) string {

@@ -116,3 +116,35 @@ func TestStatusTextOfAnEmptyGateway(t *testing.T) {
 		}
 	}
 }
+
+func TestStatusTextOfConfigs(t *testing.T) {
+	now := time.Date(2026, 11, 24, 14, 12, 0, 0, time.UTC)
+	on := func(state block.ConfigState, trial *block.TrialSnapshot) block.ConfigSnapshot {
+		return block.ConfigSnapshot{Generation: 14, Hash: "ab", Applied: now.Add(-19 * time.Hour), State: state, Trial: trial}
+	}
+	for _, c := range []struct {
+		config   block.ConfigSnapshot
+		enrolled bool
+		want     string
+	}{
+		{block.ConfigSnapshot{}, true, "none: ready, and idle until the centre sends one\n"},
+		{block.ConfigSnapshot{Hash: "ab", Applied: now}, false, "by hand, applied 14:12\n"},
+		{block.ConfigSnapshot{Hash: "ab", Applied: now}, true, "by hand, applied 14:12, until the centre sends one\n"},
+		{on(block.ConfigApplied, nil), true, "generation 14, applied Mon 19:12, as the centre wants it\n"},
+		{on(block.ConfigApplying, &block.TrialSnapshot{Generation: 14, Until: now.Add(time.Minute)}), true,
+			"generation 14, applied Mon 19:12, on trial until 14:13:00\n"},
+		{on(block.ConfigUnconfirmed, &block.TrialSnapshot{Generation: 14, Reason: "the collector cannot be reached"}), true,
+			"generation 14, applied Mon 19:12, unconfirmed\n           the collector cannot be reached\n"},
+		{on(block.ConfigFailed, &block.TrialSnapshot{Generation: 15, Reason: "kestrel/hub-north was good and is dead", Evidence: []string{"kestrel/hub-north: was good, is dead"}}), true,
+			"generation 14, applied Mon 19:12; generation 15 failed\n           kestrel/hub-north was good and is dead\n           - kestrel/hub-north: was good, is dead\n"},
+		{on(block.ConfigOverridden, &block.TrialSnapshot{Generation: 15}), true, "generation 14, applied Mon 19:12; generation 15 is overridden by\n           hand\n"},
+		{block.ConfigSnapshot{Hash: "ab", Applied: now, State: block.ConfigFailed, Trial: &block.TrialSnapshot{Reason: "config refused: it is not signed"}}, true,
+			"by hand, applied 14:12; the newest one failed\n           config refused: it is not signed\n"},
+	} {
+		var got bytes.Buffer
+		statusText{&got, now, time.UTC}.config(c.config, c.enrolled)
+		if got.String() != "config     "+c.want {
+			t.Errorf("got:\n%s\nwant:\n%s", got.String(), "config     "+c.want)
+		}
+	}
+}

@@ -1,0 +1,266 @@
+package agent
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"io/fs"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/trial"
+	"github.com/ginnel/ginnel/agent/uplink"
+	"github.com/ginnel/ginnel/agent/wire"
+)
+
+// pushedFile is what messages call a config that came signed.
+const pushedFile = "pushed.toml"
+
+// pilot moves the gateway from config to config, for the centre (it is the
+// uplink's Steering) and for a technician.
+type pilot struct {
+	a      *Agent
+	trial  *trial.Trial
+	gauges gauges
+	booted chan struct{} // closed once the agent runs what it starts with
+	orders chan order
+	woken  chan struct{} // an offer waits
+
+	mu      sync.Mutex // of what follows
+	offer   []byte     // that waits; nil: none
+	judged  string     // hash of the offer that was looked at last
+	refused uplink.OfferStatus
+}
+
+// order is what a technician wants; its answer comes on done.
+type order struct {
+	apply []byte // nil: go back to the config before
+	done  chan error
+}
+
+var _ uplink.Steering = (*pilot)(nil)
+
+func newPilot(a *Agent) *pilot {
+	p := &pilot{a: a, booted: make(chan struct{}), orders: make(chan order), woken: make(chan struct{}, 1)}
+	p.gauges.a = a
+	p.trial = &trial.Trial{Journal: a.o.Paths.Journal(), Boot: a.boot, Host: p, Tunnels: &p.gauges, Checks: &p.gauges,
+		Changed: func() { a.look(); a.wakeUplink() }, Log: a.o.Log}
+	p.gauges.record = p.trial.Record
+	return p
+}
+
+// Say completes what goes out.
+func (p *pilot) Say(s *wire.Said) {
+	if nonce, hash, ok := p.trial.Asks(); ok {
+		s.Nonce, s.Hash = nonce, hash
+	}
+	s.List = p.a.listNumber()
+}
+
+// Hear takes a receipt, a list of what is shut out.
+func (p *pilot) Hear(ctx context.Context, t wire.Told) {
+	if r := t.Receipt; r != nil {
+		p.a.mu.Lock()
+		id := p.a.identity
+		p.a.mu.Unlock()
+		if err := r.Verify(p.a.called(), []byte(id.CA())); err != nil {
+			p.a.o.Log.WarnContext(ctx, "a receipt is not believed", "err", err)
+		} else {
+			p.trial.Receipt(r.Nonce, r.Hash)
+		}
+	}
+	if len(t.List) == 0 {
+		return
+	}
+	changed, err := p.a.believed().TakeList(t.List)
+	switch {
+	case err != nil:
+		p.a.o.Log.WarnContext(ctx, "a list of what is shut out is not believed", "err", err)
+	case changed:
+		p.a.o.Log.InfoContext(ctx, "another list of what is shut out is in force", "number", p.a.listNumber())
+		go p.a.shutOut(context.WithoutCancel(ctx)) // waits for whoever changes the config
+	}
+}
+
+// listNumber is that of the list in force; 0: none is.
+func (a *Agent) listNumber() uint64 {
+	if l := a.believed().List(); l != nil {
+		return l.Number
+	}
+	return 0
+}
+
+// Offer takes a config; the newest one counts.
+func (p *pilot) Offer(_ context.Context, hash, raw []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if at := hex.EncodeToString(hash); at == p.judged && !p.mayTryAgain(at) {
+		return
+	}
+	p.judged, p.offer = hex.EncodeToString(hash), raw
+	select {
+	case p.woken <- struct{}{}:
+	default:
+	}
+}
+
+// mayTryAgain: a config that failed and was perhaps not at fault.
+func (p *pilot) mayTryAgain(hash string) bool {
+	r := p.trial.Record()
+	return r.Hash == hash && r.Phase == trial.Failed && strings.HasPrefix(r.Reason, trial.Inconclusive)
+}
+
+// Run has a config run, for a trial, and waits until the host is as it wants.
+func (p *pilot) Run(ctx context.Context, text []byte) error {
+	if text == nil {
+		p.a.reloading.Lock()
+		p.a.putNone(ctx)
+		p.a.reloading.Unlock()
+		return nil
+	}
+	if err := p.a.run(ctx, text, false); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(settledIn); time.Now().Before(deadline) && ctx.Err() == nil; {
+		if steps, err := p.a.o.Tunnels.Plan(ctx); err == nil && len(steps) == 0 {
+			break
+		}
+		pause(ctx, 200*time.Millisecond)
+	}
+	return ctx.Err()
+}
+
+// settledIn is how long the host may take to be as wanted before a trial begins
+// to measure all the same.
+const settledIn = 10 * time.Second
+
+// Keep has the signers of a confirmed config be the accepted ones.
+func (p *pilot) Keep(raw []byte) error {
+	t := p.a.believed()
+	o, err := t.Judge(raw, p.a.called())
+	if err != nil {
+		return err
+	}
+	return t.Confirm(o)
+}
+
+// run works off what the journal, the centre and technicians want.
+func (p *pilot) run(ctx context.Context, ready func()) error {
+	ready()
+	select {
+	case <-ctx.Done():
+		return nil
+	case <-p.booted:
+	}
+	p.gauges.open()
+	work := p.start(ctx, p.trial.Resume)
+	for {
+		var o order
+		select {
+		case <-ctx.Done():
+			work.stop()
+			return nil
+		case <-work.done:
+			work.done = nil
+			continue
+		case <-p.woken:
+			p.mu.Lock()
+			o.apply, p.offer = p.offer, nil
+			p.mu.Unlock()
+			if o.apply == nil {
+				continue
+			}
+		case o = <-p.orders:
+		}
+		next, err := p.decide(ctx, o)
+		if err == nil && next != nil {
+			work.stop()
+			work, err = next()
+		}
+		if o.done != nil {
+			o.done <- err
+		}
+	}
+}
+
+// decide says what follows from an order; nil: nothing does.
+func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), error) {
+	if o.apply == nil {
+		return func() (*work, error) { return p.goBack(ctx) }, nil
+	}
+	offer, change, err := p.prepare(ctx, o.apply)
+	if err != nil && o.done == nil { // the centre's; a technician reads it on the screen
+		p.refuse(ctx, o.apply, err)
+	}
+	if err != nil || change == nil {
+		return nil, err
+	}
+	return func() (*work, error) {
+		if err := p.a.believed().Accept(offer); err != nil {
+			return p.start(ctx, p.trial.Resume), err
+		}
+		p.mu.Lock()
+		p.judged, p.refused = change.Hash, uplink.OfferStatus{}
+		p.mu.Unlock()
+		p.a.refuseFile(ctx)
+		return p.start(ctx, func(ctx context.Context) error { return p.trial.Run(ctx, *change) }), nil
+	}, nil
+}
+
+// errNone says that there is no config before this one.
+var errNone = &local.Error{Text: "there is no config to go back to", Advice: "ginnel status tells what runs"}
+
+func (p *pilot) goBack(ctx context.Context) (*work, error) {
+	ok, err := p.trial.Override(ctx)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && !ok {
+		err = errNone
+	}
+	if err != nil {
+		return p.start(ctx, p.trial.Resume), err
+	}
+	return p.start(ctx, func(context.Context) error { return nil }), nil
+}
+
+// refuse notes an offer that nothing came of.
+func (p *pilot) refuse(ctx context.Context, raw []byte, err error) {
+	p.a.o.Log.ErrorContext(ctx, "a config from the centre is refused, nothing is changed", "err", firstLine(err))
+	p.mu.Lock()
+	hash, _ := hex.DecodeString(p.judged)
+	p.refused = uplink.OfferStatus{Hash: hash, State: uplink.Failed, Message: err.Error()}
+	p.mu.Unlock()
+	p.a.wakeUplink()
+}
+
+// work is a trial on its way.
+type work struct {
+	cancel context.CancelFunc
+	done   chan struct{} // nil: it has ended
+}
+
+func (p *pilot) start(ctx context.Context, f func(context.Context) error) *work {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &work{cancel, make(chan struct{})}
+	p.trial.Centre = nil
+	if r := p.a.reach(); r != nil {
+		p.trial.Centre = r
+	}
+	done := w.done
+	go func() {
+		defer close(done)
+		err := f(ctx)
+		if err != nil && !errors.Is(err, trial.ErrInterrupted) && !errors.Is(err, fs.ErrNotExist) {
+			p.a.o.Log.ErrorContext(ctx, "the trial could not be carried through", "err", err)
+		}
+	}()
+	return w
+}
+
+// stop ends it and leaves its journal for the next.
+func (w *work) stop() {
+	w.cancel()
+	if w.done != nil {
+		<-w.done
+	}
+}
