@@ -1,6 +1,7 @@
 package control
 
 import (
+	"cmp"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -9,6 +10,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 
 	"github.com/google/uuid"
@@ -89,8 +91,8 @@ func (s *Server) certify(ctx context.Context, x *exchange, gateway, act string, 
 		return nil, err
 	}
 	s.o.Log.InfoContext(ctx, "gave a certificate", "act", act, "gateway", gateway, "uid", uid, "until", leaf.NotAfter, "from", x.request.RemoteAddr)
-	s.audit(ctx, store.Event{Actor: gateway, Act: act, Object: gateway,
-		Detail: fmt.Sprintf("instance %s, serial %x, until %s, from %s", uid, leaf.SerialNumber, leaf.NotAfter.UTC().Format("2006-01-02"), x.request.RemoteAddr)})
+	s.audit(ctx, store.Event{Actor: gateway, From: x.request.RemoteAddr, Act: act, Object: gateway,
+		Detail: fmt.Sprintf("instance %s, serial %x, until %s", uid, leaf.SerialNumber, leaf.NotAfter.UTC().Format("2006-01-02"))})
 	return &protobufs.ServerToAgent{ConnectionSettings: s.offer(&protobufs.TLSCertificate{Cert: text, CaCert: s.ca.pem})}, nil
 }
 
@@ -148,13 +150,21 @@ func (s *Server) logRefusal(ctx context.Context, x *exchange) {
 		act, actor = "refused", x.caller.gateway
 	}
 	s.o.Log.WarnContext(ctx, "a caller was refused", "act", act, "gateway", actor, "from", x.request.RemoteAddr, "not_logged", dropped, "err", x.refusal)
-	s.audit(ctx, store.Event{Actor: actor, Act: act, Object: x.request.RemoteAddr, Detail: x.refusal.Error()})
+	s.audit(ctx, store.Event{Actor: actor, From: x.request.RemoteAddr, Act: act, Object: cmp.Or(x.caller.gateway, host(x.request.RemoteAddr)), Detail: x.refusal.Error()})
 }
 
 // audit records an act. What cannot be recorded is at least in the log.
 func (s *Server) audit(ctx context.Context, e store.Event) {
-	e.At = s.o.Now()
+	e.At, e.From = s.o.Now(), host(e.From)
 	if err := s.o.Store.Audit(ctx, e); err != nil {
 		s.o.Log.ErrorContext(ctx, "cannot write the audit log", "act", e.Act, "object", e.Object, "err", err)
 	}
+}
+
+// host is an address without its port.
+func host(remote string) string {
+	if h, _, err := net.SplitHostPort(remote); err == nil {
+		return h
+	}
+	return remote
 }

@@ -60,7 +60,7 @@ func TestEnrolment(t *testing.T) {
 	if a := r.server.Agents(); len(a) != 1 || a[0].Gateway != "avocet-1" || a[0].Version != "0.1.0" {
 		t.Errorf("the session was not heard: %+v", a)
 	}
-	if got := r.events("enrol"); len(got) != 1 || got[0].Object != "avocet-1" {
+	if got := r.events("enrol"); len(got) != 1 || got[0].Object != "avocet-1" || got[0].From != "127.0.0.1" {
 		t.Errorf("audit: %+v", got)
 	}
 
