@@ -63,7 +63,12 @@ type bench struct {
 	rollouts []centre.Rollout // the newest first
 	refuse   *centre.Problem  // of the next push
 	status   int
+	lists    int // that were put in force
+	list     []byte
 }
+
+// nowhere is an address at which no hub answers.
+const nowhere = "192.0.2.66"
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
@@ -153,8 +158,24 @@ func (b *bench) enrol(gateway string) {
 		b.t.Fatal(err)
 	}
 	b.ids[gateway] = id
+	b.arrived(gateway, strings.TrimSuffix(gateway, "-1"), p)
+}
+
+// arrived is what the collector keeps of a gateway that enrolled.
+func (b *bench) arrived(gateway, site string, p identity.Proof) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	b.proofs[gateway] = append(b.proofs[gateway], p)
-	b.said[gateway] = &centre.GatewayState{Name: gateway, Site: strings.TrimSuffix(gateway, "-1"), Enrolled: time.Now(), LastSeen: time.Now()}
+	wanted := b.wanted(gateway) // is given to the next device, too
+	b.said[gateway] = &centre.GatewayState{Name: gateway, Site: site, Enrolled: time.Now(), LastSeen: time.Now(), Desired: wanted, Running: wanted}
+}
+
+// wanted is what the last push wanted of a gateway.
+func (b *bench) wanted(gateway string) centre.ConfigRef {
+	if s := b.said[gateway]; s != nil {
+		return s.Desired
+	}
+	return centre.ConfigRef{}
 }
 
 // do runs ginnelctl in the fleet's folder, with an answer to what it asks.
@@ -223,6 +244,22 @@ func (b *bench) api() http.Handler {
 	})
 	handle("GET /api/v1/rollouts", func(*http.Request) (any, int) { return b.rollouts, 200 })
 	handle("GET /api/v1/rollouts/{id}", func(*http.Request) (any, int) { return b.rollouts[0], 200 })
+	handle("POST /api/v1/rollouts/{id}/{move}", func(*http.Request) (any, int) {
+		b.rollouts[0].State = centre.RolloutUndone
+		return b.rollouts[0], 200
+	})
+	handle("GET /api/v1/audit", func(*http.Request) (any, int) { return []centre.Act{}, 200 })
+	handle("GET /api/v1/list", func(*http.Request) (any, int) {
+		return centre.List{Number: uint64(b.lists), Bundle: b.list, All: len(b.said)}, 200
+	})
+	handle("PUT /api/v1/list", func(r *http.Request) (any, int) {
+		var asked centre.NewList
+		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+			return centre.Problem{Error: err.Error()}, 400
+		}
+		b.lists, b.list = b.lists+1, asked.Bundle
+		return centre.List{Number: uint64(b.lists), Bundle: b.list, All: len(b.said)}, 200
+	})
 	handle("POST /api/v1/rollouts", func(r *http.Request) (any, int) {
 		var asked centre.NewRollout
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
@@ -236,9 +273,11 @@ func (b *bench) api() http.Handler {
 	return mux
 }
 
-// takeAll has every gateway run what it is pushed.
+// takeAll has every gateway run what it is pushed, unless it leads nowhere: then
+// the first one goes back, and the rest is not offered it.
 func (b *bench) takeAll(asked centre.NewRollout) centre.Rollout {
 	ring := centre.RingState{Name: "all", All: len(asked.Pushes), Applied: len(asked.Pushes)}
+	r := centre.Rollout{ID: "1", Name: asked.Name, By: "alice", State: centre.RolloutDone}
 	for _, p := range asked.Pushes {
 		signed, err := bundle.Parse(p.Bundle)
 		if err != nil {
@@ -258,11 +297,18 @@ func (b *bench) takeAll(asked centre.NewRollout) centre.Rollout {
 		if s.Desired != p.Over {
 			b.t.Errorf("%s: pushed over %+v, which is %+v", p.Gateway, p.Over, s.Desired)
 		}
-		s.Running = centre.ConfigRef{Generation: c.Generation, Hash: signed.Hash()}
-		s.Desired, s.Mark, s.State = s.Running, c.Generation, block.ConfigApplied
+		s.Desired, s.Mark = centre.ConfigRef{Generation: c.Generation, Hash: signed.Hash()}, c.Generation
+		if strings.Contains(string(signed.Text), nowhere) {
+			s.State = block.ConfigFailed
+			ring.Applied, ring.Failed = 0, 1
+			r.State, r.Reason = centre.RolloutPaused, "1 of 1 failed"
+			r.Gateways = []centre.PushState{{Gateway: p.Gateway, State: "failed", Reason: "hub-north was not heard"}}
+			break
+		}
+		s.Running, s.State = s.Desired, block.ConfigApplied
 	}
 	b.pushed = append(b.pushed, asked)
-	r := centre.Rollout{ID: "1", Name: asked.Name, By: "alice", State: centre.RolloutDone, Rings: []centre.RingState{ring}}
+	r.Rings = []centre.RingState{ring}
 	b.rollouts = append([]centre.Rollout{r}, b.rollouts...)
 	return r
 }
