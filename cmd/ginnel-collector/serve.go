@@ -104,7 +104,7 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	reports := report.New(st, nil, log)
 	pages := web.New(web.Config{
 		Store: st, Ingest: blocks.Count(), Limited: gateways.Limited, CA: centre.CA{URL: o.URL, PEM: string(gateways.CA())}, Version: version,
-		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, Gate: gate,
+		Report: reports.Write, Zone: zone, Silence: missed * o.Heartbeat, Gate: gate, Steering: gateways,
 		AnyHost: o.operatorTLS() || o.Header != "", Log: log,
 	})
 	control := gateways.TLSConfig()
@@ -116,6 +116,7 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	return append(tasks, []daemon.Task{
 		httpTask("gateways", tls.NewListener(ln.gateways, control), gateways.Limit(mux), log),
 		httpTask("pages", ln.pages, pages.Handler(), log),
+		{Name: "rollouts", Run: gateways.Steer},
 		{Name: "reports", Run: reports.Run},
 	}...), nil
 }

@@ -3,10 +3,13 @@ package control
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"net/http"
 
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
@@ -39,6 +42,9 @@ func (s *Server) who(r *http.Request) (caller, error) {
 	if c.key, err = x509.MarshalPKIXPublicKey(leaf.PublicKey); err != nil {
 		return caller{}, err
 	}
+	if d := s.revoked(c.key); d != nil {
+		return caller{}, &Refusal{http.StatusForbidden, "device_revoked", "this device of " + c.gateway + " was revoked: " + d.Why, ""}
+	}
 	known, err := s.deviceKey(r.Context(), c.gateway)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
@@ -50,6 +56,14 @@ func (s *Server) who(r *http.Request) (caller, error) {
 		return caller{}, &Refusal{http.StatusForbidden, "certificate_replaced", c.gateway + " was enrolled anew from another device; this one's certificate is void", ""}
 	}
 	return c, nil
+}
+
+// revoked is why the device with this key (PKIX) is shut out; nil: it is not.
+func (s *Server) revoked(key []byte) *bundle.Denial {
+	sum := sha256.Sum256(key)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.steer.denied.Revoked(hex.EncodeToString(sum[:]))
 }
 
 // deviceKey is the public key that a gateway was enrolled with.

@@ -42,6 +42,7 @@ func (s *Server) enrol(ctx context.Context, x *exchange, m *protobufs.AgentToSer
 	s.mu.Lock()
 	s.keys[g.Name] = pkix
 	delete(s.agents, g.Name)
+	delete(s.steer.past, g.Name)
 	s.mu.Unlock()
 	return s.certify(ctx, x, g.Name, "enrol", csr, uid)
 }
@@ -93,13 +94,15 @@ func (s *Server) certify(ctx context.Context, x *exchange, gateway, act string, 
 	s.o.Log.InfoContext(ctx, "gave a certificate", "act", act, "gateway", gateway, "uid", uid, "until", leaf.NotAfter, "from", x.request.RemoteAddr)
 	s.audit(ctx, store.Event{Actor: gateway, From: x.request.RemoteAddr, Act: act, Object: gateway,
 		Detail: fmt.Sprintf("instance %s, serial %x, until %s", uid, leaf.SerialNumber, leaf.NotAfter.UTC().Format("2006-01-02"))})
-	return &protobufs.ServerToAgent{ConnectionSettings: s.offer(&protobufs.TLSCertificate{Cert: text, CaCert: s.ca.pem})}, nil
+	s.mu.Lock()
+	seconds := s.pace(gateway)
+	s.mu.Unlock()
+	return &protobufs.ServerToAgent{ConnectionSettings: s.offer(&protobufs.TLSCertificate{Cert: text, CaCert: s.ca.pem}, seconds)}, nil
 }
 
 // offer is the one kind of offer that is ever made: how often to call, and a
 // certificate where there is one.
-func (s *Server) offer(c *protobufs.TLSCertificate) *protobufs.ConnectionSettingsOffers {
-	seconds := max(1, uint64(s.o.Heartbeat.Seconds()))
+func (s *Server) offer(c *protobufs.TLSCertificate, seconds uint64) *protobufs.ConnectionSettingsOffers {
 	hash := sha256.Sum256(fmt.Appendf(c.GetCert(), "heartbeat %d", seconds))
 	return &protobufs.ConnectionSettingsOffers{
 		Hash:  hash[:],

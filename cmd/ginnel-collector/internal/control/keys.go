@@ -120,12 +120,10 @@ func (s *Server) refuseProof(ctx context.Context, x *exchange, why error) {
 	s.audit(ctx, store.Event{Actor: x.caller.gateway, From: x.request.RemoteAddr, Act: "refused", Object: x.caller.gateway, Detail: "a proof of keys: " + why.Error()})
 }
 
-// wanted are those of the networks that were asked of a gateway for which its
-// present device has proved no key.
-func (s *Server) wanted(gateway string, asked []string) []string {
-	s.mu.Lock()
+// unproved are those of the networks that were asked of a gateway for which its
+// present device has proved no key; the caller holds mu.
+func (s *Server) unproved(gateway string, asked []string) []string {
 	device := string(s.keys[gateway])
-	s.mu.Unlock()
 	s.proved.mu.Lock()
 	defer s.proved.mu.Unlock()
 	has := s.proved.networks[gateway]

@@ -121,10 +121,10 @@ func TestKeysWantedLater(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := []string{"kestrel", "merlin"}
-	if got := r.server.wanted("avocet-1", asked); !slices.Equal(got, []string{"merlin"}) {
+	if got := r.server.unproved("avocet-1", asked); !slices.Equal(got, []string{"merlin"}) {
 		t.Errorf("wanted %v", got)
 	}
-	if got := r.server.wanted("bittern-1", asked); !slices.Equal(got, asked) {
+	if got := r.server.unproved("bittern-1", asked); !slices.Equal(got, asked) {
 		t.Errorf("of one that proved nothing %v", got)
 	}
 	if _, err := id.Prove("avocet-1", map[string]key.Public{"merlin": {7}}, identity.Secret{}); err != nil {
@@ -132,7 +132,7 @@ func TestKeysWantedLater(t *testing.T) {
 	}
 	r.run(id, nil)
 	eventually(t, "the second proof is kept", func() bool { return len(id.Proofs()) == 0 })
-	if got := r.server.wanted("avocet-1", asked); len(got) != 0 {
+	if got := r.server.unproved("avocet-1", asked); len(got) != 0 {
 		t.Errorf("still wanted %v", got)
 	}
 	if st := r.verify("avocet-1", pack.Secret); st.Number != 2 || len(st.Keys) != 3 {
@@ -141,7 +141,7 @@ func TestKeysWantedLater(t *testing.T) {
 	r.stop()
 	r.start()
 	r.say(id, wire.Said{})
-	if got := r.server.wanted("avocet-1", asked); len(got) != 0 {
+	if got := r.server.unproved("avocet-1", asked); len(got) != 0 {
 		t.Errorf("after a restart of the collector %v", got)
 	}
 }

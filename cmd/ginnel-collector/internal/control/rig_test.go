@@ -38,6 +38,7 @@ type rig struct {
 	ahead  time.Duration // of the server's clock
 	server *Server
 	http   *http.Server
+	rest   func() // ends what the server does besides answering
 }
 
 func newRig(t *testing.T) *rig {
@@ -86,6 +87,14 @@ func (r *rig) start() {
 	mux := http.NewServeMux()
 	mux.Handle(Path, s.Handler())
 	mux.Handle("POST /v1/blocks", ingest.New(r.store, s.Gateway, Refuse, slog.New(slog.DiscardHandler)))
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.Steer(ctx, func() {}); err != nil {
+			r.t.Error(err)
+		}
+	})
+	r.rest = func() { cancel(); wg.Wait() }
 	r.server = s
 	r.http = &http.Server{Handler: r.lossy(mux), TLSConfig: s.TLSConfig(), ErrorLog: slog.NewLogLogger(slog.DiscardHandler, 0)}
 	go r.http.ServeTLS(l, "", "")
@@ -111,6 +120,7 @@ func (l *lost) WriteHeader(int)             {}
 
 func (r *rig) stop() {
 	r.t.Helper()
+	r.rest()
 	if err := errors.Join(r.http.Close(), r.server.Close()); err != nil {
 		r.t.Error(err)
 	}

@@ -126,6 +126,7 @@ func (s *Server) onMessage(ctx context.Context, _ types.Connection, m *protobufs
 	}
 	reply.Capabilities = uint64(protobufs.ServerCapabilities_ServerCapabilities_AcceptsStatus |
 		protobufs.ServerCapabilities_ServerCapabilities_AcceptsEffectiveConfig |
+		protobufs.ServerCapabilities_ServerCapabilities_OffersRemoteConfig |
 		protobufs.ServerCapabilities_ServerCapabilities_OffersConnectionSettings |
 		protobufs.ServerCapabilities_ServerCapabilities_AcceptsConnectionSettingsRequest)
 	return reply

@@ -2,8 +2,12 @@
 // gateways with their one-time tokens, gives and renews their certificates from
 // a CA of its own, and takes what they say of themselves over OpAMP.
 //
+// It also moves rollouts on: which gateway is offered which signed config when
+// is decided by package rollout, and kept in the store.
+//
 // Only the plain HTTP transport of OpAMP is served. Nothing is offered but the
-// certificate and the heartbeat interval: no packages, no commands, no config.
+// certificate, the heartbeat interval and configs that operators signed: no
+// packages, no commands.
 package control
 
 import (
@@ -34,6 +38,10 @@ type Store interface {
 	SaveSnapshots(ctx context.Context, all []store.Heard) error
 	Audit(ctx context.Context, e store.Event) error
 	store.Proofs
+	store.Rollouts
+	Sites(ctx context.Context) ([]store.Site, error)
+	Gateways(ctx context.Context) ([]store.Gateway, error)
+	Heard(ctx context.Context) ([]store.Heard, error)
 }
 
 // Options are what New needs. Store, Dir and URL must be set.
@@ -58,6 +66,9 @@ type Server struct {
 	limits *limits
 	proved proved
 	copies copies
+	steer  steering
+
+	started time.Time // when this one was made
 
 	mu     sync.Mutex          // guards the following
 	agents map[string]*session // by gateway name
@@ -83,9 +94,9 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the CA: %w", err)
 	}
-	s := &Server{o: o, ca: ca, limits: newLimits(), agents: map[string]*session{}, keys: map[string][]byte{}}
+	s := &Server{o: o, ca: ca, started: o.Now(), limits: newLimits(), agents: map[string]*session{}, keys: map[string][]byte{}}
 	s.saver.store, s.saver.log, s.saver.waiting = o.Store, o.Log, map[string]arrival{}
-	if err := errors.Join(s.loadProofs(), s.loadBoots(), s.attachOpAMP()); err != nil {
+	if err := errors.Join(s.loadProofs(), s.loadBoots(), s.loadSteering(context.Background()), s.attachOpAMP()); err != nil {
 		return nil, err
 	}
 	return s, nil

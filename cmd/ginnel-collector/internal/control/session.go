@@ -43,7 +43,7 @@ type session struct {
 	Agent
 	sequence  uint64
 	described bool // it has said everything since the collector started
-	told      bool // it has been told the heartbeat interval
+	steered
 }
 
 // Agents is all gateways that were heard since the collector started, by name.
@@ -69,13 +69,30 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 		return nil, err
 	}
 	s.hearBoot(ctx, x, said.Boot, now)
-	told := wire.Told{Known: s.saveProofs(ctx, x, said.Proofs, now)}
+	told := wire.Told{Known: s.saveProofs(ctx, x, said.Proofs, now), Receipt: s.receipt(ctx, x.caller.gateway, said)}
 	reply := &protobufs.ServerToAgent{}
 	if m.GetConnectionSettingsRequest().GetOpamp().GetCertificateRequest() != nil {
 		if reply, err = s.renew(ctx, x, m); err != nil {
 			return nil, err
 		}
 	}
+	if hash := s.answer(x, m, said, now, reply, &told); hash != "" {
+		reply.RemoteConfig = s.remoteConfig(ctx, x.caller.gateway, hash)
+	}
+	if says(told) {
+		reply.CustomMessage, err = envelope(told)
+	}
+	return reply, err
+}
+
+// says whether there is anything to say.
+func says(t wire.Told) bool {
+	return t.Receipt != nil || len(t.Wanted) > 0 || len(t.Known) > 0 || len(t.List) > 0 || t.Window > 0
+}
+
+// answer takes a message and completes the answer to it, from memory; hash is
+// of the config to hand over, empty: none.
+func (s *Server) answer(x *exchange, m *protobufs.AgentToServer, said wire.Said, now time.Time, reply *protobufs.ServerToAgent, told *wire.Told) (hash string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.agents[x.caller.gateway]
@@ -87,18 +104,24 @@ func (s *Server) hear(ctx context.Context, x *exchange, m *protobufs.AgentToServ
 	if !a.take(m) {
 		reply.Flags |= uint64(protobufs.ServerToAgentFlags_ServerToAgentFlags_ReportFullState)
 	}
-	if !a.told || m.GetAgentDescription() != nil { // a gateway that starts anew has forgotten
-		if reply.ConnectionSettings == nil {
-			reply.ConnectionSettings = s.offer(nil)
-		}
+	if a.hears(m, said, now) {
+		s.wake()
+	}
+	beat := s.pace(a.Gateway)
+	anew := a.beat == 0 || m.GetAgentDescription() != nil // a gateway that starts anew has forgotten
+	if reply.ConnectionSettings == nil && (anew || beat != a.beat) {
+		reply.ConnectionSettings = s.offer(nil, beat)
+	}
+	a.beat = beat
+	if anew {
 		at, window := s.slot(a.Gateway)
 		told.Slot, told.Window = at.Seconds(), window.Seconds()
 	}
-	a.told = true
-	if told.Window > 0 || len(told.Known) > 0 {
-		reply.CustomMessage, err = envelope(told)
+	if !said.Snapshot.At.IsZero() {
+		told.List = s.newerList(said.List)
+		told.Wanted = s.unproved(a.Gateway, s.steer.asked[a.Gateway])
 	}
-	return reply, err
+	return s.hand(a, now)
 }
 
 // take keeps what a message says. False: parts are missing that this message,
