@@ -137,6 +137,9 @@ func networkKey(_ context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return advise(err)
 	}
-	_, err = fmt.Fprintln(std.Out, k.Public())
+	public := k.Public()
+	// The fingerprint is for the telephone; scripts read the key alone.
+	fmt.Fprintf(std.Err, "fingerprint %s\n", identity.Fingerprint(public[:]))
+	_, err = fmt.Fprintln(std.Out, public)
 	return err
 }
