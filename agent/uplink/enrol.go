@@ -132,6 +132,7 @@ func (e Enrolment) certificate(ctx context.Context, id *identity.Identity) error
 		var err error
 		reply, err = t.opamp(ctx, base, &protobufs.AgentToServer{
 			InstanceUid: uid[:], Capabilities: uint64(capabilities), ConnectionSettingsRequest: csr,
+			AgentDescription: describe(uid, e.Pack.Site, e.Version),
 		}, head)
 		return err
 	})

@@ -35,6 +35,9 @@ func (s *Server) enrol(ctx context.Context, x *exchange, m *protobufs.AgentToSer
 	if err != nil {
 		return nil, err
 	}
+	if err := s.forThis(ctx, token, m); err != nil {
+		return nil, err
+	}
 	g, err := s.o.Store.RedeemToken(ctx, token.Hash(), uid, pkix, s.o.Now())
 	if err != nil {
 		return nil, tokenRefusal(err)
@@ -45,6 +48,21 @@ func (s *Server) enrol(ctx context.Context, x *exchange, m *protobufs.AgentToSer
 	delete(s.steer.past, g.Name)
 	s.mu.Unlock()
 	return s.certify(ctx, x, g.Name, "enrol", csr, uid)
+}
+
+// forThis refuses a token that is of another gateway's pack than the message,
+// which then is not spent. Without a name in the message the token decides.
+func (s *Server) forThis(ctx context.Context, token identity.Token, m *protobufs.AgentToServer) error {
+	is, err := s.o.Store.TokenGateway(ctx, token.Hash())
+	if err != nil {
+		return tokenRefusal(err)
+	}
+	for _, kv := range m.GetAgentDescription().GetNonIdentifyingAttributes() {
+		if name := kv.GetValue().GetStringValue(); kv.GetKey() == "ginnel.gateway" && name != is {
+			return &Refusal{http.StatusUnauthorized, "token_other", "the token is not for " + name, "somebody changed the site pack: ask central ops for a new one"}
+		}
+	}
+	return nil
 }
 
 func tokenRefusal(err error) error {

@@ -109,6 +109,8 @@ func TestTokenRefused(t *testing.T) {
 	}
 	wrong := r.pack("curlew", time.Hour)
 	wrong.Token = identity.NewToken()
+	swapped, owner := r.pack("egret", time.Hour), r.pack("fulmar", time.Hour)
+	swapped.Token = owner.Token
 	tests := []struct {
 		name string
 		pack identity.Pack
@@ -117,6 +119,7 @@ func TestTokenRefused(t *testing.T) {
 	}{
 		{"wrong", wrong, "token_unknown", "enrol: certificate: the collector refused (401): this collector does not know the token"},
 		{"used", used, "token_used", "enrol: certificate: the collector refused (401): the token was used already, by another device"},
+		{"of another site", swapped, "token_other", "enrol: certificate: the collector refused (401): the token is not for egret-1"},
 		{"expired", r.pack("dunlin", -time.Minute), "token_expired", "enrol: certificate: the collector refused (401): the token has expired"},
 	}
 	for i, tt := range tests {
@@ -137,6 +140,9 @@ func TestTokenRefused(t *testing.T) {
 				t.Errorf("%d refusals in the audit log, want %d", n, i+1)
 			}
 		})
+	}
+	if _, err := uplink.Enrol(t.Context(), uplink.Enrolment{Pack: owner, Dir: t.TempDir()}); err != nil {
+		t.Errorf("the token that somebody else tried is spent: %v", err)
 	}
 }
 

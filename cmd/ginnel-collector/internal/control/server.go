@@ -34,6 +34,7 @@ const Path = "/v1/opamp"
 // Store is what this package needs of the collector's store.
 type Store interface {
 	RedeemToken(ctx context.Context, hash [32]byte, uid string, publicKey []byte, now time.Time) (store.Gateway, error)
+	TokenGateway(ctx context.Context, hash [32]byte) (string, error)
 	Gateway(ctx context.Context, name string) (store.Gateway, error)
 	SaveSnapshots(ctx context.Context, all []store.Heard) error
 	Audit(ctx context.Context, e store.Event) error

@@ -21,8 +21,11 @@ var (
 // Store keeps sites, gateways, blocks and audit. All methods are safe for
 // concurrent use; what they wrote is durable when they return.
 type Store interface {
-	// AddSite records a site and its first gateway, with the hash of its
-	// enrolment token. The same site again replaces name, postcode and token.
+	// AddSite records a site and a gateway of it, with the hash of its
+	// enrolment token. The same site again replaces name, postcode and the
+	// gateway's token. Of gateways named SITE-1, SITE-2 a site may have
+	// several, and the first that was added stays its first; another name
+	// takes the first one's place.
 	AddSite(ctx context.Context, s Site) error
 	Sites(ctx context.Context) ([]Site, error)
 	Site(ctx context.Context, id string) (Site, error)
@@ -31,6 +34,8 @@ type Store interface {
 	// and certificate. The same uid may redeem again with the same key (a
 	// lost answer); another gets ErrUsed. Errors: ErrNotFound, ErrUsed, ErrExpired.
 	RedeemToken(ctx context.Context, hash [32]byte, uid string, publicKey []byte, now time.Time) (Gateway, error)
+	// TokenGateway is the gateway that a token is for, spent or not.
+	TokenGateway(ctx context.Context, hash [32]byte) (string, error)
 	Gateways(ctx context.Context) ([]Gateway, error)
 	Gateway(ctx context.Context, name string) (Gateway, error)
 

@@ -212,7 +212,14 @@ func (s *Server) gatewayFree(ctx context.Context, n centre.NewSite) error {
 			return &badSite{"gateway", fmt.Sprintf("%s is of site %s", n.Gateway, other.ID), "each gateway has a name of its own"}
 		}
 	}
-	return nil
+	g, err := s.view.store.Gateway(ctx, n.Gateway)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return nil
+	case err == nil && g.Site != n.ID:
+		return &badSite{"gateway", fmt.Sprintf("%s is of site %s", n.Gateway, g.Site), "each gateway has a name of its own"}
+	}
+	return err
 }
 
 func pairs(field string, values []string) [][2]string {

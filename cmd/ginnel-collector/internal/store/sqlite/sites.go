@@ -7,32 +7,40 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 )
 
-// AddSite records a site. An earlier token of it that was not spent is void.
+// AddSite records a site. An earlier token of its gateway that was not spent is
+// void, and so is that of a first gateway which it takes the place of.
 func (s *Store) AddSite(ctx context.Context, site store.Site) error {
 	networks, err := json.Marshal(site.Networks)
 	if err != nil {
 		return fmt.Errorf("add site %q: %w", site.ID, err)
 	}
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		first, void, err := firstGateway(ctx, tx, site)
+		if err != nil {
+			return err
+		}
 		if _, err := tx.ExecContext(ctx, `INSERT INTO site (id, name, postcode, gateway, networks, added)
 			VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET
 			name = excluded.name, postcode = excluded.postcode, gateway = excluded.gateway, networks = excluded.networks`,
-			site.ID, site.Name, site.Postcode, site.Gateway, string(networks), micros(site.Added)); err != nil {
+			site.ID, site.Name, site.Postcode, first, string(networks), micros(site.Added)); err != nil {
 			return err
 		}
-		if _, err := tx.ExecContext(ctx, `DELETE FROM token WHERE site = ? AND spent IS NULL`, site.ID); err != nil {
+		if _, err := tx.ExecContext(ctx, `DELETE FROM token WHERE site = ?1 AND spent IS NULL AND gateway IN (?2, ?3)`,
+			site.ID, site.Gateway, void); err != nil {
 			return err
 		}
 		if site.TokenHash == [32]byte{} {
 			return nil
 		}
-		_, err := tx.ExecContext(ctx, `INSERT INTO token (hash, site, expires) VALUES (?, ?, ?)`,
-			site.TokenHash[:], site.ID, micros(site.TokenExpires))
+		_, err = tx.ExecContext(ctx, `INSERT INTO token (hash, site, gateway, expires) VALUES (?, ?, ?, ?)`,
+			site.TokenHash[:], site.ID, site.Gateway, micros(site.TokenExpires))
 		return err
 	})
 	if err != nil {
@@ -41,8 +49,39 @@ func (s *Store) AddSite(ctx context.Context, site store.Site) error {
 	return nil
 }
 
+// firstGateway is the site's from now on: the new one, unless both are of a site
+// with several, numbered. void: whose place that takes.
+func firstGateway(ctx context.Context, tx *sql.Tx, site store.Site) (first, void string, err error) {
+	err = tx.QueryRowContext(ctx, `SELECT gateway FROM site WHERE id = ?`, site.ID).Scan(&first)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return site.Gateway, site.Gateway, nil
+	case err != nil:
+		return "", "", err
+	case numbered(site.ID, first) && numbered(site.ID, site.Gateway):
+		return first, site.Gateway, nil
+	}
+	return site.Gateway, first, nil
+}
+
+// numbered says whether a gateway's name is that of its site with a number.
+func numbered(site, gateway string) bool {
+	number, ok := strings.CutPrefix(gateway, site+"-")
+	_, err := strconv.ParseUint(number, 10, 16)
+	return ok && err == nil
+}
+
+// TokenGateway is the gateway that a token is for, spent or not.
+func (s *Store) TokenGateway(ctx context.Context, hash [32]byte) (string, error) {
+	var gateway string
+	if err := s.read.QueryRowContext(ctx, `SELECT gateway FROM token WHERE hash = ?`, hash[:]).Scan(&gateway); err != nil {
+		return "", missing(err, "token", "")
+	}
+	return gateway, nil
+}
+
 const siteColumns = `SELECT s.id, s.name, s.postcode, s.gateway, s.networks, s.added, t.hash, coalesce(t.expires, 0)
-	FROM site s LEFT JOIN token t ON t.site = s.id AND t.spent IS NULL`
+	FROM site s LEFT JOIN token t ON t.site = s.id AND t.gateway = s.gateway AND t.spent IS NULL`
 
 func scanSite(row interface{ Scan(...any) error }) (store.Site, error) {
 	var (
@@ -87,7 +126,7 @@ func (s *Store) RedeemToken(ctx context.Context, hash [32]byte, uid string, publ
 			byUID   sql.NullString
 			byKey   []byte
 		)
-		err := tx.QueryRowContext(ctx, `SELECT t.expires, t.spent, t.uid, t.public_key, s.gateway, s.id
+		err := tx.QueryRowContext(ctx, `SELECT t.expires, t.spent, t.uid, t.public_key, t.gateway, s.id
 			FROM token t JOIN site s ON s.id = t.site WHERE t.hash = ?`, hash[:]).
 			Scan(&expires, &spent, &byUID, &byKey, &g.Name, &g.Site)
 		switch {

@@ -39,6 +39,34 @@ func sites(t *testing.T, s store.Store) {
 	}
 }
 
+// Two gateways of one site have packs at the same time.
+func severalGateways(t *testing.T, s store.Store) {
+	ctx := t.Context()
+	for i, gateway := range []string{"egret-1", "egret-2"} {
+		err := s.AddSite(ctx, store.Site{ID: "egret", Name: "Egret Hospital", Gateway: gateway, Networks: []string{"heron"},
+			TokenHash: [32]byte{byte(i + 1)}, TokenExpires: T0.Add(time.Hour), Added: T0})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	all, err := s.Sites(ctx)
+	if err != nil || len(all) != 1 || all[0].Gateway != "egret-1" || all[0].TokenHash != [32]byte{1} {
+		t.Fatalf("%+v, %v", all, err)
+	}
+	for i, want := range []string{"egret-1", "egret-2"} {
+		hash := [32]byte{byte(i + 1)}
+		if got, err := s.TokenGateway(ctx, hash); err != nil || got != want {
+			t.Errorf("the token is for %q, %v", got, err)
+		}
+		g, err := s.RedeemToken(ctx, hash, want, []byte(want), T0)
+		if err != nil || g.Name != want || g.Site != "egret" {
+			t.Errorf("%+v, %v", g, err)
+		}
+	}
+	_, err = s.TokenGateway(ctx, [32]byte{9})
+	wantErr(t, err, store.ErrNotFound)
+}
+
 func tokens(t *testing.T, s store.Store) {
 	ctx := t.Context()
 	site := add(t, s, "avocet", 1)

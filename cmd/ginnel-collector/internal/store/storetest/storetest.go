@@ -24,6 +24,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 	for name, test := range map[string]func(*testing.T, store.Store){
 		"sites":      sites,
 		"tokens":     tokens,
+		"several":    severalGateways,
 		"blocks":     blocks,
 		"watermark":  watermark,
 		"thinned":    thinned,
