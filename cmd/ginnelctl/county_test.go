@@ -136,7 +136,9 @@ func (b *bench) read(name string) string {
 }
 
 // enrol makes a gateway's pack, device and key, as site add and enrol do.
-func (b *bench) enrol(gateway string) {
+func (b *bench) enrol(gateway string) { b.enrolIn(gateway, "kestrel") }
+
+func (b *bench) enrolIn(gateway string, networks ...string) {
 	b.t.Helper()
 	store, err := keychain.OpenStore()
 	if err != nil {
@@ -153,7 +155,11 @@ func (b *bench) enrol(gateway string) {
 	if err := id.Prepare(); err != nil {
 		b.t.Fatal(err)
 	}
-	p, err := id.Prove(gateway, map[string]key.Public{"kestrel": key.NewPrivate().Public()}, secret)
+	keys := map[string]key.Public{}
+	for _, n := range networks {
+		keys[n] = key.NewPrivate().Public()
+	}
+	p, err := id.Prove(gateway, keys, secret)
 	if err != nil {
 		b.t.Fatal(err)
 	}
