@@ -32,7 +32,7 @@ func program() cli.Program {
 	p := cli.Program{
 		Name:     "ginnel-lab",
 		Short:    "a small county in namespaces, running the real programs",
-		Commands: []cli.Command{upCommand(), scenarioCommand(), benchCommand()},
+		Commands: []cli.Command{upCommand(), scenarioCommand(), benchCommand(), swarmCommand()},
 		Footer:   "Logs, captures and results are written beside the program, or below GINNEL_LAB_OUT.",
 	}
 	for _, c := range liveCommands(nil) {
