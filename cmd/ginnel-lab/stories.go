@@ -22,4 +22,5 @@ var scenarios = []scenario{
 	{"badhost", "a host on which others have taken what we need, and one with 10,000 peers", playBadHost},
 	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
 	{"token", "a used and an unknown token are refused", playToken},
+	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
 }

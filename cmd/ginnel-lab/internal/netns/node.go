@@ -36,12 +36,8 @@ func New(name, hosts, resolver string) (*Node, error) {
 		if err := unix.Sethostname([]byte(name)); err != nil {
 			return fmt.Errorf("host name: %w", err)
 		}
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
+		if err := Loopback(); err != nil {
 			return err
-		}
-		if err := netlink.LinkSetUp(lo); err != nil {
-			return fmt.Errorf("lo up: %w", err)
 		}
 		return n.open()
 	})
@@ -49,6 +45,18 @@ func New(name, hosts, resolver string) (*Node, error) {
 		return nil, fmt.Errorf("node %s: %w", name, err)
 	}
 	return n, nil
+}
+
+// Loopback brings the loopback up, of the namespace that the caller is in.
+func Loopback() error {
+	lo, err := netlink.LinkByName("lo")
+	if err != nil {
+		return err
+	}
+	if err := netlink.LinkSetUp(lo); err != nil {
+		return fmt.Errorf("lo up: %w", err)
+	}
+	return nil
 }
 
 // open keeps the current thread's namespaces in n.

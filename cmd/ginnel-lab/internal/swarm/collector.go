@@ -57,8 +57,11 @@ func freePort() (string, error) {
 	return l.Addr().String(), nil
 }
 
-// Start returns once the collector answers.
+// Start returns once the collector answers. The thread that it runs on must live
+// as long, as the lab's main one does.
 func (c *Collector) Start(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, 30*time.Second, errors.New("the collector does not answer"))
+	defer cancel()
 	log, err := os.OpenFile(c.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
 		return err
