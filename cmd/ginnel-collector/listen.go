@@ -36,9 +36,21 @@ func listen(ctx context.Context, o options) (listeners, error) {
 	gateways, err := new(net.ListenConfig).Listen(ctx, "tcp", o.Gateways)
 	if err != nil {
 		pages.Close()
-		return listeners{}, fmt.Errorf("listen for gateways: %w", err)
+		return listeners{}, listenError("gateways", "--listen-gateways", err)
 	}
 	return listeners{pages, gateways}, nil
+}
+
+// listenError says what to do about the two that happen.
+func listenError(what, flag string, err error) error {
+	wrapped := fmt.Errorf("listen for %s: %w", what, err)
+	switch {
+	case errors.Is(err, syscall.EACCES):
+		return cli.WithHint(wrapped, "ports below 1024 are root's, or a service's; to try it out: "+flag+" 127.0.0.1:8443")
+	case errors.Is(err, syscall.EADDRINUSE):
+		return cli.WithHint(wrapped, "ss -ltnp says which program has it")
+	}
+	return wrapped
 }
 
 // listenPages opens the operators' listener, or takes it over, and refuses one
@@ -54,7 +66,7 @@ func listenPages(ctx context.Context, o options) (net.Listener, error) {
 		ln, err = listenAt(ctx, o.Pages)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("listen for pages: %w", err)
+		return nil, listenError("pages", "--listen-pages", err)
 	}
 	if o.operatorTLS() || isLocal(ln.Addr()) {
 		return ln, nil

@@ -67,7 +67,9 @@ func auditCommand(ctx context.Context, std cli.IO, args []string) error {
 func withStore(ctx context.Context, data string, use func(*sqlite.Store) error) (err error) {
 	file := filepath.Join(data, storeFile)
 	if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
-		return cli.WithHint(fmt.Errorf("no store at %s", file), "--data DIR")
+		return cli.WithHint(fmt.Errorf("no store at %s", file), "it is made when the collector first serves; or --data DIR")
+	} else if errors.Is(err, fs.ErrPermission) {
+		return cli.WithHint(fmt.Errorf("open store: %w", err), "sudo ginnel-collector, or sudo -u ginnel-collector")
 	} else if err != nil {
 		return fmt.Errorf("open store: %w", err)
 	}

@@ -154,6 +154,9 @@ func place(err error) error {
 }
 
 func (o *options) check() error {
+	if o.URL == "" {
+		return cli.Usagef("--url must be given: what gateways call, such as https://collector.example.net")
+	}
 	u, err := url.Parse(o.URL)
 	if err != nil || u.Scheme != "https" || u.Hostname() == "" || (u.Path != "" && u.Path != "/") {
 		return cli.Usagef("--url %q is not https://HOST[:PORT]", o.URL)

@@ -38,7 +38,7 @@ func TestOptions(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ args, want string }{
-		{"", "--url"},
+		{"", "--url must be given"},
 		{"--url http://collector.example.net", "--url"},
 		{"--url https://collector.example.net/x", "--url"},
 		{"--url https://c --heartbeat 10", "--heartbeat"},

@@ -178,10 +178,13 @@ func httpTask(name string, ln net.Listener, h http.Handler, log *slog.Logger) da
 // lockData makes the data directory where it is missing, and keeps a second
 // collector out of it.
 func lockData(dir string) (unlock func(), err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("data directory: %w", err)
+	var f *os.File
+	if err = os.MkdirAll(dir, 0o700); err == nil {
+		f, err = os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, os.ErrPermission) {
+		return nil, cli.WithHint(fmt.Errorf("data directory: %w", err), "run it as root, or as a service; or --data DIR")
+	}
 	if err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
 	}

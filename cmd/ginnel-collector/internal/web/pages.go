@@ -72,7 +72,7 @@ type tally struct {
 }
 
 type sitesPage struct {
-	frame
+	frozen
 	Tally []tally
 	Sites []centre.Site
 	Hubs  []centre.Site
@@ -97,7 +97,11 @@ func (s *Server) pageSites(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, err)
 		return
 	}
-	p := sitesPage{frame: s.frame(r, "Sites")}
+	p := sitesPage{}
+	if p.frozen, err = s.frozen(r, "Sites"); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	if p.Drift, err = s.drifts(r); err != nil {
 		s.fail(w, r, err)
 		return

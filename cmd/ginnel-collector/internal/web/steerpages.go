@@ -37,20 +37,35 @@ func badgeOf(state string) badge {
 
 // steerFrame is what the pages of rollouts have.
 type steerFrame struct {
+	frozen
+	List centre.List
+	Shut []bundle.Denial
+}
+
+// frozen is a frame, and what keeps rollouts from going on.
+type frozen struct {
 	frame
 	Freeze centre.Freeze
 	Frozen bool
-	List   centre.List
-	Shut   []bundle.Denial
+}
+
+func (s *Server) frozen(r *http.Request, title string) (frozen, error) {
+	p := frozen{frame: s.frame(r, title)}
+	if s.steer == nil {
+		return p, nil
+	}
+	var err error
+	p.Freeze, err = s.steer.Freeze(r.Context())
+	p.Frozen = p.Freeze.Until.After(p.Now)
+	return p, err
 }
 
 func (s *Server) steerFrame(r *http.Request, title string) (steerFrame, error) {
-	p := steerFrame{frame: s.frame(r, title)}
-	var err error
-	if p.Freeze, err = s.steer.Freeze(r.Context()); err != nil {
+	f, err := s.frozen(r, title)
+	p := steerFrame{frozen: f}
+	if err != nil {
 		return p, err
 	}
-	p.Frozen = p.Freeze.Until.After(p.Now)
 	if p.List, err = s.steer.List(r.Context()); err != nil {
 		return p, err
 	}
@@ -117,7 +132,11 @@ type rolloutPage struct {
 	Rollout centre.Rollout
 	Trouble []centre.PushState // failed, got worse or unconfirmed
 	Rest    []centre.PushState
+	sites   map[string]drift
 }
+
+// Site is the site of a gateway; empty: it is not known any more.
+func (p rolloutPage) Site(gateway string) string { return p.sites[gateway].GatewayState.Site }
 
 func (s *Server) pageRollout(w http.ResponseWriter, r *http.Request) {
 	one, err := s.rollout(r)
@@ -131,6 +150,10 @@ func (s *Server) pageRollout(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p := rolloutPage{steerFrame: f, Rollout: one}
+	if p.sites, err = s.drifts(r); err != nil {
+		s.fail(w, r, err)
+		return
+	}
 	for _, g := range one.Gateways {
 		if g.State == "failed" || g.State == "unconfirmed" || g.Worse != "" {
 			p.Trouble = append(p.Trouble, g)
@@ -207,4 +230,6 @@ func notes(site centre.Site, of map[string]drift) []string {
 }
 
 // Until is a time to come.
-func (f frame) Until(t time.Time) string { return t.In(f.Now.Location()).Format("Mon 2 Jan 15:04") }
+func (f frame) Until(t time.Time) string {
+	return t.In(f.Now.Location()).Format("Mon 2 Jan 2006 15:04")
+}

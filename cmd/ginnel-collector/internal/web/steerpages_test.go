@@ -40,8 +40,10 @@ at = 2026-11-24T13:00:00Z
 	p.want("rows", "▲ paused - "+nasty+" 2 sam 1 of 2 applied 1 of 2 gateways of canary got worse; waits: window Mon 19:00", p.rows())
 	p.want("rows", "isolate heron <b>ransom</b> kim 13:00", p.rows())
 	main = text(p.all("main")[0])
-	p.want("page", "Frozen until Thu 26 Nov 14:12 by sam: winter "+nasty, []string{main})
+	p.want("page", "Frozen until Thu 26 Nov 2026 14:12 by sam: winter "+nasty, []string{main})
 	p.want("page", "List 7 of kim, in force since 14:12; 3 of 4 gateways have said so.", []string{main})
+
+	p.want("page", "Frozen until", []string{text(d.page("/", 200).all("main")[0])})
 
 	p = d.page("/rollouts/2", 200)
 	p.sound()
