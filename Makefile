@@ -45,6 +45,7 @@ scenarios: needs build ## every scenario in its full form, some in a VM too: a t
 	@mkdir -p build/upgrade
 	$(subst version=$(VERSION),version=$(VERSION)-second,$(BUILD)) -o build/upgrade/ ./cmd/ginnel ./cmd/ginnel-dataplane
 	@# an aim that is missed does not keep the rest from being measured
+	go test -count=1 -v -run 'Kill|PowerCut' ./agent/trial -args $(if $(SHORT),-kills 20 -cuts 20,-kills 200 -cuts 100) | grep -v '^ *--- PASS.*/\|=== '
 	build/ginnel-lab scenario $(if $(SHORT),--short) all; lab=$$?; \
 	$(SUDO) env GINNEL_ROWS=$(CURDIR)/build/scenarios.json GINNEL_FORM=$(if $(SHORT),short,full) \
 		go test -count=1 -timeout 4h ./packaging/vm && exit $$lab

@@ -95,17 +95,22 @@ func (t *Trial) Run(ctx context.Context, c Change) error {
 			r.Ways = t.Centre.Ways(ctx)
 		}
 	}
-	text, err := r.text()
-	if err != nil {
-		return err
-	}
 	if err := t.note(r); err != nil {
 		return err
 	}
-	if err := t.Host.Run(ctx, text); err != nil {
-		if ctx.Err() != nil {
-			return ErrInterrupted
-		}
+	return t.apply(ctx, r)
+}
+
+// apply has the new config run, and watches what comes of it.
+func (t *Trial) apply(ctx context.Context, r Record) error {
+	text, err := r.text()
+	if err == nil {
+		err = t.Host.Run(ctx, text)
+	}
+	switch {
+	case ctx.Err() != nil:
+		return ErrInterrupted
+	case err != nil:
 		return t.back(ctx, r, Decision{Act: Back, Reason: "it could not be applied", Evidence: []string{err.Error()}}, nil)
 	}
 	return t.watch(ctx, r)
@@ -127,8 +132,8 @@ func inherit(parts, former []Part, open bool) []Part {
 	return parts
 }
 
-// Resume goes on with what the journal says, after a start: its config runs
-// already, as Journal.Boots says.
+// Resume goes on with what the journal says, after a start. What Journal.Boots
+// says should run already; of a config on trial that is made sure.
 func (t *Trial) Resume(ctx context.Context) error {
 	r, err := t.Journal.Read()
 	if err != nil {
@@ -143,7 +148,7 @@ func (t *Trial) Resume(ctx context.Context) error {
 		return t.back(ctx, r, Decision{Act: Back, Reason: r.Reason, Evidence: r.Evidence}, nil)
 	case r.Phase == Trying || r.Phase == Held:
 		t.set(r)
-		return t.watch(ctx, r)
+		return t.apply(ctx, r)
 	case r.Phase == Overridden:
 		t.set(r)
 		return t.Journal.settle(r)

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -20,7 +21,12 @@ import (
 	"github.com/ginnel/ginnel/agent/trial"
 )
 
-const oldText, newText, newerText = "generation = 1\n", "generation = 2\n", "generation = 3\n"
+// Each takes some pages of a disk.
+var oldText, newText, newerText = configOf(1), configOf(2), configOf(3)
+
+func configOf(generation int) string {
+	return fmt.Sprintf("generation = %d\n# %s\n", generation, strings.Repeat(fmt.Sprint(generation), 9000))
+}
 
 // world is a gateway and what is around it, as a test says.
 type world struct {
@@ -114,8 +120,10 @@ func (w *world) start() {
 	}
 }
 
-func newWorld(t *testing.T) *world {
-	dir := t.TempDir()
+func newWorld(t *testing.T) *world { return newWorldIn(t, t.TempDir()) }
+
+// newWorldIn has its files in dir.
+func newWorldIn(t *testing.T, dir string) *world {
 	w := &world{t: t, boot: "monday", journal: trial.Journal{Dir: filepath.Join(dir, "trial"), LastGood: filepath.Join(dir, "last-good.toml")}}
 	if err := os.WriteFile(w.journal.LastGood, []byte(oldText), 0o640); err != nil {
 		t.Fatal(err)
