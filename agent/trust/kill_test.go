@@ -3,6 +3,7 @@ package trust_test
 import (
 	"bufio"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -84,7 +85,7 @@ func child(dir string) {
 	}
 	for lines := bufio.NewReader(os.Stdin); ; {
 		line, err := lines.ReadString('\n')
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return
 		}
 		namespace, rest, _ := strings.Cut(strings.TrimSpace(line), " ")
