@@ -51,7 +51,7 @@ func newRig(t *testing.T) *rig {
 	r.start()
 	t.Cleanup(func() {
 		r.stop()
-		if err := st.Close(); err != nil {
+		if err := r.store.Close(); err != nil {
 			t.Error(err)
 		}
 	})
