@@ -84,7 +84,7 @@ func (h *herd) live(ctx context.Context, n int) error {
 	once, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var err error
-	wg.Go(func() { err = h.swarm.Run(once) })
+	wg.Go(func() { err = h.swarm.Run(once, herdBeat) })
 	h.stop = func() error {
 		cancel()
 		wg.Wait()

@@ -23,4 +23,5 @@ var scenarios = []scenario{
 	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
 	{"token", "a used and an unknown token are refused", playToken},
 	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
+	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},
 }

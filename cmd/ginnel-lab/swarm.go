@@ -104,7 +104,7 @@ func runSwarm(ctx context.Context, std cli.IO, args []string) (err error) {
 	}
 	fmt.Fprintf(std.Out, "enrolled    %d gateways in %.1f s\n", len(s.Gateways()), time.Since(began).Seconds())
 	var wg sync.WaitGroup
-	wg.Go(func() { err = s.Run(ctx) })
+	wg.Go(func() { err = s.Run(ctx, o.heartbeat) })
 	watched := watchSwarm(ctx, std.Out, s, own)
 	wg.Wait()
 	return errors.Join(err, watched)

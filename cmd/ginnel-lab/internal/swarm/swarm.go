@@ -151,13 +151,20 @@ func (s *Swarm) enrol(ctx context.Context, p identity.Pack) (*Gateway, error) {
 	return newGateway(id, dir, s.o.Log)
 }
 
-// Run has all gateways live until ctx ends.
-func (s *Swarm) Run(ctx context.Context) error {
+// Run has all gateways live until ctx ends. They begin one after the other within
+// spread, so that they do not all call in the same moment ever after.
+func (s *Swarm) Run(ctx context.Context, spread time.Duration) error {
 	var wg sync.WaitGroup
 	all := s.Gateways()
 	errs := make([]error, len(all))
 	for i, g := range all {
-		wg.Go(func() { errs[i] = g.run(ctx) })
+		wg.Go(func() {
+			select {
+			case <-ctx.Done():
+			case <-time.After(spread * time.Duration(i) / time.Duration(len(all))):
+				errs[i] = g.run(ctx)
+			}
+		})
 	}
 	wg.Wait()
 	return errors.Join(errs...)

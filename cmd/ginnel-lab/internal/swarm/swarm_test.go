@@ -53,7 +53,7 @@ func running(t *testing.T, c *Collector, n int, signers ...string) *Swarm {
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		if err := s.Run(ctx); err != nil {
+		if err := s.Run(ctx, time.Second); err != nil {
 			t.Error(err)
 		}
 	})
