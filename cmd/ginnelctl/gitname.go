@@ -14,7 +14,7 @@ func fleetName(dir, digest string) string {
 	if hash := gitHead(dir); hash != "" {
 		return "fleet " + hash[:7]
 	}
-	return "files " + digest[:min(7, len(digest))]
+	return "fleet " + digest[:min(7, len(digest))]
 }
 
 // gitHead is the commit of HEAD in the repository that dir lies in, read from its

@@ -124,7 +124,7 @@ func TestGitHead(t *testing.T) {
 	}
 	dir := t.TempDir()
 	put(dir, ".git/HEAD", "ref: refs/heads/main\n") // no commit yet
-	if got := fleetName(dir, "0123456789"); got != "files 0123456" {
+	if got := fleetName(dir, "0123456789"); got != "fleet 0123456" {
 		t.Errorf("before the first commit: %s", got)
 	}
 }
