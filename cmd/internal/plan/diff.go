@@ -75,7 +75,7 @@ func networkName(n config.Network) string { return n.Name }
 
 func newNetwork(n config.Network) string {
 	if n.Role == tunnels.Hub {
-		return fmt.Sprintf("%s, hub of %d sites", n.Name, len(n.Sites))
+		return fmt.Sprintf("%s, hub of %s", n.Name, plural(len(n.Sites), "site"))
 	}
 	text := n.Name
 	for _, p := range n.LAN {
