@@ -28,7 +28,8 @@ const (
 	leastHeartbeat = time.Second
 	mostHeartbeat  = time.Hour
 	gather         = 200 * time.Millisecond // changes of one cause go in one message
-	trialPause     = 5 * time.Second        // the longest while a trial waits for its receipt
+	trialPause     = 5 * time.Second        // the longest while a trial waits for its receipt,
+	trialTime      = 5 * time.Minute        // for as long as this
 	renewEvery     = time.Hour              // a clock that is wrong asks no more often
 	renewExpired   = time.Minute            // nor one of the collector's
 )
@@ -60,7 +61,8 @@ type talk struct {
 	sum      [32]byte    // of the health that was sent last
 	config   string      // hash of the effective config that was sent last
 	offer    OfferStatus // that was sent last
-	trying   bool        // the last message asked for the receipt of a trial
+	nonce    string      // of the trial whose receipt was asked for last; empty: none
+	asked    time.Time   // when it was, first
 }
 
 // Control keeps the collector told: everything at first, then at each heartbeat
@@ -84,24 +86,25 @@ func (u *Uplink) Control(ctx context.Context, ready func()) error {
 				continue
 			}
 			t.expired = codeOf(err) == "certificate_expired"
-			u.control.recover(ctx, t.hurry(u.failed(ctx, controlLoop, base, err, &p)))
+			u.control.recover(ctx, t.hurry(u.failed(ctx, controlLoop, base, err, &p), wish(err)))
 		case again:
 			p.reset()
 			sleep(ctx, gather, nil)
 		default:
 			p.reset()
 			// Not all gateways in the same second: a tenth to either side.
-			beat := t.hurry(u.link.heartbeat())
+			beat := t.hurry(u.link.heartbeat(), 0)
 			_ = u.control.rest(ctx, beat*9/10+rand.N(beat/5)) && sleep(ctx, gather, nil)
 		}
 	}
 	return nil
 }
 
-// hurry is a pause, cut short while a trial waits for its receipt.
-func (t *talk) hurry(d time.Duration) time.Duration {
-	if t.trying {
-		return min(d, trialPause)
+// hurry is a pause, cut short while a trial waits for its receipt, but not below
+// what the collector wishes. A trial that is held for long has time.
+func (t *talk) hurry(d, wish time.Duration) time.Duration {
+	if t.nonce != "" && time.Since(t.asked) < trialTime {
+		return min(d, max(trialPause, wish))
 	}
 	return d
 }
@@ -209,7 +212,9 @@ func (t *talk) said(snap block.Snapshot) (*protobufs.CustomMessage, error) {
 	if t.u.o.Steering != nil {
 		t.u.o.Steering.Say(&s)
 	}
-	t.trying = s.Nonce != ""
+	if s.Nonce != t.nonce {
+		t.nonce, t.asked = s.Nonce, time.Now()
+	}
 	data, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("write the state of the gateway: %w", err)

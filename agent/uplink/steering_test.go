@@ -275,13 +275,20 @@ func TestTrialHurries(t *testing.T) {
 		t.Fatal(err)
 	}
 	k := &talk{u: u}
-	if d := k.hurry(time.Hour); d != time.Hour {
+	if d := k.hurry(time.Hour, 0); d != time.Hour {
 		t.Errorf("without a trial the pause is %v", d)
 	}
 	if _, err := k.turn(t.Context(), u.base()); err == nil {
 		t.Fatal("a collector that drops has answered")
 	}
-	if d := k.hurry(time.Hour); d != trialPause {
+	if d := k.hurry(time.Hour, 0); d != trialPause {
 		t.Errorf("with a trial the pause is %v", d)
+	}
+	if d := k.hurry(11*time.Minute, 10*time.Minute); d != 10*time.Minute {
+		t.Errorf("with a trial, and the wish of 10 min, the pause is %v", d)
+	}
+	k.asked = k.asked.Add(-trialTime)
+	if d := k.hurry(time.Hour, 0); d != time.Hour {
+		t.Errorf("with a trial that is held for long the pause is %v", d)
 	}
 }

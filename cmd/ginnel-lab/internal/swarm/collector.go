@@ -84,7 +84,7 @@ func (c *Collector) Start(ctx context.Context) error {
 		}
 		select {
 		case err := <-c.ended:
-			return fmt.Errorf("the collector has ended (%v); its log: %s", err, c.log)
+			return errors.Join(fmt.Errorf("the collector has ended; its log: %s", c.log), err)
 		case <-ctx.Done():
 			return errors.Join(context.Cause(ctx), c.Stop())
 		case <-time.After(50 * time.Millisecond):
