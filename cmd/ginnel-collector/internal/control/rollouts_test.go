@@ -226,7 +226,7 @@ func TestPushesThatAreRefused(t *testing.T) {
 			n := good()
 			tt.change(&n)
 			_, err := r.server.StartRollout(t.Context(), alice, n)
-			no, ok := err.(*Refusal)
+			no, ok := errors.AsType[*Refusal](err)
 			if !ok || no.Status != tt.status || !strings.Contains(no.Reason+no.Advice, tt.want) {
 				t.Errorf("%v, want %d %q", err, tt.status, tt.want)
 			}
