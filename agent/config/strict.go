@@ -100,7 +100,15 @@ func (t Table) CheckKey(key string) { t.t.checkName(key, key) }
 func (t Table) Text(key string, most int) string { return t.t.line(key, most) }
 
 // Word reads one of a few words; empty where there is none.
-func (t Table) Word(key string, words ...string) string { return t.t.choice(key, words...) }
+func (t Table) Word(key string, words ...string) string {
+	hint := oneOf(words)
+	s, ok := t.t.text(key, hint)
+	if ok && !slices.Contains(words, s) {
+		t.Problem(key, hint, "%s is not known", show(s))
+		return ""
+	}
+	return s
+}
 
 // Integer reads an integer within bounds; 0 where there is none.
 func (t Table) Integer(key string, low, high int64) int64 { return t.t.integer(key, low, high) }

@@ -99,7 +99,7 @@ func meantName(t string) string {
 var (
 	odsCode   = regexp.MustCompile(`^[A-Z0-9]{3,9}$`)
 	asNumber  = regexp.MustCompile(`^[0-9]+([.,][0-9]+)?(E[+-]?[0-9]+)?$`)
-	asDate    = regexp.MustCompile(`(?i)^([0-9]{1,4}[-/. ])?([0-9]{1,2}|[a-z]{3,9})[-/. ][0-9]{1,4}( .*)?$`)
+	asDate    = regexp.MustCompile(`(?i)^(([0-9]{1,4}[-/. ])?([0-9]{1,2}|[a-z]{3,9})[-/. ][0-9]{1,4}( .*)?|[0-9]{1,2}[-/. ][a-z]{3,9})$`)
 	postcodes = regexp.MustCompile(`^[A-Z]{1,2}[0-9][A-Z0-9]?[0-9][A-Z]{2}$`)
 )
 

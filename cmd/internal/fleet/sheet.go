@@ -45,7 +45,9 @@ func parseSheet(name string, raw []byte) (*sheet, config.Problems) {
 	}
 	p := sheetParser{sheet: s, text: text, line: 1}
 	p.choose()
-	s.sep = text[:p.at]
+	if s.sep = text[:p.at]; p.at == len(text) {
+		return s, nil
+	}
 	header := p.record()
 	s.header, s.head = header.cells, header.raw
 	for i, h := range s.header {

@@ -51,7 +51,7 @@ func (s *sheet) add(pairs ...string) *row {
 func (s *sheet) bytes() []byte {
 	var b strings.Builder
 	head := s.head
-	if head == "" {
+	if head == "" && len(s.header) > 0 {
 		head = s.line(s.header)
 	}
 	b.WriteString(s.sep + head)
@@ -65,17 +65,18 @@ func (s *sheet) bytes() []byte {
 			b.WriteString(s.line(r.cells))
 		}
 	}
-	text := b.String()
+	text, bom := []byte(b.String()), s.bom
 	if s.latin {
-		if raw, ok := toLatin(text); ok {
-			return raw
+		if raw, ok := toLatin(b.String()); ok {
+			text = raw
+		} else {
+			bom = true // it tells a spreadsheet that this is UTF-8 now
 		}
-		return append([]byte("\ufeff"), text...) // the mark tells a spreadsheet that it is UTF-8
 	}
-	if s.bom {
+	if bom {
 		return append([]byte("\ufeff"), text...)
 	}
-	return []byte(text)
+	return text
 }
 
 // line is a row with quotes where they are needed.
