@@ -21,6 +21,7 @@ var scenarios = []scenario{
 	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"badhost", "a host on which others have taken what we need, and one with 10,000 peers", playBadHost},
 	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
+	{"england", "a fleet of ten thousand sites is validated, compiled and planned", playEngland},
 	{"token", "a used and an unknown token are refused", playToken},
 	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
 	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},

@@ -10,7 +10,7 @@ import (
 // BenchmarkTenThousand reads and compiles a fleet of ten thousand sites.
 func BenchmarkTenThousand(b *testing.B) {
 	dir := b.TempDir()
-	if err := fleettest.Write(dir, 10_000); err != nil {
+	if _, err := fleettest.Write(dir, 10_000, fleettest.Signers); err != nil {
 		b.Fatal(err)
 	}
 	b.Run("load", func(b *testing.B) {

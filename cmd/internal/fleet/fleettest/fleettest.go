@@ -2,23 +2,28 @@
 package fleettest
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // Two networks and two hubs; every site is in kestrel, every third one in heron
 // as well, and every fiftieth is acute and has two gateways.
-const toml = `signers = [
-  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM1r1Iume4RmrB553JxAXqzL9g36d3aYaB01efQBFY0j alice",
-  "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPz8Lm1e/9ffkuMHaSEn18/AUHo3iIm5N7swGHO0QEQT bob",
-]
-
+const toml = `
 [organisation]
 kestrel = "Kestrel Practices (invented)"
 heron   = "Heron Hospitals (invented)"
@@ -60,14 +65,29 @@ kind    = "tcp"
 target  = "203.0.113.40:443"
 `
 
-// Write makes a fleet of so many sites in dir, with all keys.
-func Write(dir string, sites int) error {
+// Signers are public keys of nobody.
+var Signers = []string{
+	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIM1r1Iume4RmrB553JxAXqzL9g36d3aYaB01efQBFY0j alice",
+	"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPz8Lm1e/9ffkuMHaSEn18/AUHo3iIm5N7swGHO0QEQT bob",
+}
+
+// Write makes a fleet of so many sites in dir, with all keys, and gives the
+// proofs of them, as a collector would.
+func Write(dir string, sites int, signers []string) ([]centre.Keys, error) {
+	var proofs []centre.Keys
+	prove := func(b *strings.Builder, gateway string, networks ...string) error {
+		p, err := writeKeys(b, gateway, networks)
+		proofs = append(proofs, centre.Keys{Gateway: gateway, Proofs: []identity.Proof{p}, Arrived: []time.Time{time.Now()}})
+		return err
+	}
 	var rows, attached, keys strings.Builder
 	rows.WriteString("site,name,kind,ods,postcode,circuit,care_level,gateways,ring,open,telephone\n")
 	attached.WriteString("site,network,lan,as\n")
 	keys.WriteString("gateway,network,public_key,fingerprint,first_seen\n")
 	for _, h := range []string{"hub-north", "hub-south"} {
-		writeKeys(&keys, h, "kestrel", "heron")
+		if err := prove(&keys, h, "kestrel", "heron"); err != nil {
+			return nil, err
+		}
 	}
 	for i := range sites {
 		id, kind, gateways := fmt.Sprintf("site-%05d", i), "gp", 1
@@ -89,22 +109,48 @@ func Write(dir string, sites int) error {
 			fmt.Fprintf(&attached, "%s,%s,%s,%s\n", id, network, lan, as)
 		}
 		for g := range gateways {
-			writeKeys(&keys, fmt.Sprintf("%s-%d", id, g+1), in...)
+			if err := prove(&keys, fmt.Sprintf("%s-%d", id, g+1), in...); err != nil {
+				return nil, err
+			}
 		}
 	}
-	for name, text := range map[string]string{"fleet.toml": toml, "sites.csv": rows.String(), "attachments.csv": attached.String(), "keys.csv": keys.String()} {
+	for name, text := range map[string]string{"fleet.toml": "signers = " + config.Literal(signers) + "\n" + toml, "sites.csv": rows.String(), "attachments.csv": attached.String(), "keys.csv": keys.String()} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return proofs, nil
 }
 
-// writeKeys writes keys that nobody has the other half of.
-func writeKeys(b *strings.Builder, gateway string, networks ...string) {
+// writeKeys writes a gateway's rows of keys.csv, and proves them by a device key.
+// Nobody has the other half of any of them.
+func writeKeys(b *strings.Builder, gateway string, networks []string) (identity.Proof, error) {
+	device, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return identity.Proof{}, err
+	}
+	pkix, err := x509.MarshalPKIXPublicKey(device.Public())
+	if err != nil {
+		return identity.Proof{}, err
+	}
+	row := func(network string, raw []byte) {
+		fmt.Fprintf(b, "%s,%s,%s,%s,2026-11-20\n", gateway, network, base64.StdEncoding.EncodeToString(raw), identity.Fingerprint(raw))
+	}
+	row("-", pkix)
+	st := identity.Statement{Gateway: gateway, UID: gateway, Device: pkix, Number: 1, Keys: map[string]key.Public{}, At: time.Now()}
 	for _, n := range networks {
 		k := sha256.Sum256([]byte(gateway + " " + n))
 		k[31] &= 0x7f // as curve 25519 has it
-		fmt.Fprintf(b, "%s,%s,%s,%s,2026-11-20\n", gateway, n, base64.StdEncoding.EncodeToString(k[:]), identity.Fingerprint(k[:]))
+		row(n, k[:])
+		if st.Keys[n], err = key.ParsePublic(base64.StdEncoding.EncodeToString(k[:])); err != nil {
+			return identity.Proof{}, err
+		}
 	}
+	text, err := json.Marshal(st)
+	if err != nil {
+		return identity.Proof{}, err
+	}
+	sum := sha256.Sum256(append([]byte("ginnel proof 1\n"), text...))
+	signature, err := ecdsa.SignASN1(rand.Reader, device, sum[:])
+	return identity.Proof{Text: text, Signature: signature}, err
 }
