@@ -29,6 +29,7 @@ type Gateway struct {
 	trust *trust.Trust
 	trial *trial.Trial
 	up    *uplink.Uplink
+	kept  *minutes
 	boot  string
 	log   *slog.Logger
 	born  time.Time
@@ -51,8 +52,9 @@ func newGateway(id *identity.Identity, dir string, log *slog.Logger) (*Gateway, 
 	if g.trust, err = trust.Open(filepath.Join(dir, "trust"), id.Signers()); err != nil {
 		return nil, err
 	}
+	g.kept = &minutes{g: g, epoch: newEpoch()}
 	if g.up, err = uplink.New(uplink.Options{
-		Identity: id, Version: "swarm", Snapshot: g.snapshot, Effective: g.effective, Steering: g, Preferred: g.preferred, Log: g.log,
+		Queue: g.kept, Identity: id, Version: "swarm", Snapshot: g.snapshot, Effective: g.effective, Steering: g, Preferred: g.preferred, Log: g.log,
 	}); err != nil {
 		return nil, err
 	}
@@ -77,10 +79,13 @@ func newKeys(networks []string) map[string]key.Public {
 // run lives until ctx ends.
 func (g *Gateway) run(ctx context.Context) error {
 	var wg sync.WaitGroup
+	var delivered error
 	wg.Go(func() { g.tries(ctx) })
+	wg.Go(func() { g.kept.run(ctx) })
+	wg.Go(func() { delivered = g.up.Deliver(ctx, func() {}) })
 	err := g.up.Control(ctx, func() {})
 	wg.Wait()
-	return err
+	return errors.Join(err, delivered)
 }
 
 // tries tries one offer after the other. A newer one ends a trial that runs.

@@ -87,6 +87,20 @@ func TestSwarm(t *testing.T) {
 	if len(keys) != 12 {
 		t.Errorf("%d device keys", len(keys))
 	}
+	g := s.Gateways()[0]
+	for i := range keepMinutes + 3 { // more than are kept
+		if err := g.kept.add(time.Now().Add(time.Duration(i-2*keepMinutes) * time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if all, err := g.kept.Pending(0); err != nil || len(all) > keepMinutes {
+		t.Errorf("%d minutes wait, %v", len(all), err)
+	}
+	g.up.Wake()
+	eventually(t, "the collector has the minutes", func() bool {
+		all, err := g.kept.Pending(0)
+		return err == nil && len(all) == 0
+	})
 	if m, err := c.Memory(); err != nil || m < 1<<20 {
 		t.Errorf("memory of the collector: %d, %v", m, err)
 	}
