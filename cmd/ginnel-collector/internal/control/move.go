@@ -75,7 +75,7 @@ func (s *Server) move(l *live, by store.By, m centre.Move, now time.Time) error 
 	l.acts = append(l.acts, store.Event{At: now, Actor: by.Name, From: by.From, Act: "rollout " + string(m), Object: l.ID, Detail: l.Name, Old: string(l.r.State), New: string(moved.State)})
 	s.o.Log.Info("a rollout was moved", "rollout", l.ID, "by", by.Name, "from", l.r.State, "to", moved.State)
 	for i, p := range moved.Pushes {
-		if p.Excused != l.r.Pushes[i].Excused || p.Stage != l.r.Pushes[i].Stage {
+		if was := l.r.Pushes[i]; p.Excused != was.Excused || p.Stage != was.Stage || !p.Since.Equal(was.Since) {
 			l.dirty[p.Gateway] = true
 		}
 	}

@@ -16,6 +16,11 @@ const (
 	retryAfter = 2 * time.Minute
 )
 
+// untaken is how long a gateway may call without taking what it is offered: its
+// agent takes nothing from the centre. One that is busy with another trial takes
+// it later.
+const untaken = 5 * time.Minute
+
 // follow takes what a gateway reports of what p wants there.
 func (s *step) follow(p *Push, g Gateway) {
 	if p.Stage == Superseded {
@@ -30,6 +35,10 @@ func (s *step) follow(p *Push, g Gateway) {
 		s.report(p, g)
 	case g.Running.Hash == p.Target().Hash && p.Stage == Offered:
 		p.to(p.kept(), s.now)
+	}
+	if p.Stage == Offered && g.Seen.Sub(p.Since) > untaken && g.State != block.ConfigApplying && s.r.May(*p, s.freeze, s.now) {
+		p.to(Failed, s.now)
+		p.Reason = "it calls, and does not take its config"
 	}
 	if s.r.State == centre.RolloutBack && !p.Returning && p.Back.Hash != "" &&
 		(p.Stage == Offered && g.Given || p.Stage == Applying || p.Stage == Unconfirmed || p.Stage == Applied) {

@@ -24,6 +24,9 @@ func Move(r Rollout, m centre.Move, now time.Time) (Rollout, error) {
 		r.State, r.Reason = centre.RolloutRunning, ""
 		for i, p := range r.Pushes {
 			r.Pushes[i].Excused = p.Excused || p.trouble() != ""
+			if p.Stage == Offered {
+				r.Pushes[i].Since = now // it could not be taken in a pause
+			}
 		}
 	case centre.MoveAbort:
 		if r.State != centre.RolloutRunning && r.State != centre.RolloutPaused && r.State != centre.RolloutBack {

@@ -320,6 +320,31 @@ func TestSilentHubStopsTheOther(t *testing.T) {
 	next(t, &r, of, t0, "running|hub-south|||") // an operator said so
 }
 
+// A gateway that is there and does not take its config does not hold up all.
+func TestNotTaken(t *testing.T) {
+	r, of := sites()
+	r.Pause.Gateways = 2
+	next(t, &r, of, t0, "running|avocet-1 bittern-1 curlew-1|||")
+	for name, after := range map[string]time.Duration{"avocet-1": untaken, "bittern-1": untaken + 1} {
+		g := of[name]
+		g.Seen = t0.Add(after)
+		of[name] = g
+	}
+	says(of, "curlew-1", 15, block.ConfigApplied)
+	next(t, &r, of, t0.Add(6*time.Minute), "running||||")
+	for i, want := range []Stage{Offered, Failed, Applied} {
+		if p := r.Pushes[i]; p.Stage != want {
+			t.Errorf("%s: %q, want %q", p.Gateway, p.Stage, want)
+		}
+	}
+	r.State = centre.RolloutPaused
+	later := t0.Add(time.Hour)
+	resumed, err := Move(r, centre.MoveResume, later)
+	if err != nil || !resumed.Pushes[0].Since.Equal(later) || !resumed.Pushes[1].Excused {
+		t.Errorf("after a pause: %+v, %v", resumed.Pushes[:2], err)
+	}
+}
+
 func TestMovesThatCannotBe(t *testing.T) {
 	for state, moves := range map[centre.RolloutState][]centre.Move{
 		centre.RolloutRunning: {centre.MoveResume, "stop"},
