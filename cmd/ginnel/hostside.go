@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -102,9 +103,9 @@ func (h *hostSide) ranLast(c *config.Config) bool {
 	return err == nil && last.Hash == c.Hash
 }
 
-// places are the addresses of a config's endpoints and of the collector. For the
-// config that ran here last nobody is asked: what is remembered does, and a dead
-// resolver delays no boot.
+// places are the addresses of a config's endpoints and of the collectors, its own
+// and those of the site pack. For the config that ran here last nobody is asked:
+// what is remembered does, and a dead resolver delays no boot.
 func (h *hostSide) places(ctx context.Context, c *config.Config) (endpoints map[string][]netip.Addr, collector []netip.Addr) {
 	ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 	defer cancel()
@@ -130,10 +131,12 @@ func (h *hostSide) places(ctx context.Context, c *config.Config) (endpoints map[
 			}
 		}
 	}
+	collectors := c.Collector
 	if id, err := identity.Open(h.paths.Identity()); err == nil && id.Enrolled() {
-		for _, u := range id.Collector() {
-			ask(hostOf(u), func(list []netip.Addr) { collector = append(collector, list...) })
-		}
+		collectors = append(slices.Clone(collectors), id.Collector()...)
+	}
+	for _, u := range collectors {
+		ask(hostOf(u), func(list []netip.Addr) { collector = append(collector, list...) })
 	}
 	wg.Wait()
 	return endpoints, collector
