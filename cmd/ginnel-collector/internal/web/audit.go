@@ -137,7 +137,7 @@ func (s *Server) mayRead(ctx context.Context) (func(*store.Event) bool, error) {
 		}
 		for _, text := range []*string{&e.Detail, &e.Old, &e.New} {
 			if mentions(*text, others) {
-				*text = "about networks of other organisations, too"
+				*text = aboutOthers
 			}
 		}
 		return true

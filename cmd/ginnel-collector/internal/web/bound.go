@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -35,26 +34,26 @@ func bound(s *block.Snapshot, sc access.Scope) {
 	if len(hidden) == 0 {
 		return
 	}
-	tells := func(text string) bool {
-		for name := range hidden {
-			if strings.Contains(text, name) {
-				return true
-			}
-		}
-		return false
-	}
-	if tells(s.Config.Error) {
+	if mentions(s.Config.Error, hidden) {
 		s.Config.Error, s.Config.Code = "", ""
 	}
-	if t := s.Config.Trial; t != nil {
-		shown := *t
-		shown.Evidence = slices.DeleteFunc(slices.Clone(t.Evidence), tells)
-		if tells(t.Reason) {
-			shown.Reason = "it concerns networks of other organisations"
-		}
-		s.Config.Trial = &shown
-	}
+	s.Config.Trial = boundTrial(s.Config.Trial, hidden)
 	sumUp(s)
+}
+
+const aboutOthers = "about networks of other organisations, too"
+
+// boundTrial takes out of a trial what it says of hidden networks.
+func boundTrial(t *block.TrialSnapshot, hidden map[string]bool) *block.TrialSnapshot {
+	if t == nil {
+		return nil
+	}
+	shown := *t
+	shown.Evidence = slices.DeleteFunc(slices.Clone(t.Evidence), func(line string) bool { return mentions(line, hidden) })
+	if mentions(t.Reason, hidden) {
+		shown.Reason = aboutOthers
+	}
+	return &shown
 }
 
 // sumUp makes state and headline of what the snapshot still tells.

@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,6 +15,7 @@ import (
 
 	"golang.org/x/crypto/ssh"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
@@ -177,7 +179,7 @@ func refused(t *testing.T, err error, status int, want string) {
 }
 
 func TestScopedOperatorSees(t *testing.T) {
-	d, _ := two(t)
+	d, steer := two(t)
 	ctx, kim := t.Context(), d.as("kim")
 	sites, err := kim.Sites(ctx)
 	must(t, err)
@@ -207,7 +209,11 @@ func TestScopedOperatorSees(t *testing.T) {
 	if status, _, _ := d.get("/api/v1/sites/avocet/report?month=2026-11", "X-Operator", "kim"); status != 403 {
 		t.Errorf("a report of two organisations: %d", status)
 	}
+	steer.fleet[0].Headline, steer.fleet[0].Trial = "heron is down", &block.TrialSnapshot{Reason: "at fault", Evidence: []string{"kestrel: dead", "heron: dead"}}
 	fleet, err := kim.Fleet(ctx)
+	if err == nil && (strings.Contains(fleet[0].Headline, "heron") || len(fleet[0].Trial.Evidence) != 1) {
+		t.Errorf("%+v %+v", fleet[0], fleet[0].Trial)
+	}
 	if err != nil || len(fleet) != 2 || fleet[0].Name != "avocet-1" || fleet[1].Name != "curlew-1" {
 		t.Errorf("%v, %v", fleet, err)
 	}
@@ -336,6 +342,42 @@ func TestScopedOperatorShutsOut(t *testing.T) {
 	_, err = d.as("kim").SetList(t.Context(), centre.NewList{Bundle: []byte("x")})
 	refused(t, err, 400, "the list cannot be read")
 	if len(s.told) != 3 {
+		t.Error(s.told)
+	}
+}
+
+// TestBadBodies are told apart, and nothing is done of what they ask for.
+func TestBadBodies(t *testing.T) {
+	d, s := two(t)
+	d.server.gate.Header = ""
+	for name, c := range map[string]struct {
+		path, kind, body string
+		status           int
+		want             string
+	}{
+		"not JSON":    {"/api/v1/freeze", "application/json", "{", 400, "cannot be read"},
+		"two values":  {"/api/v1/freeze", "application/json", "{} {}", 400, "something follows"},
+		"other names": {"/api/v1/freeze", "application/json", `{"untill": 1}`, 400, "unknown field"},
+		"a form":      {"/api/v1/freeze", "application/x-www-form-urlencoded", "until=x", 415, "not application/json"},
+		"too much":    {"/api/v1/freeze", "application/json", `{"why": "` + strings.Repeat("x", centre.MaxBody) + `"}`, 413, "too large"},
+		"a big list":  {"/api/v1/list", "application/json", `{"bundle": "` + strings.Repeat("A", 2*bundle.MaxSize) + `"}`, 413, "too large"},
+	} {
+		req, err := http.NewRequest(http.MethodPut, d.url+c.path, strings.NewReader(c.body))
+		must(t, err)
+		req.Header.Set("Content-Type", c.kind)
+		resp, err := http.DefaultClient.Do(req)
+		must(t, err)
+		body, err := io.ReadAll(resp.Body)
+		must(t, err)
+		resp.Body.Close()
+		if resp.StatusCode != c.status || !strings.Contains(string(body), c.want) {
+			t.Errorf("%s: %d %.300s, want %d with %q", name, resp.StatusCode, body, c.status, c.want)
+		}
+	}
+	if _, err := d.as("").Bundles(t.Context(), make([]string, 2*centre.MaxHashes)); err != nil {
+		t.Error(err)
+	}
+	if len(s.told) != 0 {
 		t.Error(s.told)
 	}
 }

@@ -149,7 +149,21 @@ func (s *Server) fleet(r *http.Request) ([]centre.GatewayState, error) {
 	if err != nil {
 		return nil, err
 	}
-	return seen(r.Context(), s, all, func(g centre.GatewayState) string { return g.Name })
+	shown, err := seen(r.Context(), s, all, func(g centre.GatewayState) string { return g.Name })
+	if err != nil || scope(r.Context()).All() {
+		return shown, err
+	}
+	of, err := s.networksOf(r.Context())
+	for i := range shown {
+		hidden := map[string]bool{}
+		for _, n := range of[shown[i].Name] {
+			hidden[n] = !scope(r.Context()).Network(n)
+		}
+		if shown[i].Trial = boundTrial(shown[i].Trial, hidden); mentions(shown[i].Headline, hidden) {
+			shown[i].Headline = aboutOthers
+		}
+	}
+	return shown, err
 }
 
 func (s *Server) keys(r *http.Request) ([]centre.Keys, error) {

@@ -254,12 +254,21 @@ func TestAddSite(t *testing.T) {
 	if added.Gateways[0].Name != "avocet-1" || added.State != checks.UnknownState {
 		t.Errorf("%+v", added)
 	}
+	nasty := good
+	nasty.ID, nasty.Name, nasty.TokenSHA256 = "dunlin", `'); DROP TABLE site; --<script>`, strings.Repeat("0", 63)+"2"
+	if _, err := d.client.AddSite(t.Context(), nasty); err != nil {
+		t.Error(err)
+	}
+	if s, err := d.client.Site(t.Context(), "dunlin"); err != nil || s.Name != nasty.Name {
+		t.Errorf("%+v, %v", s, err)
+	}
+	d.page("/", 200).sound()
 	if g, err := d.store.RedeemToken(t.Context(), [32]byte{31: 1}, "u", []byte("k"), now); err != nil || g.Name != "avocet-1" {
 		t.Errorf("its token: %+v, %v", g, err)
 	}
-	events, err := d.store.Events(t.Context(), 1)
+	events, err := d.store.Events(t.Context(), 2)
 	must(t, err)
-	if e := events[0]; e.Act != "site add" || e.Object != "avocet" || strings.Contains(e.Detail, good.TokenSHA256) {
+	if e := events[1]; e.Act != "site add" || e.Object != "avocet" || strings.Contains(e.Detail+e.New, good.TokenSHA256) {
 		t.Errorf("audit: %+v", e)
 	}
 	for name, c := range map[string]struct {
