@@ -86,6 +86,7 @@ func (r *reading) all() {
 	r.lans()
 	r.readKeys()
 	r.readAddresses()
+	r.reach()
 	r.readGenerations()
 	r.choose()
 }
