@@ -102,14 +102,33 @@ func (s *Server) Rollouts(ctx context.Context) ([]centre.Rollout, error) {
 	}
 	all := make([]centre.Rollout, 0, len(kept))
 	for _, k := range kept {
-		r, err := s.shown(ctx, k)
+		r, err := s.counted(ctx, k)
 		if err != nil {
 			return nil, err
 		}
-		r.Gateways = nil
 		all = append(all, r)
 	}
 	return all, nil
+}
+
+// counted is a rollout without its gateways. Those that have come to their end
+// are counted once: there are many, and each may have thousands of gateways.
+func (s *Server) counted(ctx context.Context, kept store.Rollout) (centre.Rollout, error) {
+	over := !kept.Live && !kept.Ended.IsZero()
+	s.mu.Lock()
+	r, ok := s.steer.over[kept.ID]
+	s.mu.Unlock()
+	if over && ok && r.Ended.Equal(kept.Ended) {
+		return r, nil
+	}
+	r, err := s.shown(ctx, kept)
+	r.Gateways = nil
+	if err == nil && over {
+		s.mu.Lock()
+		s.steer.over[kept.ID] = r
+		s.mu.Unlock()
+	}
+	return r, err
 }
 
 // Rollout gives one with its gateways, or store.ErrNotFound.

@@ -46,7 +46,7 @@ func (s *Server) StartRollout(ctx context.Context, by store.By, n centre.NewRoll
 	if len(pushes) == 0 {
 		kept.State, kept.Live, kept.Ended = centre.RolloutDone, false, kept.Began
 	}
-	act := store.Event{At: now, Actor: by.Name, From: by.From, Act: "rollout start", Object: kept.ID, Detail: n.Name, New: counted(n)}
+	act := store.Event{At: now, Actor: by.Name, From: by.From, Act: "rollout start", Object: kept.ID, Detail: n.Name, New: size(n)}
 	if err := s.begin(ctx, kept, pushes, bundles, act, n.Wanted); err != nil {
 		return centre.Rollout{}, err
 	}
@@ -55,7 +55,7 @@ func (s *Server) StartRollout(ctx context.Context, by store.By, n centre.NewRoll
 	return s.rollout(ctx, kept.ID)
 }
 
-func counted(n centre.NewRollout) string {
+func size(n centre.NewRollout) string {
 	return fmt.Sprintf("%d gateways in rings %s", len(n.Pushes), strings.Join(n.Rings, ", "))
 }
 

@@ -112,8 +112,17 @@ func TestHoldAndComingBack(t *testing.T) {
 	if b.generations() != "[17]" || a.generations() != "[15 17 19]" {
 		t.Errorf("avocet-1 tried %s, bittern-1 %s", a.generations(), b.generations())
 	}
+	if all, err := r.server.Rollouts(t.Context()); err != nil || all[0].State != centre.RolloutDone {
+		t.Errorf("%+v, %v", all, err)
+	}
 	if _, err := r.server.MoveRollout(t.Context(), alice, newer.ID, centre.MoveBack); err != nil {
 		t.Fatal(err)
+	}
+	for range 2 { // read, and remembered
+		all, err := r.server.Rollouts(t.Context())
+		if err != nil || len(all) != 3 || all[0].ID != newer.ID || all[0].State == centre.RolloutDone || all[2].State != centre.RolloutAborted || all[2].Rings[1].Applied != 1 || all[2].Gateways != nil {
+			t.Fatalf("%+v, %v", all, err)
+		}
 	}
 	r.is(newer.ID, centre.RolloutUndone)
 	if a.generations() != "[15 17 19 20]" {

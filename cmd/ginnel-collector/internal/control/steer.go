@@ -34,8 +34,9 @@ type steering struct {
 	freeze  centre.Freeze
 	list    store.List
 	denied  *bundle.DenyList
-	asked   map[string][]string // networks to prove a key for, by gateway
-	ill     bool                // the store cannot be written
+	asked   map[string][]string       // networks to prove a key for, by gateway
+	ill     bool                      // the store cannot be written
+	over    map[string]centre.Rollout // those that have come to their end, counted, by ID
 }
 
 // live is a rollout in memory.
@@ -55,7 +56,7 @@ type live struct {
 func (s *Server) loadSteering(ctx context.Context) error {
 	s.steer.news = make(chan struct{}, 1)
 	s.steer.past, s.steer.wanted = map[string]rollout.Gateway{}, map[string]store.Wanted{}
-	s.steer.unsaved = map[string]bool{}
+	s.steer.unsaved, s.steer.over = map[string]bool{}, map[string]centre.Rollout{}
 	all, err := s.o.Store.Rollouts(ctx)
 	if err != nil {
 		return err
