@@ -87,6 +87,7 @@ type Agent struct {
 	applied  time.Time
 	down     time.Time      // when the tunnels were taken down by hand; zero: they are not
 	fault    error          // of the last config that was refused
+	ignored  string         // a config by hand that does not count, in words
 	runner   *checks.Runner // nil until the gateway has a name; so is spool
 	subjects map[subjectKey]bool
 	spoolErr error

@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"io/fs"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"github.com/ginnel/ginnel/agent/trial"
 	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/agent/wire"
+	"github.com/ginnel/ginnel/tunnels"
 )
 
 // pushedFile is what messages call a config that came signed.
@@ -124,12 +126,22 @@ func (p *pilot) Run(ctx context.Context, text []byte) error {
 		return err
 	}
 	for deadline := time.Now().Add(settledIn); time.Now().Before(deadline) && ctx.Err() == nil; {
-		if steps, err := p.a.o.Tunnels.Plan(ctx); err == nil && len(steps) == 0 {
+		if steps, err := p.a.o.Tunnels.Plan(ctx); err == nil && p.a.settledAs(steps) {
 			break
 		}
 		pause(ctx, 200*time.Millisecond)
 	}
 	return ctx.Err()
+}
+
+// settledAs reports whether what is left to do is of networks that cannot be made
+// as wanted just now.
+func (a *Agent) settledAs(left []tunnels.Step) bool {
+	failed := map[string]bool{}
+	for _, t := range a.o.Tunnels.Status() {
+		failed[t.Network] = t.Err != ""
+	}
+	return !slices.ContainsFunc(left, func(s tunnels.Step) bool { return !failed[s.Network] })
 }
 
 // settledIn is how long the host may take to be as wanted before a trial begins

@@ -101,7 +101,7 @@ func TestGatewayByHandIsTakenOverByItsFirstPush(t *testing.T) {
 	if len(steps) == 0 || steps[len(steps)-1].Step != "kept" {
 		t.Errorf("steps: %+v", steps)
 	}
-	if c := r.config(block.ConfigApplied, 1); c.Mark != 1 || c.Trial != nil || !strings.Contains(c.Error, "desired.toml") {
+	if c := r.config(block.ConfigApplied, 1); c.Mark != 1 || c.Trial != nil || c.Error != "" || !strings.Contains(c.Ignored, "desired.toml") {
 		t.Errorf("config: %+v", c)
 	}
 	if n := len(r.host.Take()); n == 0 {

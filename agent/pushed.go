@@ -47,30 +47,34 @@ func (a *Agent) bootPushed(ctx context.Context) {
 }
 
 // refuseFile shows that there is a config written by hand, which does not count.
-func (a *Agent) refuseFile(ctx context.Context) {
-	_, err := os.Stat(a.o.Config)
+// It is no fault of the site's.
+func (a *Agent) refuseFile(ctx context.Context) (ignored string) {
+	if _, err := os.Stat(a.o.Config); err == nil {
+		ignored = fmt.Sprintf("%s does not count: %v", a.o.Config, ErrCentreRules)
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.fault = nil
-	if err == nil {
-		a.fault = fmt.Errorf("%s: %w, and this file does not count: take it away", a.o.Config, ErrCentreRules)
+	if ignored != "" && a.ignored == "" {
 		a.o.Log.WarnContext(ctx, "a config written by hand is refused", "file", a.o.Config, "err", ErrCentreRules)
 	}
+	a.ignored = ignored
+	return ignored
 }
 
 // reloadPushed has the config that runs run again, after `ginnel down` for one.
 func (a *Agent) reloadPushed(ctx context.Context) error {
-	a.refuseFile(ctx)
+	ignored := a.refuseFile(ctx)
 	a.mu.Lock()
-	text, fault := a.text, a.fault
+	text := a.text
+	a.fault = nil
 	a.mu.Unlock()
 	if text != nil {
 		if err := a.run(ctx, text, false); err != nil {
 			return err
 		}
 	}
-	if fault != nil {
-		return &local.Error{Text: fault.Error(), Advice: "the config that runs was applied again"}
+	if ignored != "" {
+		return &local.Error{Text: ignored, Advice: "take the file away; what runs was applied again as it is"}
 	}
 	return nil
 }

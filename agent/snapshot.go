@@ -35,6 +35,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	if a.config != nil {
 		s.Config.Generation, s.Config.Hash, s.Config.Applied = a.config.Generation, a.config.Hash, a.applied
 	}
+	s.Config.Ignored = a.ignored
 	if a.fault != nil {
 		s.Config.Error, s.Config.Code = firstLine(a.fault), string(why.ConfigRefused)
 	}

@@ -100,6 +100,8 @@ type ConfigSnapshot struct {
 	Error      string    `json:"error,omitempty"`
 	Code       string    `json:"code,omitempty"` // of Error
 
+	Ignored string `json:"ignored,omitempty"` // a config by hand that does not count, in words
+
 	State ConfigState    `json:"state,omitempty"` // of what the centre sent last; empty: it sent nothing
 	Trial *TrialSnapshot `json:"trial,omitempty"` // the trial that runs, or the last one that was not confirmed
 	Mark  uint64         `json:"mark,omitempty"`  // the highest generation that was ever accepted

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -36,7 +37,8 @@ type world struct {
 	trial   *trial.Trial
 	alone   bool // no collector
 
-	running string // the config; empty: none
+	mu      sync.Mutex // of running, fresh and answered, for the collector beside
+	running string     // the config; empty: none
 	runs    []string
 	signers []string // bundles whose signers were taken over
 	since   time.Time
@@ -56,6 +58,8 @@ func (w *world) Run(_ context.Context, text []byte) error {
 	if strings.Contains(string(text), "refused") {
 		return errors.New("covers 192.168.10.0/24, the LAN on eth1")
 	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.running, w.since = string(text), time.Now()
 	w.runs = append(w.runs, w.running)
 	return nil
@@ -69,8 +73,16 @@ func (w *world) Ways(context.Context) []string {
 	}
 	return []string{"192.0.2.40: " + w.way(w.running)}
 }
-func (w *world) Fresh()           { w.fresh++ }
-func (w *world) Heard() time.Time { return w.answered }
+func (w *world) Fresh() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.fresh++
+}
+func (w *world) Heard() time.Time {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.answered
+}
 func (w *world) Answers(_ context.Context, beside bool) bool {
 	return beside && w.beside || !beside && w.plain
 }
@@ -98,6 +110,7 @@ func (w *world) measure(name string) trial.Part {
 func (w *world) sign(ctx context.Context) {
 	for ctx.Err() == nil {
 		nonce, hash, ok := w.trial.Asks()
+		w.mu.Lock()
 		if ok && w.fresh > 0 && (w.away == nil || !w.away(w.running)) {
 			w.answered = time.Now()
 			if w.forge != nil {
@@ -105,6 +118,7 @@ func (w *world) sign(ctx context.Context) {
 			}
 			w.trial.Receipt(nonce, hash)
 		}
+		w.mu.Unlock()
 		select {
 		case <-ctx.Done():
 		case <-time.After(time.Second):

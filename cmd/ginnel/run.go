@@ -120,7 +120,7 @@ func reload(ctx context.Context, std cli.IO, args []string) error {
 		return advise(err)
 	}
 	fmt.Fprintln(std.Out, "applied")
-	if _, err := load(ctx, place().Desired()); err != nil {
+	if _, err := configFor(ctx, ""); err != nil {
 		fmt.Fprintf(std.Err, "but what is wrong with a check leaves that check out:\n%v\n", err)
 	}
 	return nil

@@ -11,6 +11,9 @@ import (
 func (f statusText) config(c block.ConfigSnapshot, enrolled bool) {
 	fmt.Fprintf(f.w, "%-11s", "config")
 	f.rest(f.runs(c, enrolled) + f.fares(c))
+	if c.Ignored != "" {
+		f.below(c.Ignored)
+	}
 	if c.Trial == nil {
 		return
 	}
