@@ -269,7 +269,7 @@ func planned(ctx context.Context, p *pair) error {
 // coversCollector plans, at a gateway that is enrolled, a network that would
 // swallow the collector.
 func (s *stage) coversCollector(ctx context.Context) error {
-	c, err := startCounty(ctx, s, "avocet")
+	c, err := startByHand(ctx, s, "avocet")
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ const bigHub = 500
 // another prefix, given another key, removed. Two of the 500 are there, and ping
 // a service through the hub all the while; the others are on paper.
 func playBigHub(ctx context.Context, s *stage) error {
-	p := county.Whole().Only("avocet", "bittern")
+	p := county.Whole().Only("avocet", "bittern").ByHand()
 	p.Sites[0].Joins = p.Sites[0].Joins[:1] // kestrel alone, by the one hub
 	c, err := buildCounty(ctx, p.Only("avocet", "bittern"), "scenario-"+s.name)
 	if err != nil {

@@ -21,7 +21,7 @@ import (
 // are when all is well; the sixth says that it is its name, and is up when the
 // resolver is back.
 func playDarkBoot(ctx context.Context, s *stage) error {
-	p := county.Apart().Only("avocet")
+	p := county.Apart().Only("avocet").ByHand()
 	p.IPv6 = false
 	for i := range p.Hubs {
 		p.Hubs[i].Over6 = false // so that each is called by its name

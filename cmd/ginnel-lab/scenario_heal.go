@@ -60,7 +60,7 @@ var written = []string{"/conf/eth1/forwarding"}
 const byTheModule = "/conf/all/send_redirects"
 
 func newHealing(ctx context.Context, s *stage) (*healing, error) {
-	c, err := buildCounty(ctx, county.Whole().Only("avocet"), "scenario-"+s.name)
+	c, err := buildCounty(ctx, county.Whole().Only("avocet").ByHand(), "scenario-"+s.name)
 	if err != nil {
 		return nil, err
 	}

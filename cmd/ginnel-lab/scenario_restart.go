@@ -63,9 +63,20 @@ func overrun(p county.Pinged) string {
 // writes is how many changes of the host the agent has logged.
 func writes(s *county.Site) int { return len(changeLine.FindAllString(s.Log(1<<20), -1)) }
 
-// startCounty builds a county with some sites and waits until it is up.
+// startCounty builds a county with some sites, which get their configs by push, and
+// waits until it is up.
 func startCounty(ctx context.Context, s *stage, sites ...string) (*county.County, error) {
-	c, err := buildCounty(ctx, county.Whole().Only(sites...), "scenario-"+s.name)
+	return start(ctx, s, county.Whole().Only(sites...))
+}
+
+// startByHand is startCounty with configs that lie on the gateways, for scenarios
+// that change them there.
+func startByHand(ctx context.Context, s *stage, sites ...string) (*county.County, error) {
+	return start(ctx, s, county.Whole().Only(sites...).ByHand())
+}
+
+func start(ctx context.Context, s *stage, p county.Plan) (*county.County, error) {
+	c, err := buildCounty(ctx, p, "scenario-"+s.name)
 	if err != nil {
 		return nil, err
 	}

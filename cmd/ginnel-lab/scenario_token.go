@@ -13,7 +13,7 @@ import (
 // playToken enrols with a token that is spent, with one that the collector does
 // not know, and then with the right one.
 func playToken(ctx context.Context, s *stage) error {
-	c, err := buildCounty(ctx, county.Whole().Only("avocet", "bittern"), "scenario-"+s.name)
+	c, err := buildCounty(ctx, county.Whole().Only("avocet", "bittern").ByHand(), "scenario-"+s.name)
 	if err != nil {
 		return err
 	}

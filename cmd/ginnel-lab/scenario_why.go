@@ -38,7 +38,7 @@ type breakage struct {
 // another. At last a hub is cut off, and all its sites say the same.
 func playWhy(ctx context.Context, s *stage) error {
 	ctx = within(ctx, 5*time.Minute)
-	c, err := startCounty(ctx, s, "avocet", "bittern", "curlew", "dunlin", "egret", "fulmar")
+	c, err := startByHand(ctx, s, "avocet", "bittern", "curlew", "dunlin", "egret", "fulmar")
 	if err != nil {
 		return err
 	}

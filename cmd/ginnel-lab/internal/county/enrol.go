@@ -14,15 +14,6 @@ func (c *County) Enrol(ctx context.Context, s *Site) error {
 	return s.EnrolWith(ctx, pack)
 }
 
-// EnrolWith enrols the gateway with the text of a site pack.
-func (s *Site) EnrolWith(ctx context.Context, pack string) error {
-	if err := s.Node.WriteFile(packPath, pack, 0o600); err != nil {
-		return err
-	}
-	_, err := s.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
-	return err
-}
-
 // MakePack runs `ginnelctl site add` at the desk and returns the pack. For a
 // site that is known already it makes a new token, and the old one is void.
 func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {

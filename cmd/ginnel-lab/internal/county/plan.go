@@ -14,6 +14,8 @@ type Plan struct {
 	Networks []NetworkPlan
 	Hubs     []HubPlan
 	Sites    []SitePlan
+
+	byHand bool // see ByHand
 }
 
 // NetworksOf are the networks that a hub takes part in.

@@ -28,9 +28,13 @@ type StepError struct {
 func (e *StepError) Error() string { return fmt.Sprintf("%s failed at %s: %v", e.Place, e.Step, e.Err) }
 func (e *StepError) Unwrap() error { return e.Err }
 
-// Up starts every program and enrols every gateway. It does not wait for
-// tunnels; AwaitAllUp does. Its error is a *StepError.
+// Up starts every program, enrols every gateway, and has them configured: by push
+// or, where the plan says so, by hand. It does not wait for tunnels; AwaitAllUp
+// does. Its error is a *StepError.
 func (c *County) Up(ctx context.Context) error {
+	if c.Plan.Pushed() {
+		return c.upByPush(ctx)
+	}
 	if err := c.Start(ctx); err != nil {
 		return err
 	}
@@ -42,7 +46,59 @@ func (c *County) Up(ctx context.Context) error {
 	})
 }
 
-// Start is Up without the enrolment: collector, keys, configs, hubs, sites.
+// upByPush is Up as central ops and technicians do it: agents without a config,
+// site packs from the desk, and a first push.
+func (c *County) upByPush(ctx context.Context) error {
+	if err := c.StartIdle(ctx); err != nil {
+		return err
+	}
+	if err := c.EnrolAll(ctx); err != nil {
+		return err
+	}
+	if err := c.awaitKeys(ctx); err != nil {
+		return err
+	}
+	_, err := c.Push(ctx, "--no-rings")
+	return err
+}
+
+// StartIdle sets up the desk and starts the collector and every agent, none of
+// which has a config or an identity.
+func (c *County) StartIdle(ctx context.Context) error {
+	if err := c.Collector.StartCollector(); err != nil {
+		return &StepError{"collector", "start", err}
+	}
+	if err := c.SetUpDesk(ctx); err != nil {
+		return &StepError{"desk", "files", err}
+	}
+	idle := func(place string, a *Agent) error {
+		err := a.Node.WriteFile("/etc/ginnel/ginnel.toml", HostConfig(), 0o644)
+		if err == nil {
+			err = a.StartAgent()
+		}
+		if err == nil {
+			_, err = a.AwaitAnswer(ctx)
+		}
+		if err != nil {
+			return &StepError{place, "start", err}
+		}
+		return nil
+	}
+	for _, h := range c.Hubs {
+		if err := idle(h.Name(), h.Agent); err != nil {
+			return err
+		}
+	}
+	if err := c.each(func(s *Site) error { return idle(s.Name(), s.Agent) }); err != nil {
+		return err
+	}
+	if err := c.Collector.AwaitCollector(ctx); err != nil {
+		return &StepError{"collector", "start", err}
+	}
+	return nil
+}
+
+// Start is Up by hand without the enrolment: collector, keys, configs, hubs, sites.
 func (c *County) Start(ctx context.Context) error {
 	if err := c.Collector.StartCollector(); err != nil {
 		return &StepError{"collector", "start", err}
@@ -193,7 +249,7 @@ func (c *County) awaitCentre(ctx context.Context) error {
 		if err != nil {
 			return false, err
 		}
-		if len(sites) < len(c.Sites) {
+		if len(sites) < len(c.Sites) { // hubs that are enrolled are among them
 			return false, fmt.Errorf("it knows %d of %d sites", len(sites), len(c.Sites))
 		}
 		for _, s := range sites {

@@ -1,0 +1,163 @@
+package county
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/crypto/ssh"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+)
+
+// Where the operator's desk is, at the collector's node.
+const (
+	DeskHome  = "/run/desk"
+	DeskFleet = DeskHome + "/fleet"
+)
+
+// signers are the operators whose keys lie on the desk.
+var signers = []string{"alice", "bob"}
+
+// Desk runs a command in the fleet's folder as an operator would, whose keys are
+// in DeskHome. The error is a *netns.Failure.
+func (c *Collector) Desk(ctx context.Context, args ...string) (string, error) {
+	in := []string{"env", "HOME=" + DeskHome, "GINNEL_KEYSTORE=" + DeskHome + "/packs", "sh", "-c", `cd "$0" && exec "$@"`, DeskFleet}
+	return c.Node.Run(ctx, append(in, args...)...)
+}
+
+// SetUpDesk makes the operators' keys and writes the fleet's files.
+func (c *County) SetUpDesk(ctx context.Context) error {
+	desk := c.Collector.Node
+	if _, err := desk.Run(ctx, "mkdir", "-p", "-m", "0700", DeskHome, DeskHome+"/packs", DeskFleet); err != nil {
+		return err
+	}
+	var lines []string
+	for _, name := range signers {
+		line, private, err := newSigner(name)
+		if err != nil {
+			return err
+		}
+		lines = append(lines, line)
+		if err := desk.WriteFile(DeskHome+"/"+name, private, 0o600); err != nil {
+			return err
+		}
+	}
+	files, err := c.Plan.fleetFiles(lines)
+	if err != nil {
+		return err
+	}
+	for name, text := range files {
+		if err := desk.WriteFile(DeskFleet+"/"+name, text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// newSigner makes an operator's key: the line of its public half, and the file of
+// its private one.
+func newSigner(name string) (line, private string, err error) {
+	pub, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return "", "", err
+	}
+	block, err := ssh.MarshalPrivateKey(key, name)
+	if err != nil {
+		return "", "", err
+	}
+	public, err := ssh.NewPublicKey(pub)
+	if err != nil {
+		return "", "", err
+	}
+	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " " + name, string(pem.EncodeToMemory(block)), nil
+}
+
+// PackFor has the desk make the site pack of a gateway of the fleet.
+func (c *County) PackFor(ctx context.Context, gateway string) (string, error) {
+	file := DeskHome + "/" + gateway + ".pack"
+	site := strings.TrimSuffix(gateway, "-1")
+	if _, err := c.Collector.Desk(ctx, "sh", "-c", "rm -f "+file+" && exec ginnelctl site add "+site+" --gateway "+gateway+" -o "+file); err != nil {
+		return "", err
+	}
+	return c.Collector.Node.ReadFile(file)
+}
+
+// EnrolAll enrols every gateway, hubs included, with a pack of the desk's.
+func (c *County) EnrolAll(ctx context.Context) error {
+	for _, h := range c.Hubs {
+		if err := c.enrolAgent(ctx, h.Agent); err != nil {
+			return &StepError{h.Name(), "enrolment", err}
+		}
+	}
+	return c.each(func(s *Site) error {
+		if err := c.enrolAgent(ctx, s.Agent); err != nil {
+			return &StepError{s.Name(), "enrolment", err}
+		}
+		return nil
+	})
+}
+
+func (c *County) enrolAgent(ctx context.Context, a *Agent) error {
+	pack, err := c.PackFor(ctx, a.Name)
+	if err != nil {
+		return err
+	}
+	return a.EnrolWith(ctx, pack)
+}
+
+// EnrolWith enrols the gateway with the text of a site pack.
+func (a *Agent) EnrolWith(ctx context.Context, pack string) error {
+	if err := a.Node.WriteFile(packPath, pack, 0o600); err != nil {
+		return err
+	}
+	_, err := a.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
+	return err
+}
+
+// Push pushes what the fleet's files say, and waits until it has arrived. It
+// returns what the desk printed.
+func (c *County) Push(ctx context.Context, flags ...string) (string, error) {
+	args := append([]string{"ginnelctl", "push", "--yes", "--sign-with", DeskHome + "/" + signers[0]}, flags...)
+	said, err := c.Collector.Desk(ctx, args...)
+	if f, ok := errors.AsType[*netns.Failure](err); ok {
+		return said, &StepError{"desk", "push", fmt.Errorf("%w\n%s", f, said)}
+	}
+	return said, err
+}
+
+// awaitKeys waits until the collector has every gateway's proof: the plan has
+// nobody who waits for a key.
+func (c *County) awaitKeys(ctx context.Context) error {
+	names := []string{}
+	for _, h := range c.Hubs {
+		names = append(names, h.Agent.Name)
+	}
+	for _, s := range c.Sites {
+		names = append(names, s.Gateway())
+	}
+	api, err := c.Collector.API()
+	if err != nil {
+		return err
+	}
+	_, err = poll(ctx, 50*time.Millisecond, func() (bool, error) {
+		shown, err := api.Keys(ctx)
+		if err != nil {
+			return false, err
+		}
+		for _, k := range shown {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == k.Gateway && len(k.Proofs) > 0 })
+		}
+		return len(names) == 0, fmt.Errorf("no proof of keys from %s", strings.Join(names, ", "))
+	})
+	if err != nil {
+		return &StepError{"desk", "keys", err}
+	}
+	return nil
+}
