@@ -32,7 +32,7 @@ func TestPackages(t *testing.T) {
 	s.step("a hub and a LAN are there", s.surroundings)
 	s.step("install offline: dpkg -i of three packages", s.install)
 	s.step("service install is refused while packaged", s.refusedWhilePackaged)
-	s.step("enrol with a site pack", s.enrol)
+	s.step("enrol with a site pack, config by push", s.enrol)
 	s.step("tunnel up, kernel WireGuard, checks up", s.up("kernel WireGuard"))
 	s.step("a LAN computer reaches the service; its replies come back", s.reach)
 	s.step("the collector's API shows the site up", s.seen)
@@ -110,26 +110,30 @@ func (s *site) refusedWhilePackaged(ctx context.Context) (string, error) {
 	return "", nil
 }
 
+// enrol makes the site's pack, enrols with it, and pushes the first config. The
+// hub is plain WireGuard that somebody else runs: its key is written into the
+// fleet by hand, and nothing is pushed to it.
 func (s *site) enrol(ctx context.Context) (string, error) {
 	return "", s.quiet(ctx, `set -e
-cd /root
-ginnelctl site add avocet --name 'Avocet Surgery' --network kestrel
-ginnel enrol --yes avocet.toml
-ginnel key kestrel >site.pub
-ip netns exec hub wg set wg0 peer "$(cat site.pub)" allowed-ips 100.64.0.7/32,192.168.10.0/24
-cat >/etc/ginnel/desired.toml <<CONFIG
-gateway = "avocet-1"
+for who in alice bob; do ssh-keygen -q -t ed25519 -N '' -C $who -f /root/$who; done
+mkdir /root/fleet; cd /root/fleet
+cat >fleet.toml <<FLEET
+signers = ["$(cat /root/alice.pub)", "$(cat /root/bob.pub)"]
 
-[[network]]
-name    = "kestrel"
-address = ["100.64.0.7/32"]
-lan     = ["192.168.10.0/24"]
+[rollout]
+window = "always"
 
-[[network.hub]]
-name        = "hub-north"
-public_key  = "$(wg pubkey <hub.key)"
-endpoints   = ["192.0.2.1:51820"]
-allowed_ips = ["100.64.0.1/32", "198.51.100.0/24"]
+[organisation]
+kestrel = "Kestrel Practices (invented)"
+
+[network.kestrel]
+organisation = "kestrel"
+overlay      = "100.64.0.0/18"
+hubs         = ["hub-north"]
+
+[hub.hub-north]
+endpoints.kestrel = ["192.0.2.1:51820"]
+lan.kestrel       = ["198.51.100.0/24"]
 
 [[check]]
 name     = "records"
@@ -143,9 +147,25 @@ name     = "line"
 kind     = "icmp"
 target   = "192.0.2.1"
 interval = "5s"
-CONFIG
-ginnel config check
-systemctl reload ginnel`)
+FLEET
+printf 'site,name,kind\navocet,Avocet Surgery,gp\n' >sites.csv
+printf 'site,network,lan,as\navocet,kestrel,192.168.10.0/24,\n' >attachments.csv
+printf 'gateway,network,address\nhub-north,kestrel,100.64.0.1\navocet-1,kestrel,100.64.0.7\n' >addresses.csv
+printf 'gateway,network,public_key,fingerprint,first_seen\nhub-north,kestrel,%s,,2026-11-20\n' "$(wg pubkey </root/hub.key)" >keys.csv
+ginnelctl validate
+export GINNEL_KEYSTORE=/root/packs
+ginnelctl site add avocet -o /root/avocet.toml
+ginnel enrol --yes /root/avocet.toml
+ginnel key kestrel >/root/site.pub
+ip netns exec hub wg set wg0 peer "$(cat /root/site.pub)" allowed-ips 100.64.0.7/32,192.168.10.0/24
+for i in $(seq 60); do
+	code=0; ginnelctl plan --without hub-north >/root/said 2>&1 || code=$?
+	[ $code = 2 ] && break
+	sleep 1
+done
+cat /root/said; [ $code = 2 ]
+ginnelctl push --yes --sign-with /root/alice --without hub-north
+ginnel status | grep 'as the centre wants it'`)
 }
 
 func (s *site) up(backend string) func(context.Context) (string, error) {
@@ -210,13 +230,19 @@ func (s *site) lossless(script string) func(context.Context) (string, error) {
 	}
 }
 
+// badConfig brings a signed config that would take the site's own LAN, then one
+// by hand that has no say here any more. Neither changes anything.
 func (s *site) badConfig(ctx context.Context) (string, error) {
-	return "", s.quiet(ctx, `cd /etc/ginnel; cp desired.toml /root/good.toml
-sed -i 's|"198.51.100.0/24"|"192.168.0.0/16"|' desired.toml
-if systemctl reload ginnel; then echo "a prefix over the own LAN was taken"; exit 1; fi
+	return "", s.quiet(ctx, `cd /root
+cp /var/lib/ginnel/last-good.toml good.toml
+if sed 's|"198.51.100.0/24"|"192.168.0.0/16"|' good.toml | stick; then echo "a prefix over the own LAN was taken"; exit 1; fi
 journalctl -b -u ginnel | grep '"192.168.0.0/16" overlaps' || { journalctl -b -u ginnel | tail; echo "the journal does not say why"; exit 1; }
-ip netns exec pc ping -c 1 -W 5 198.51.100.20 || exit 1
-cp /root/good.toml desired.toml; systemctl reload ginnel`)
+cmp good.toml /var/lib/ginnel/last-good.toml || exit 1
+sed -e '/^generation/d' -e '/^signers/,/^]/d' good.toml >by-hand.toml
+cp by-hand.toml /etc/ginnel/desired.toml
+if systemctl reload ginnel; then echo "a config by hand was taken on an enrolled gateway"; exit 1; fi
+rm /etc/ginnel/desired.toml
+ginnel plan && ip netns exec pc ping -c 1 -W 5 198.51.100.20`)
 }
 
 // networkRestarts while no agent is there that would put things back.
@@ -304,7 +330,7 @@ func (s *site) remove(ctx context.Context) (string, error) {
 	if err := s.sameTraces(ctx, kept); err != nil {
 		return "", err
 	}
-	return "", s.quiet(ctx, `test -s /etc/ginnel/desired.toml && test -d /var/lib/ginnel/identity && ! pgrep -a ginnel`)
+	return "", s.quiet(ctx, `test -s /var/lib/ginnel/last-good.toml && test -d /var/lib/ginnel/identity && ! pgrep -a ginnel`)
 }
 
 func (s *site) installAgain(ctx context.Context) (string, error) {
@@ -331,7 +357,7 @@ cd /opt/ginnel
 ./ginnel service install && { echo "installed twice"; exit 1; }
 ./ginnel key kestrel >/root/site.pub
 ip netns exec hub wg set wg0 peer "$(cat /root/site.pub)" allowed-ips 100.64.0.7/32,192.168.10.0/24
-cp /root/good.toml /etc/ginnel/desired.toml
+cp /root/by-hand.toml /etc/ginnel/desired.toml
 echo 'backend = "userspace"' >/etc/ginnel/ginnel.toml
 ./ginnel service start
 ./ginnel service status

@@ -7,7 +7,7 @@ folder=$1 mirror=$2
 root=$folder/root
 
 debootstrap --variant=minbase --arch=amd64 \
-	--include=systemd,systemd-sysv,dbus,udev,kmod,linux-image-cloud-amd64,iproute2,iputils-ping,nftables,wireguard-tools,iperf3,procps \
+	--include=systemd,systemd-sysv,dbus,udev,kmod,linux-image-cloud-amd64,iproute2,iputils-ping,nftables,wireguard-tools,iperf3,procps,openssh-client \
 	bookworm "$root" "$mirror"
 
 echo gateway >"$root/etc/hostname"
