@@ -19,7 +19,8 @@ const pushHelp = `
   --fleet DIR       the fleet's folder; . unless given
   --yes             do not ask
   --sign-with KEY   a file, "agent" or "agent:COMMENT"; found unless given
-  --no-rings        all gateways at once, once the hubs have theirs
+  --no-rings        all gateways at once, once the hubs have theirs; nobody waits to
+                    see whether something gets worse
   --no-wait         do not follow the rollout
   --without NAME    leave a gateway out, whatever it shows; once for each
   --all             every line, however long

@@ -20,7 +20,7 @@ const (
 
 	hubsRing  = "hubs"
 	ringsMax  = 16
-	withinMin = 30 * time.Second
+	withinMin = 5 * time.Second
 	withinMax = 24 * time.Hour
 )
 

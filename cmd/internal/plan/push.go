@@ -84,12 +84,12 @@ func (p *Plan) Moved(states []centre.GatewayState, pushed func(gateway string) u
 
 // NewRollout signs every text, and every way back, and is what is sent. sign
 // makes a bundle's bytes of a text. With one ring, noRings, all that are not
-// hubs are one.
+// hubs are one, and none is watched before the next.
 func (p *Plan) NewRollout(noRings bool, sign func(text []byte) ([]byte, error)) (centre.NewRollout, error) {
 	r := centre.NewRollout{Name: p.Fleet, Rings: p.Rollout.Rings, Window: p.Rollout.Window, Pause: p.Rollout.Pause,
 		Wanted: p.Wanted, Organisations: p.Rollout.Organisations}
 	if noRings {
-		r.Rings = []string{p.Rollout.Rings[0], "all"}
+		r.Rings, r.Pause.Within = []string{p.Rollout.Rings[0], "all"}, 0
 	}
 	for _, c := range p.Changes {
 		push := centre.Push{Gateway: c.Gateway, Ring: c.Ring, Window: c.Window, Needs: c.Needs, Apart: c.Apart, Over: c.Over}

@@ -34,6 +34,7 @@ var fleetText = template.Must(template.New("fleet").Parse(`signers = [{{range .S
 [rollout]
 rings  = ["canary", "rest"]
 window = "always"
+pause  = { gateways = 1, share = "2%", within = "5s" }
 
 [organisation]
 {{range .Networks}}{{.Name}} = "{{.Name}} (invented)"
