@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"runtime"
@@ -85,7 +86,7 @@ func (f *Fleet) CompileAll() ([]Desired, error) {
 	wg.Wait()
 	var found config.Problems
 	for _, err := range errs {
-		if ps, ok := err.(config.Problems); ok {
+		if ps, ok := errors.AsType[config.Problems](err); ok {
 			found = append(found, ps...)
 		}
 	}
@@ -239,7 +240,7 @@ func (c *compiling) refused(err error) error {
 		line = c.f.Sites[c.g.place].line
 	}
 	var all config.Problems
-	list, ok := err.(config.Problems)
+	list, ok := errors.AsType[config.Problems](err)
 	if !ok {
 		return err
 	}

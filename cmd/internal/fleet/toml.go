@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -30,7 +31,7 @@ var defaultRings = []string{"canary", "5%", "25%", "rest"}
 func (r *reading) toml(raw []byte) {
 	t, err := config.OpenTable(tomlFile, raw)
 	if err != nil {
-		if ps, ok := err.(config.Problems); ok {
+		if ps, ok := errors.AsType[config.Problems](err); ok {
 			r.found = append(r.found, ps...)
 		}
 		return
