@@ -124,7 +124,7 @@ func (p *pair) renewed(ctx context.Context, n *netns.Node) (ms float64, err erro
 
 // killed takes the time from the death of a data plane to the first answer.
 func (p *pair) killed(ctx context.Context, n *netns.Node) (ms float64, err error) {
-	sleep(ctx, polled)
+	sleep(ctx, again) // more often would be a fight, in which the agent gives way
 	pid, err := p.planePID(n, 1)
 	if err != nil {
 		return 0, err
