@@ -67,8 +67,8 @@ type bench struct {
 	list     []byte
 }
 
-// nowhere is an address at which no hub answers.
-const nowhere = "192.0.2.66"
+// nowhere is an address at which no service answers.
+const nowhere = "198.51.100.29"
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
@@ -308,7 +308,7 @@ func (b *bench) takeAll(asked centre.NewRollout) centre.Rollout {
 			s.State = block.ConfigFailed
 			ring.Applied, ring.Failed = 0, 1
 			r.State, r.Reason = centre.RolloutPaused, "1 of 1 failed"
-			r.Gateways = []centre.PushState{{Gateway: p.Gateway, State: "failed", Reason: "hub-north was not heard"}}
+			r.Gateways = []centre.PushState{{Gateway: p.Gateway, State: "failed", Reason: "records was good and is dead"}}
 			break
 		}
 		s.Running, s.State = s.Desired, block.ConfigApplied

@@ -124,8 +124,12 @@ func (p *Plan) table(b *strings.Builder, all bool) {
 	margin := strings.Repeat(" ", 2+column+8+2)
 	fmt.Fprintf(b, "\n  %-*s%8s  %s\n", column, "CHANGE", "GATEWAYS", "RING")
 	for _, r := range rows {
-		fmt.Fprintf(b, "  %-*s%8d  %s\n", column, clip(r.line, column-2), len(r.gateways),
+		line, rest, _ := strings.Cut(cli.Wrap(r.line, column-4, "      "), "\n")
+		fmt.Fprintf(b, "  %-*s%8d  %s\n", column, clip(line, column-2), len(r.gateways),
 			cli.Wrap(p.rings(r), cli.Width-len(margin), margin))
+		if rest != "" {
+			b.WriteString(rest + "\n")
+		}
 	}
 	if left > 0 {
 		fmt.Fprintf(b, "  and %s more: --all\n", plural(left, "change"))
