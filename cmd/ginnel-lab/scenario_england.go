@@ -174,7 +174,7 @@ func (e *england) ctl(ctx context.Context, s *stage, name string, aim float64, c
 		got = f.Code
 	}
 	if got != code {
-		return fmt.Errorf("%s ended with %d, want %d: %v\n%s", name, got, code, err, said)
+		return fmt.Errorf("%s ended with %d, want %d: %w\n%s", name, got, code, err, said)
 	}
 	lines := strings.SplitAfterN(said, "\n", 9)
 	s.row(result{Name: name, Value: took, Unit: "s", Aim: fmt.Sprintf("<= %g", aim), Met: took <= aim,

@@ -41,8 +41,14 @@ func (f *Fleet) hubNames() []string { return names(f.hubAt) }
 // a port.
 func (r *reading) hubs() {
 	for _, h := range r.Hubs {
-		lans, _ := h.table.Table("lan")
-		ends, _ := h.table.Table("endpoints")
+		lans, ok := h.table.Table("lan")
+		if !ok {
+			lans = h.table
+		}
+		ends, ok := h.table.Table("endpoints")
+		if !ok {
+			ends = h.table
+		}
 		ports := map[int]string{}
 		for _, n := range r.Networks {
 			serves := slices.Contains(n.Hubs, h.Name)
