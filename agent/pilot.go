@@ -94,14 +94,20 @@ func (a *Agent) listNumber() uint64 {
 	return 0
 }
 
-// Offer takes a config; the newest one counts.
+// Offer takes a config; the newest one counts. What is on the way already, or
+// failed for good, is not looked at again, also after a restart.
 func (p *pilot) Offer(_ context.Context, hash, raw []byte) {
+	at := hex.EncodeToString(hash)
+	known := at == p.trial.Record().Hash
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if at := hex.EncodeToString(hash); at == p.judged && !p.mayTryAgain(at) {
+	if known {
+		p.refused = uplink.OfferStatus{} // it was of another one
+	}
+	if (known || at == p.judged) && !p.mayTryAgain(at) {
 		return
 	}
-	p.judged, p.offer = hex.EncodeToString(hash), raw
+	p.judged, p.offer = at, raw
 	select {
 	case p.woken <- struct{}{}:
 	default:
