@@ -2,101 +2,90 @@ package control
 
 import (
 	"bytes"
+	"compress/gzip"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/hex"
-	"encoding/json"
 	"log/slog"
-	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/open-telemetry/opamp-go/protobufs"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/wire"
-	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store/sqlite"
 )
 
-// FuzzMessages gives the server whatever bytes a known gateway might send. It
-// answers, or refuses; it has no fault of its own.
-func FuzzMessages(f *testing.F) {
+// FuzzMessage has a gateway with a good certificate say anything at all: it is
+// understood or refused, and is never a fault of the collector's.
+func FuzzMessage(f *testing.F) {
 	st, err := sqlite.Open(f.Context(), filepath.Join(f.TempDir(), "collector.db"), slog.New(slog.DiscardHandler))
-	if err != nil {
-		f.Fatal(err)
-	}
+	fatal(f, err)
 	f.Cleanup(func() { st.Close() })
-	s, err := New(Options{Store: st, Dir: f.TempDir(), URL: "https://192.0.2.1"})
-	if err != nil {
-		f.Fatal(err)
-	}
+	s, err := New(Options{Store: st, Dir: filepath.Join(f.TempDir(), "ca"), URL: "https://collector.example.net"})
+	fatal(f, err)
 	f.Cleanup(func() { s.Close() })
-	uid, state := enrolHere(f, s, st)
-	said, err := json.Marshal(wire.Said{Snapshot: block.Snapshot{At: time.Now(), State: checks.Up, Config: block.ConfigSnapshot{Mark: 1 << 63, State: "failed", Trial: &block.TrialSnapshot{}}},
-		Boot: "b", Nonce: "n", Hash: strings.Repeat("ab", 32), List: 1 << 63})
-	if err != nil {
-		f.Fatal(err)
-	}
+	now := time.Now()
+	fatal(f, st.AddSite(f.Context(), store.Site{ID: "avocet", Name: "Avocet", Gateway: "avocet-1", Networks: []string{"kestrel"}, TokenHash: [32]byte{1}, TokenExpires: now.Add(time.Hour), Added: now}))
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	fatal(f, err)
+	pkix, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	fatal(f, err)
+	uid := uuid.New()
+	_, err = st.RedeemToken(f.Context(), [32]byte{1}, uid.String(), pkix, now)
+	fatal(f, err)
+	_, leaf, err := s.ca.device("avocet-1", uid.String(), &key.PublicKey)
+	fatal(f, err)
+
 	for _, m := range []*protobufs.AgentToServer{
 		{},
-		{InstanceUid: uid, Capabilities: 1<<64 - 1, CustomMessage: &protobufs.CustomMessage{Capability: wire.Capability, Type: wire.Gateway, Data: said}},
-		{InstanceUid: uid, RemoteConfigStatus: &protobufs.RemoteConfigStatus{LastRemoteConfigHash: []byte("x"), Status: 99, ErrorMessage: "inconclusive\n"}, AgentDescription: &protobufs.AgentDescription{}},
-		{InstanceUid: uid, EffectiveConfig: &protobufs.EffectiveConfig{}, Health: &protobufs.ComponentHealth{ComponentHealthMap: map[string]*protobufs.ComponentHealth{"x": {}}}},
+		{InstanceUid: uid[:], SequenceNum: 7, Health: &protobufs.ComponentHealth{Status: "up", ComponentHealthMap: map[string]*protobufs.ComponentHealth{"tunnels": {Healthy: true}}}},
+		{InstanceUid: uid[:], RemoteConfigStatus: &protobufs.RemoteConfigStatus{LastRemoteConfigHash: []byte("x"), Status: 99}},
+		{InstanceUid: uid[:], EffectiveConfig: &protobufs.EffectiveConfig{ConfigMap: &protobufs.AgentConfigMap{ConfigMap: map[string]*protobufs.AgentConfigFile{"sha256:x": nil}}}},
+		{InstanceUid: uid[:], CustomMessage: &protobufs.CustomMessage{Capability: wire.Capability, Type: "said", Data: []byte(`{"snapshot": {"tunnels": [null], "clock": 1e999}}`)}},
+		{InstanceUid: uid[:], ConnectionSettingsRequest: &protobufs.ConnectionSettingsRequest{Opamp: &protobufs.OpAMPConnectionSettingsRequest{CertificateRequest: &protobufs.CertificateRequest{Csr: []byte("-----BEGIN")}}}},
 	} {
-		raw, err := proto.Marshal(m)
-		if err != nil {
-			f.Fatal(err)
-		}
-		f.Add(raw)
+		body, err := proto.Marshal(m)
+		fatal(f, err)
+		var zipped bytes.Buffer
+		z := gzip.NewWriter(&zipped)
+		z.Write(body)
+		z.Close()
+		f.Add(body, false)
+		f.Add(zipped.Bytes(), true)
+		f.Add(zipped.Bytes()[:zipped.Len()/2], true)
 	}
-	f.Add([]byte("\xff\xff\xff"))
-	f.Fuzz(func(t *testing.T, raw []byte) {
-		q := httptest.NewRequest(http.MethodPost, Path, bytes.NewReader(raw))
-		q.Header.Set("Content-Type", "application/x-protobuf")
-		q.TLS = state
-		w := httptest.NewRecorder()
-		s.serve(w, q)
-		if w.Code >= 500 || w.Code == 200 && proto.Unmarshal(w.Body.Bytes(), &protobufs.ServerToAgent{}) != nil {
-			t.Errorf("%d: %.100q", w.Code, w.Body)
+	f.Fuzz(func(t *testing.T, body []byte, zipped bool) {
+		r := httptest.NewRequest("POST", Path, bytes.NewReader(body))
+		r.TLS = &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}
+		r.Header.Set("Content-Type", "application/x-protobuf")
+		if zipped {
+			r.Header.Set("Content-Encoding", "gzip")
 		}
-		s.step(t.Context())
+		w := httptest.NewRecorder()
+		s.Handler().ServeHTTP(w, r)
+		if w.Code >= 500 {
+			t.Errorf("%d %s", w.Code, w.Body)
+		}
+		if w.Code == 200 {
+			var answer protobufs.ServerToAgent
+			if err := proto.Unmarshal(w.Body.Bytes(), &answer); err != nil || len(answer.GetInstanceUid()) > 0 && !bytes.Equal(answer.GetInstanceUid(), uid[:]) {
+				t.Errorf("answered %v, %v", &answer, err)
+			}
+		}
 	})
 }
 
-// enrolHere makes a gateway with a certificate, without a listener.
-func enrolHere(f *testing.F, s *Server, st *sqlite.Store) ([]byte, *tls.ConnectionState) {
-	f.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+func fatal(t testing.TB, err error) {
+	t.Helper()
 	if err != nil {
-		f.Fatal(err)
+		t.Fatal(err)
 	}
-	if err := st.AddSite(f.Context(), store.Site{ID: "avocet", Name: "x", Gateway: "avocet-1", TokenHash: [32]byte{1}, TokenExpires: time.Now().Add(time.Hour)}); err != nil {
-		f.Fatal(err)
-	}
-	pkix, err := x509.MarshalPKIXPublicKey(key.Public())
-	if err != nil {
-		f.Fatal(err)
-	}
-	const id = "019ab3c2-7f00-7000-8000-000000000001"
-	if _, err := st.RedeemToken(f.Context(), [32]byte{1}, id, pkix, time.Now()); err != nil {
-		f.Fatal(err)
-	}
-	_, leaf, err := s.ca.device("avocet-1", id, &key.PublicKey)
-	if err != nil {
-		f.Fatal(err)
-	}
-	uid, err := hex.DecodeString(strings.ReplaceAll(id, "-", ""))
-	if err != nil {
-		f.Fatal(err)
-	}
-	return uid, &tls.ConnectionState{PeerCertificates: []*x509.Certificate{leaf}}
 }

@@ -182,7 +182,7 @@ var signers = sync.OnceValue(func() (two [2]ssh.Signer) {
 })
 
 // desired is a signed config of a gateway.
-func desired(t *testing.T, gateway string, generation uint64) []byte {
+func desired(t testing.TB, gateway string, generation uint64) []byte {
 	t.Helper()
 	var lines []string
 	for _, s := range signers() {
