@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -96,7 +97,7 @@ func TestBadBackups(t *testing.T) {
 		r, w := tar.NewReader(bytes.NewReader(whole)), tar.NewWriter(&out)
 		for {
 			h, err := r.Next()
-			if err == io.EOF {
+			if errors.Is(err, io.EOF) {
 				break
 			}
 			must(t, err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -143,7 +144,9 @@ func TestProxyNamesTheOperator(t *testing.T) {
 	must(t, os.WriteFile(filepath.Join(dir, "x"), nil, 0o600))
 	c := start(t, data, "--listen-pages", "unix:"+socket, "--operator-header", "X-Remote-User")
 	command(t, 0, "operator", "add", "sam", "-o", filepath.Join(dir, "sam.pem"), "--data", data)
-	hc := &http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
+	hc := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
 	for _, w := range []struct {
 		status int
 		want   string
