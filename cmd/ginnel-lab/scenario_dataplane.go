@@ -102,10 +102,6 @@ func (p *pair) status(ctx context.Context) (string, error) {
 	return strings.Join(strings.Fields(out), " "), err
 }
 
-// polled is longer than it takes an agent with few peers to learn where they are:
-// WireGuard tells nobody.
-const polled = 6 * time.Second
-
 // withoutTunnel is what `ginnel dataplane renew` prints.
 var withoutTunnel = regexp.MustCompile(`(?m)^gn-\S+: \S+ -> \S+, (\d+) ms without a tunnel, \d+ of \d+ echoes lost$`)
 
