@@ -115,6 +115,15 @@ func (o *pushOrder) prepare(ctx context.Context) (*survey, *plan.Plan, error) {
 		return nil, nil, cli.WithHint(fmt.Errorf("%s was made before this:\n  %s", o.file, strings.Join(some(moved), "\n  ")),
 			"ginnelctl plan makes it anew")
 	}
+	bundles, err := s.client.Bundles(ctx, p.Hashes())
+	if err != nil {
+		return nil, nil, o.advise(err)
+	}
+	pushed := func(gateway string) string { g, _ := s.fleet.GenerationOf(gateway); return g.Hash }
+	if strange := p.Strange(bundles, s.signers, pushed); len(strange) > 0 {
+		return nil, nil, cli.WithHint(fmt.Errorf("refused: in %s the way back is not what these run:\n  %s", o.file, strings.Join(some(strange), "\n  ")),
+			"nothing was signed. ginnelctl plan makes it anew")
+	}
 	return s, p, nil
 }
 

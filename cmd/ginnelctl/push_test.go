@@ -134,6 +134,24 @@ func TestPlanWithAnotherKey(t *testing.T) {
 	}
 }
 
+// TestPlanWithAnotherWayBack: nor is a way back signed that is not what ran.
+func TestPlanWithAnotherWayBack(t *testing.T) {
+	b := newBench(t)
+	b.want(0, nil, "push", "--yes", "--sign-with", b.key)
+	b.write("fleet.toml", b.read("fleet.toml")+newCheck)
+	b.want(2, nil, "plan", "--out", "monday.plan")
+	head, back, found := strings.Cut(b.read("monday.plan"), `"back": [`)
+	if !found {
+		t.Fatal("the plan has no way back")
+	}
+	b.write("tuesday.plan", head+`"back": [`+strings.ReplaceAll(back, "192.0.2.10:51820", "192.0.2.99:51820"))
+	b.want(1, []string{"refused: in tuesday.plan the way back is not what these run:\n  avocet-1\n"}, "push", "--yes", "--sign-with", b.key, "tuesday.plan")
+	if len(b.pushed) > 1 {
+		t.Error("it was pushed")
+	}
+	b.want(0, nil, "push", "--yes", "--sign-with", b.key, "monday.plan")
+}
+
 // TestTwoOperators: the second is told who was first, and its numbers are not
 // used again.
 func TestTwoOperators(t *testing.T) {

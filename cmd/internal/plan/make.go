@@ -168,10 +168,7 @@ func newChange(w Want, s centre.GatewayState, raw []byte, signers bundle.Signers
 		}
 	}
 	c.BackWhy = why
-	if c.Lines = Diff(c.old, c.new); len(c.Lines) == 0 {
-		c.Lines = []string{"~ written otherwise, with the same meaning"}
-	}
-	c.Cuts = cuts(c)
+	c.describe()
 	return c, nil
 }
 

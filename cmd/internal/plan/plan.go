@@ -10,6 +10,7 @@ package plan
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -147,12 +148,33 @@ func Parse(raw []byte) (*Plan, error) {
 	if err := json.Unmarshal(raw, &p); err != nil {
 		return nil, fmt.Errorf("plan: %w", err)
 	}
+	if len(p.Rollout.Rings) == 0 {
+		return nil, errors.New("plan: it has no rings")
+	}
+	seen := map[string]bool{}
 	for i := range p.Changes {
-		if err := p.Changes[i].parse(); err != nil {
+		c := &p.Changes[i]
+		switch err := c.parse(); {
+		case err != nil:
 			return nil, fmt.Errorf("plan: %w", err)
+		case seen[c.Gateway]:
+			return nil, fmt.Errorf("plan: %s is in it twice", c.Gateway)
+		case c.Ring < 0 || c.Ring >= len(p.Rollout.Rings):
+			return nil, fmt.Errorf("plan: %s is in ring %d of %d", c.Gateway, c.Ring, len(p.Rollout.Rings))
 		}
+		// What is shown of a change is what it is, whatever the file says.
+		seen[c.Gateway] = true
+		c.describe()
 	}
 	return &p, nil
+}
+
+// describe says what a change is.
+func (c *Change) describe() {
+	if c.Lines = Diff(c.old, c.new); len(c.Lines) == 0 {
+		c.Lines = []string{"~ written otherwise, with the same meaning"}
+	}
+	c.Cuts = cuts(c)
 }
 
 // parse reads the texts, which must be for this gateway and generation.

@@ -230,6 +230,9 @@ func TestBadFile(t *testing.T) {
 		"of a newer program": {strings.Replace(good, `"ginnel_plan": 1`, `"ginnel_plan": 2`, 1), "has format 2"},
 		"another gateway":    {strings.Replace(good, `"gateway": "site001-1"`, `"gateway": "site002-1"`, 1), "site002-1: the text is for site001-1"},
 		"another generation": {strings.Replace(good, `"generation = 15"`, `"generation = 99"`, 1), "is of generation 99, not 15"},
+		"twice":              {strings.Replace(strings.Replace(good, `"gateway": "site001-1"`, `"gateway": "site000-1"`, 1), `"gateway = \"site001-1\""`, `"gateway = \"site000-1\""`, 2), "site000-1 is in it twice"},
+		"no such ring":       {strings.Replace(good, `"ring": 2`, `"ring": 9`, 1), "is in ring 9 of 5"},
+		"no rings":           {strings.Replace(good, `"rings": [`, `"rungs": [`, 1), "it has no rings"},
 		"no config":          {strings.Replace(good, `"[[check]]"`, `"[[chick]]"`, 1), "unknown key"},
 	} {
 		if _, err := plan.Parse([]byte(c.text)); err == nil || !strings.Contains(err.Error(), c.want) {

@@ -82,6 +82,35 @@ func (p *Plan) Moved(states []centre.GatewayState, pushed func(gateway string) u
 	return moved
 }
 
+// Hashes are those of what the gateways that have a way back ran when the plan
+// was made.
+func (p *Plan) Hashes() (hashes []string) {
+	for _, c := range p.Changes {
+		if len(c.Back) > 0 {
+			hashes = append(hashes, c.Running.Hash)
+		}
+	}
+	slices.Sort(hashes)
+	return slices.Compact(hashes)
+}
+
+// Strange names the gateways whose way back is not what they ran, as an operator
+// signed it: a plan that came as a file is not believed. bundles are those of
+// Hashes; pushed is the hash that was pushed last to a gateway from here.
+func (p *Plan) Strange(bundles map[string][]byte, signers bundle.Signers, pushed func(gateway string) string) (gateways []string) {
+	for _, c := range p.Changes {
+		if len(c.Back) == 0 {
+			continue
+		}
+		w := Want{Gateway: c.Gateway, Pushed: centre.ConfigRef{Hash: pushed(c.Gateway)}}
+		text, why := runs(w, centre.GatewayState{Running: c.Running}, bundles[c.Running.Hash], signers)
+		if why != "" || string(withGeneration(text, c.Sequence+1)) != string(c.Back) {
+			gateways = append(gateways, c.Gateway)
+		}
+	}
+	return gateways
+}
+
 // NewRollout signs every text, and every way back, and is what is sent. sign
 // makes a bundle's bytes of a text. With one ring, noRings, all that are not
 // hubs are one, and none is watched before the next.
