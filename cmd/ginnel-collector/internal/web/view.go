@@ -1,7 +1,7 @@
 // Package web shows what the collector knows: as pages for people, as JSON for
 // programs, and as Prometheus text for their monitoring. All three are made
-// from one view of the store. It decides nothing and, but for adding a site,
-// changes nothing.
+// from one view of the store, and bounded by what the operator who asks may see.
+// It lets operators change what is theirs, and has control do it.
 package web
 
 import (
