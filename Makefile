@@ -44,6 +44,7 @@ test: needs build ## everything, on the real thing: namespaces, scenarios, packa
 scenarios: needs build ## every scenario in its full form, some in a VM too: a table, and build/scenarios.json
 	@mkdir -p build/upgrade
 	$(subst version=$(VERSION),version=$(VERSION)-second,$(BUILD)) -o build/upgrade/ ./cmd/ginnel ./cmd/ginnel-dataplane
+	.ci/wrong-clock build/clock
 	@# an aim that is missed does not keep the rest from being measured
 	go test -count=1 -v -run 'Kill|PowerCut' ./agent/trial -args $(if $(SHORT),-kills 20 -cuts 20,-kills 200 -cuts 100) | grep -v '^ *--- PASS.*/\|=== '
 	build/ginnel-lab scenario $(if $(SHORT),--short) all; lab=$$?; \

@@ -38,6 +38,11 @@ func TestScenarios(t *testing.T) {
 			t.Fatalf("go build %s: %v\n%s", to, err, out)
 		}
 	}
+	clock := exec.Command(".ci/wrong-clock", filepath.Join(l.out, "clock"))
+	clock.Dir = "../.."
+	if out, err := clock.CombinedOutput(); err != nil {
+		t.Fatalf("build an agent with a wrong clock: %v\n%s", err, out)
+	}
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)

@@ -23,6 +23,8 @@ var scenarios = []scenario{
 	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
 	{"england", "a fleet of ten thousand sites is validated, compiled and planned", playEngland},
 	{"token", "a used and an unknown token are refused", playToken},
+	{"expired", "a gateway is back after a year, with an expired certificate and a wrong clock", playExpired},
+	{"copies", "two machines have one disk", playCopies},
 	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
 	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},
 }

@@ -61,6 +61,19 @@ func (c *Collector) Kept(ctx context.Context, gateway string) (Kept, error) {
 	return k, rows.Err()
 }
 
+// Boots is under how many boot ids the collector has heard a gateway.
+func (c *Collector) Boots(ctx context.Context, gateway string) (n int) {
+	db, err := c.store()
+	if err != nil {
+		return 0
+	}
+	defer db.Close()
+	if err := db.QueryRowContext(ctx, `SELECT json_array_length(body, '$.boots') FROM boots WHERE gateway = ?`, gateway).Scan(&n); err != nil {
+		return 0
+	}
+	return n
+}
+
 // Audit lists the acts of one sort, oldest first, as "object detail".
 func (c *Collector) Audit(ctx context.Context, act string) ([]string, error) {
 	db, err := c.store()
