@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -253,5 +254,46 @@ func TestCopiedDiskIsNamed(t *testing.T) {
 	r.say(anew, wire.Said{Boot: "three"})
 	if got := r.server.Copies("avocet-1"); got != nil {
 		t.Errorf("another device, and still %+v", got)
+	}
+}
+
+// However far an enrolment came before it was cut off, the next one, or the
+// agent, ends with the same keys and with a proof that the operator believes.
+func TestEnrolmentCutOffAnywhere(t *testing.T) {
+	for _, last := range []string{uplink.StepPack, uplink.StepKey, uplink.StepNetwork + "kestrel", uplink.StepNetwork + "heron", uplink.StepCertificate} {
+		t.Run(last, func(t *testing.T) {
+			r := newRig(t)
+			pack, keys, dir := r.pack("avocet", time.Hour), disk{}, t.TempDir()
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Error("it was not cut off")
+					}
+				}()
+				uplink.Enrol(t.Context(), uplink.Enrolment{Pack: pack, Dir: dir, Keys: keys.key, Progress: func(step string, _ bool, _ string) {
+					if step == last {
+						panic("kill -9") // nothing of ours runs after it
+					}
+				}})
+			}()
+			half, err := identity.Open(dir)
+			if err != nil || half.Enrolled() && len(half.Proofs()) == 0 {
+				t.Errorf("enrolled, and the proof is lost: %v", err)
+			}
+			before := maps.Clone(keys)
+			id, err := uplink.Enrol(t.Context(), uplink.Enrolment{Pack: pack, Dir: dir, Keys: keys.key})
+			if err != nil || len(id.Proofs()) != 0 {
+				t.Fatalf("again: %v", err)
+			}
+			st := r.verify("avocet-1", pack.Secret)
+			if st.Number != 1 || len(st.Keys) != 2 {
+				t.Errorf("%+v", st)
+			}
+			for n, k := range before {
+				if st.Keys[n] != k {
+					t.Errorf("another key for %s", n)
+				}
+			}
+		})
 	}
 }
