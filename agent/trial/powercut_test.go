@@ -78,13 +78,17 @@ func TestPowerCut(t *testing.T) {
 	whole := 0
 	for n := range *cuts {
 		s, at := stories[n%len(stories)], 1+rand.N(moments[n%len(stories)])
-		t.Run(fmt.Sprintf("%s, cut at %d", s.name, at), func(t *testing.T) {
-			_, image, done := play(t, s.tell, at)
-			synctest.Test(t, func(t *testing.T) { goesOn(t, image, done) })
-			if !t.Failed() {
-				whole++
-			}
+		_, image, done := play(t, s.tell, at)
+		ok := true
+		synctest.Test(t, func(t *testing.T) {
+			goesOn(t, image, done)
+			ok = !t.Failed()
 		})
+		if !ok {
+			t.Logf("that was %q, cut at %d of %d", s.name, at, moments[n%len(stories)])
+			continue
+		}
+		whole++
 	}
 	t.Logf("%d of %d: one of the two configs, whole", whole, *cuts)
 }
