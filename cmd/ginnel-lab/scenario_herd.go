@@ -67,7 +67,7 @@ func startHerd(ctx context.Context, s *stage, n int, signers ...string) (*herd, 
 	if err != nil {
 		return nil, err
 	}
-	state, err := swarmFolder()
+	state, err := os.MkdirTemp("/var/lib", "swarm-*") // in memory, and gone with the box
 	if err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
