@@ -173,17 +173,19 @@ func (s *Server) idle() time.Duration {
 // turn has come, or is the next. The caller holds mu.
 func (s *Server) pace(gateway string) uint64 {
 	beat := s.idle()
-	if l, p := s.steer.of(gateway); p != nil && p.Ring <= l.r.Ring+1 && l.hurries(*p) {
+	if l, p := s.steer.of(gateway); p != nil && p.Ring <= l.r.Ring+1 && l.hurries(*p, s.o.Now().Add(2*beat)) {
 		beat = min(beat, max(hurryBeat, time.Duration(len(s.agents))*time.Second/mostBeats))
 	}
 	return max(1, uint64(math.Round(beat.Seconds())))
 }
 
-// hurries says whether something is about to happen to p.
-func (l *live) hurries(p rollout.Push) bool {
+// hurries says whether something is about to happen to p: soon is when a gateway
+// that is told now has heard it at the latest.
+func (l *live) hurries(p rollout.Push, soon time.Time) bool {
 	switch p.Stage {
 	case rollout.Waiting:
-		return l.busy() && l.waits == "" && l.State != centre.RolloutPaused
+		next := l.waits == "" || !l.again.IsZero() && l.again.Before(soon)
+		return l.busy() && next && l.State != centre.RolloutPaused
 	case rollout.Offered, rollout.Applying, rollout.Unconfirmed:
 		return true
 	}

@@ -44,6 +44,7 @@ type live struct {
 	store.Rollout
 	r     rollout.Rollout
 	waits string
+	again time.Time      // when waiting alone ends it; zero: never
 	at    map[string]int // place in r.Pushes, by gateway
 
 	dirty   map[string]bool // gateways whose push is not saved yet

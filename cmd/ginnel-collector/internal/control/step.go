@@ -87,7 +87,7 @@ func (s *Server) advance(l *live, known map[string]rollout.Gateway, now time.Tim
 			s.steer.wanted[p.Gateway] = store.Wanted{Gateway: p.Gateway, ConfigRef: ref, Rollout: l.ID, Since: now, Stopped: stopped}
 		}
 	}
-	l.r.State, l.r.Reason, l.r.Ring, l.waits, l.Live = d.State, d.Reason, d.Ring, d.Waits, d.Live
+	l.r.State, l.r.Reason, l.r.Ring, l.waits, l.again, l.Live = d.State, d.Reason, d.Ring, d.Waits, d.Again, d.Live
 	l.end(now)
 	return d.Again
 }
