@@ -27,4 +27,7 @@ var scenarios = []scenario{
 	{"copies", "two machines have one disk", playCopies},
 	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
 	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},
+	{"strand", "a push that would strand its site, three times: it undoes itself", playStrand},
+	{"away", "the collector goes while good configs are on trial", playAway},
+	{"others", "a hub that no trial touches dies while good configs are on trial", playOthers},
 }

@@ -20,6 +20,7 @@ type County struct {
 	Hubs      []*Hub
 	Collector *Collector
 	Internet  *netns.Node
+	Signers   []string // lines of the operators' keys, in every site pack; none: nothing can be pushed
 
 	provider *netns.Node // routes among all lines
 	nodes    map[string]*netns.Node

@@ -1,6 +1,10 @@
 package county
 
-import "context"
+import (
+	"context"
+
+	"github.com/ginnel/ginnel/agent/identity"
+)
 
 // packPath is where the site pack is laid down on a gateway.
 const packPath = "/run/site.pack"
@@ -30,5 +34,15 @@ func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return c.Collector.Node.ReadFile(file)
+	text, err := c.Collector.Node.ReadFile(file)
+	if err != nil || len(c.Signers) == 0 {
+		return text, err
+	}
+	pack, err := identity.ParsePack(file, []byte(text))
+	if err != nil {
+		return "", err
+	}
+	pack.Signers = c.Signers
+	signed, err := pack.Text()
+	return string(signed), err
 }
