@@ -44,7 +44,7 @@ func openDesk(ctx context.Context, s *stage, trial time.Duration, sites ...strin
 		}
 		d.lines = append(d.lines, bundle.Signer{Name: name, Key: d.key.PublicKey()}.String())
 	}
-	c, err := buildCounty(ctx, county.Whole().Only(sites...), "scenario-"+s.name)
+	c, err := buildCounty(ctx, county.Whole().Only(sites...).ByHand(), "scenario-"+s.name)
 	if err != nil {
 		return nil, err
 	}

@@ -72,13 +72,21 @@ func (d *desk) strand(ctx context.Context, s *stage, name, because string, spoil
 		return err
 	}
 	began := time.Now()
-	c, err := d.awaitConfig(within(ctx, d.trial+time.Minute), avocet, func(c block.ConfigSnapshot) bool {
-		return c.Trial != nil && c.Trial.Generation > ran.Config.Mark && c.Generation == ran.Config.Generation && c.Trial.Reason != ""
-	})
+	tried := func(c block.ConfigSnapshot) bool { return c.Trial != nil && c.Trial.Generation > ran.Config.Mark }
+	limit := within(ctx, d.trial+time.Minute)
+	if _, err := d.awaitConfig(limit, avocet, func(c block.ConfigSnapshot) bool { return tried(c) && c.Generation != ran.Config.Generation }); err != nil {
+		return err
+	}
+	back := func(c block.ConfigSnapshot) bool { return tried(c) && c.Generation == ran.Config.Generation }
+	c, err := d.awaitConfig(limit, avocet, back)
 	if err != nil {
 		return err
 	}
 	took := time.Since(c.Trial.Began)
+	// Whether the change was at fault is said once the old one has been seen to work.
+	if c, err = d.awaitConfig(limit, avocet, func(c block.ConfigSnapshot) bool { return back(c) && c.Trial.Reason != "" }); err != nil {
+		return err
+	}
 	s.row(result{Name: "from the change to the old config, by " + name, Value: took.Seconds(), Unit: "s", Aim: fmt.Sprintf("<= %.0f", d.trial.Seconds()),
 		Met: took <= d.trial && strings.Contains(c.Trial.Reason, because), Detail: c.Trial.Reason + "\n" + strings.Join(c.Trial.Evidence, "\n")})
 	evident := func(r centre.Rollout) bool {

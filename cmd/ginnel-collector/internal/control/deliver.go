@@ -130,23 +130,20 @@ func (s *Server) remoteConfig(ctx context.Context, gateway, hash string) *protob
 		ConfigMap: map[string]*protobufs.AgentConfigFile{wire.BundleFile: {Body: got[0].Bytes, ContentType: "text/plain"}}}}
 }
 
-// receipt signs that a trial's nonce was heard, of any config that a rollout
-// was ever to bring to this gateway: a hold may end long after something else
-// is wanted, and a config may come on a stick before its turn. Nil: none.
+// receipt signs that a trial's nonce was heard. It says no more than that: whose
+// config that is and whether it may run is for the operators' signatures, which
+// the gateway judges; it may have come on a stick and be unknown here, or a hold
+// may end long after something else is wanted. Nil: none.
 func (s *Server) receipt(ctx context.Context, gateway string, w wire.Said) *wire.Receipt {
 	if w.Nonce == "" || len(w.Nonce) > maxNonce || strings.ContainsAny(w.Nonce, "\r\n") {
 		return nil
 	}
-	got, err := s.o.Store.Bundles(ctx, []string{w.Hash})
-	if err != nil {
-		s.o.Log.ErrorContext(ctx, "cannot look up the config of a trial", "gateway", gateway, "err", err)
-		return nil
-	}
-	if len(got) == 0 || got[0].Gateway != gateway {
+	if raw, err := hex.DecodeString(w.Hash); err != nil || len(raw) != sha256.Size {
 		return nil
 	}
 	r := &wire.Receipt{Hash: w.Hash, Nonce: w.Nonce}
 	sum := sha256.Sum256(r.Text(gateway))
+	var err error
 	if r.Signature, err = ecdsa.SignASN1(rand.Reader, s.ca.key, sum[:]); err != nil {
 		s.o.Log.ErrorContext(ctx, "cannot sign a receipt", "gateway", gateway, "err", err)
 		return nil

@@ -282,7 +282,8 @@ func TestListArrivesAndShutsOut(t *testing.T) {
 	r.wantActs("list", "list")
 }
 
-// A gateway gets receipts for configs that are its own, and no others.
+// A gateway gets receipts for what it says that it tries, in its own name, also of
+// a config that came on a stick.
 func TestReceipts(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -294,14 +295,17 @@ func TestReceipts(t *testing.T) {
 		want                 bool
 	}{
 		{"avocet-1", own, "n", true},
-		{"bittern-1", own, "n", false},
-		{"avocet-1", other, "n", false},
+		{"bittern-1", own, "n", true},
+		{"avocet-1", other, "n", true},
 		{"avocet-1", own, "", false},
 		{"avocet-1", own, strings.Repeat("n", maxNonce+1), false},
 		{"avocet-1", own, "n\nginnel receipt 1", false},
 		{"avocet-1", "no hash", "n", false},
 	} {
 		got := r.server.receipt(t.Context(), tt.gateway, wire.Said{Nonce: tt.nonce, Hash: tt.hash})
+		if got != nil && got.Verify("curlew-1", r.server.CA()) == nil {
+			t.Errorf("%s, %.12s: good for another gateway, too", tt.gateway, tt.hash)
+		}
 		if (got != nil) != tt.want || got != nil && got.Verify(tt.gateway, r.server.CA()) != nil {
 			t.Errorf("%s, %.12s, %.12q: %+v", tt.gateway, tt.hash, tt.nonce, got)
 		}
