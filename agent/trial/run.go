@@ -37,9 +37,10 @@ const (
 	// aftermath is how long what was found dead may take to live again under
 	// the old config.
 	aftermath = 30 * time.Second
-	// reserve is the part of the time that going back may take: the old config
-	// is back when the time is up, not only decided on.
-	reserve = 6
+	// share is the part of the time that the last look and going back may take,
+	// least what they need where nothing answers: a name, an exchange.
+	share = 6
+	least = 7 * time.Second
 	// most is how many times its time a trial may last while it gets on.
 	most = 2
 )
@@ -217,14 +218,18 @@ func (t *Trial) watch(ctx context.Context, r Record) error {
 	}
 }
 
+// reserve is what is left of the time when it is decided: the old config is back
+// when the time is up, not only on its way.
+func (r Record) reserve() time.Duration { return min(r.Limit/2, max(r.Limit/share, least)) }
+
 // end is when it is to be decided.
-func (r Record) end() time.Time { return r.Until.Add(-r.Limit / reserve) }
+func (r Record) end() time.Time { return r.Until.Add(-r.reserve()) }
 
 // extended is the end of a trial that has just got on: it has at least the
 // reserve left, up to the most that one may last.
 func (r Record) extended(end time.Time) time.Time {
 	last := r.Began.Add(most * r.Limit)
-	if next := time.Now().Add(r.Limit / reserve); next.After(end) && end.Before(last) {
+	if next := time.Now().Add(r.reserve()); next.After(end) && end.Before(last) {
 		return next
 	}
 	return end
