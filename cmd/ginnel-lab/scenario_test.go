@@ -15,6 +15,10 @@ import (
 	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
 
+// waiters are scenarios that wait most of the time: for a trial's end, a
+// certificate, a silence. Two of them are played at once, after all others.
+var waiters = []string{"strand", "away", "others", "story", "revoke", "expired", "copies", "token", "collector"}
+
 // TestScenarios plays every scenario in its short form with programs built
 // from this tree: the end-to-end test of the whole.
 func TestScenarios(t *testing.T) {
@@ -45,6 +49,9 @@ func TestScenarios(t *testing.T) {
 	}
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
+			if slices.Contains(waiters, sc.name) {
+				t.Parallel()
+			}
 			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 			defer cancel()
 			cmd := exec.CommandContext(ctx, l.exe, "scenario", "--short", sc.name)
