@@ -118,7 +118,7 @@ before >/dev/null && echo BEFORE-STILL-GOES-ON
 ip netns exec hub nft delete table inet look
 kill $(cat /root/advertise.pid); for n in isp a b; do ip netns del $n; done
 ip -6 addr del 2001:db8:10::1/64 dev lan0
-systemctl start ginnel; ginnel status --wait 120s; stick </root/four.toml; ginnel status --wait 120s`)
+systemctl start ginnel; stick </root/four.toml; ginnel status --wait 120s`)
 	if err != nil {
 		return "", err
 	}
