@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"net/netip"
 	"slices"
 	"sync"
 	"time"
@@ -26,8 +27,9 @@ type gauges struct {
 
 // needle is what one part has shown since the change.
 type needle struct {
-	good   bool // the last time
-	failed int  // in a row
+	good   bool      // the last time
+	first  time.Time // of those times that were good in a row
+	failed int       // in a row
 	text   string
 	next   time.Time // not before
 	seen   tunnels.Seen
@@ -97,7 +99,29 @@ func (g *gauges) probe(ctx context.Context, since time.Time, judged map[string]b
 			specs = append(specs, s.Spec)
 		}
 	}
-	return g.measure(ctx, since, specs, tunnelFails, 0)
+	parts := g.measure(ctx, since, specs, tunnelFails, 0)
+	for i := range parts {
+		if was := g.before(parts[i].Name).Left; was.IsValid() && parts[i].Now == trial.Good {
+			g.whence(&parts[i], was, since)
+		}
+	}
+	return parts
+}
+
+// whence judges a tunnel that answers by where from: see left.
+func (g *gauges) whence(p *trial.Part, was netip.AddrPort, since time.Time) {
+	g.mu.Lock()
+	first := g.needle(since, p.Name).first
+	g.mu.Unlock()
+	all := g.a.o.Tunnels.Status()
+	if len(all) == 0 || all[0].Observed.Before(first) {
+		g.a.o.Tunnels.Wake()
+		p.Now, p.Is = trial.Unsure, "answers; from where is not seen yet"
+		return
+	}
+	if calledAt(all)[p.Name] == was {
+		p.Now, p.Is = stayed(was, endpointsOf(g.a.wants())[p.Name], g.a.o.Tunnels.Names())
+	}
 }
 
 // Required measures the required checks.
@@ -150,6 +174,9 @@ func (g *gauges) turn(n *needle, s checks.Spec, r checks.Result, since time.Time
 		return
 	}
 	if ok {
+		if !n.good {
+			n.first = time.Now()
+		}
 		n.good, n.failed, n.text = true, 0, "answers"
 		return
 	}
@@ -161,8 +188,16 @@ func (g *gauges) turn(n *needle, s checks.Spec, r checks.Result, since time.Time
 }
 
 // echoes reports whether a tunnel gave echoes before the change.
-func (g *gauges) echoes(name string) bool {
-	return slices.ContainsFunc(g.record().Tunnels, func(p trial.Part) bool { return p.Name == name && p.Echoes })
+func (g *gauges) echoes(name string) bool { return g.before(name).Echoes }
+
+// before is how a tunnel was before the change; zero: it was not there.
+func (g *gauges) before(name string) trial.Part {
+	for _, p := range g.record().Tunnels {
+		if p.Name == name {
+			return p
+		}
+	}
+	return trial.Part{}
 }
 
 // lives reports whether something has come from a hub since the change, or its

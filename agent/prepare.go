@@ -67,10 +67,10 @@ func (g *gauges) tunnelsBefore(former, next tunnels.Spec, touched map[string]boo
 	wanted := map[string]bool{}
 	each(next, func(name string, _ tunnels.Network, _ string) { wanted[name] = true })
 	var parts []trial.Part
-	shown := g.shown()
+	shown, leaves := g.shown(), left(former, next, calledAt(g.a.o.Tunnels.Status()))
 	each(former, func(name string, n tunnels.Network, _ string) {
 		now := shown[name]
-		parts = append(parts, trial.Part{Name: name, Touched: touched[name], Wanted: wanted[name], Before: now.Now, Was: now.Is, Echoes: now.Echoes})
+		parts = append(parts, trial.Part{Name: name, Touched: touched[name], Wanted: wanted[name], Before: now.Now, Was: now.Is, Echoes: now.Echoes, Left: leaves[name]})
 	})
 	return parts
 }

@@ -1,5 +1,7 @@
 package trial
 
+import "net/netip"
+
 // Evidence is what is known of a trial at one moment.
 type Evidence struct {
 	Over    bool   // the time is up: decide
@@ -34,6 +36,9 @@ type Part struct {
 	Proven  bool   // it was seen to be good since the change, before the trial was held
 	Was, Is string // the same in words; may be empty
 	Echoes  bool   // before, it answered questions: a session alone proves less
+	// Left is where its hub was called before, where the new config has other
+	// endpoints for it.
+	Left netip.AddrPort `json:",omitzero"`
 }
 
 // State is how a part is, as far as a trial has to know.
