@@ -236,12 +236,15 @@ func untilLateInMinute(ctx context.Context, long time.Duration) {
 // swallow has a site's agent plan a config whose prefix would take the default
 // gateway away, and returns the refusal; an error when it was not refused.
 func swallow(ctx context.Context, s *county.Site) (refusal string, err error) {
-	text, err := s.Node.ReadFile("/etc/ginnel/desired.toml")
+	text, err := s.Node.ReadFile("/var/lib/ginnel/last-good.toml") // wherever it came from
 	if err != nil {
 		return "", err
 	}
 	const file = "/run/tour/desired.toml"
 	bad := strings.Replace(text, `"198.51.100.0/24"]`, `"198.51.100.0/24", "192.0.2.128/25"]`, 1)
+	if bad == text {
+		return "", errors.New("no prefix to add one to in\n" + text)
+	}
 	if err := s.Node.WriteFile(file, bad, 0o644); err != nil {
 		return "", err
 	}

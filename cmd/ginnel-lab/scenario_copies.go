@@ -93,20 +93,38 @@ func nobodyIsShutOut(ctx context.Context, s *stage, c *county.County, avocet *co
 
 // copyDisk has everything of ours at one machine be at another.
 func copyDisk(ctx context.Context, from, to *county.Site) error {
-	disk := filepath.Join(netns.Out, "disk.tar")
-	if _, err := from.Node.Run(ctx, "tar", "-C", "/", "-cf", disk, "etc/ginnel", "var/lib/ginnel"); err != nil {
+	disk, err := takeDisk(ctx, from)
+	if err != nil {
 		return err
 	}
-	for _, args := range [][]string{
-		{"find", "/etc/ginnel", "/var/lib/ginnel", "-mindepth", "1", "-delete"},
-		{"tar", "-C", "/", "-xf", disk},
-		{"rm", disk},
-	} {
+	return putDisk(ctx, disk, to)
+}
+
+// takeDisk copies everything of ours at a machine into a file.
+func takeDisk(ctx context.Context, from *county.Site) (disk string, err error) {
+	disk = filepath.Join(netns.Out, "disk.tar")
+	_, err = from.Node.Run(ctx, "tar", "-C", "/", "-cf", disk, "etc/ginnel", "var/lib/ginnel")
+	return disk, err
+}
+
+// putDisk has what takeDisk copied be everything of ours at a machine, and removes
+// the file.
+func putDisk(ctx context.Context, disk string, to *county.Site) error {
+	if err := wipeDisk(ctx, to); err != nil {
+		return err
+	}
+	for _, args := range [][]string{{"tar", "-C", "/", "-xf", disk}, {"rm", disk}} {
 		if _, err := to.Node.Run(ctx, args...); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// wipeDisk removes every file of ours. The agent must not run.
+func wipeDisk(ctx context.Context, s *county.Site) error {
+	_, err := s.Node.Run(ctx, "find", "/etc/ginnel", "/var/lib/ginnel", "-mindepth", "1", "-delete")
+	return err
 }
 
 // ownBootID gives a node what another kernel would have: all nodes of a lab are

@@ -26,6 +26,8 @@ var scenarios = []scenario{
 	{"expired", "a gateway is back after a year, with an expired certificate and a wrong clock", playExpired},
 	{"copies", "two machines have one disk", playCopies},
 	{"herd", "all gateways of a county lose the collector at once, and a sick one takes its place", playHerd},
+	{"story", "a fleet's life: enrolled, pushed, broken, mended, a gateway replaced and its old disk shut out", playStory},
+	{"revoke", "a gateway is revoked and an organisation isolated, whatever the collector says", playRevoke},
 	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},
 	{"strand", "a push that would strand its site, three times: it undoes itself", playStrand},
 	{"away", "the collector goes while good configs are on trial", playAway},

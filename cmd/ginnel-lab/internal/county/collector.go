@@ -2,6 +2,9 @@ package county
 
 import (
 	"context"
+	"database/sql"
+	"errors"
+	"fmt"
 	"net"
 	"net/http"
 	"syscall"
@@ -75,4 +78,49 @@ func (c *Collector) AwaitCollector(ctx context.Context) error {
 		return err == nil, err
 	})
 	return err
+}
+
+// Backup copies the collector's folder. The collector is stopped for it.
+func (c *Collector) Backup(ctx context.Context) error {
+	return c.stopped(ctx, func() error {
+		_, err := c.Node.Run(ctx, "cp", "-a", data, data+".backup")
+		return err
+	})
+}
+
+// Restore exchanges the collector's folder for its backup, and the second time
+// back again. What lies says is done to it before the collector starts.
+func (c *Collector) Restore(ctx context.Context, lies func() error) error {
+	return c.stopped(ctx, func() error {
+		if _, err := c.Node.Run(ctx, "sh", "-ec", `mv "$0" "$0.other"; mv "$0.backup" "$0"; mv "$0.other" "$0.backup"`, data); err != nil {
+			return err
+		}
+		return lies()
+	})
+}
+
+// stopped does something while the collector is stopped.
+func (c *Collector) stopped(ctx context.Context, f func() error) error {
+	if err := c.StopCollector(ctx); err != nil {
+		return err
+	}
+	if err := errors.Join(f(), c.StartCollector()); err != nil {
+		return err
+	}
+	return c.AwaitCollector(ctx)
+}
+
+// PutList has a stopped collector's store have a list in force that nobody put
+// there by the API.
+func (c *Collector) PutList(ctx context.Context, number uint64, bundle []byte) error {
+	db, err := sql.Open("sqlite", "file:"+data+"/collector.db")
+	if err != nil {
+		return fmt.Errorf("opening the collector's store: %w", err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(ctx, `INSERT INTO list (number, bundle, since, by) VALUES (?, ?, ?, 'nobody')`,
+		int64(number), bundle, time.Now().UnixMicro()); err != nil {
+		return fmt.Errorf("putting a list into the collector's store: %w", err)
+	}
+	return nil
 }

@@ -48,6 +48,9 @@ func (c *County) SetUpDesk(ctx context.Context) error {
 		if err := desk.WriteFile(DeskHome+"/"+name, private, 0o600); err != nil {
 			return err
 		}
+		if err := desk.WriteFile(DeskHome+"/"+name+".pub", line+"\n", 0o644); err != nil {
+			return err
+		}
 	}
 	files, err := c.Plan.fleetFiles(lines)
 	if err != nil {
@@ -114,11 +117,16 @@ func (c *County) enrolAgent(ctx context.Context, a *Agent) error {
 
 // EnrolWith enrols the gateway with the text of a site pack.
 func (a *Agent) EnrolWith(ctx context.Context, pack string) error {
-	if err := a.Node.WriteFile(packPath, pack, 0o600); err != nil {
-		return err
-	}
-	_, err := a.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
+	_, err := a.EnrolAloud(ctx, pack)
 	return err
+}
+
+// EnrolAloud is EnrolWith, and returns what the technician's screen showed.
+func (a *Agent) EnrolAloud(ctx context.Context, pack string) (string, error) {
+	if err := a.Node.WriteFile(packPath, pack, 0o600); err != nil {
+		return "", err
+	}
+	return a.Node.Run(ctx, "ginnel", "enrol", packPath, "--yes")
 }
 
 // Push pushes what the fleet's files say, and waits until it has arrived. It
@@ -142,6 +150,12 @@ func (c *County) awaitKeys(ctx context.Context) error {
 	for _, s := range c.Sites {
 		names = append(names, s.Gateway())
 	}
+	return c.AwaitProofs(ctx, 1, names...)
+}
+
+// AwaitProofs waits until the collector has so many proofs of keys from each of
+// these gateways.
+func (c *County) AwaitProofs(ctx context.Context, n int, names ...string) error {
 	api, err := c.Collector.API()
 	if err != nil {
 		return err
@@ -152,7 +166,7 @@ func (c *County) awaitKeys(ctx context.Context) error {
 			return false, err
 		}
 		for _, k := range shown {
-			names = slices.DeleteFunc(names, func(n string) bool { return n == k.Gateway && len(k.Proofs) > 0 })
+			names = slices.DeleteFunc(names, func(name string) bool { return name == k.Gateway && len(k.Proofs) >= n })
 		}
 		return len(names) == 0, fmt.Errorf("no proof of keys from %s", strings.Join(names, ", "))
 	})
@@ -160,4 +174,10 @@ func (c *County) awaitKeys(ctx context.Context) error {
 		return &StepError{"desk", "keys", err}
 	}
 	return nil
+}
+
+// List changes the list of what is shut out: `ginnelctl revoke`, `isolate` or
+// `reconnect`, as args say. It returns what the desk printed.
+func (c *County) List(ctx context.Context, args ...string) (string, error) {
+	return c.Collector.Desk(ctx, slices.Concat([]string{"ginnelctl"}, args, []string{"--yes", "--sign-with", DeskHome + "/" + signers[0]})...)
 }
