@@ -173,10 +173,11 @@ func TestWhatIsNotTakenIsTriedAgain(t *testing.T) {
 			t.Errorf("%s, want %s", got, want)
 		}
 	}
+	await(t, "it is noted how far it came", func() bool {
+		n, err := st.Exported(t.Context(), "flaky")
+		return n == 2 && err == nil
+	})
 	stop()
-	if n, err := st.Exported(t.Context(), "flaky"); n != 2 || err != nil {
-		t.Errorf("%d, %v", n, err)
-	}
 }
 
 // message holds a message to the grammar of RFC 5424, 6, and gives its text.
