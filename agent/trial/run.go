@@ -148,6 +148,7 @@ func (t *Trial) Resume(ctx context.Context) error {
 	case r.Phase == Leaving:
 		return t.back(ctx, r, Decision{Act: Back, Reason: r.Reason, Evidence: r.Evidence}, nil)
 	case r.Phase == Trying || r.Phase == Held:
+		r = r.inTime(time.Now())
 		t.set(r)
 		return t.apply(ctx, r)
 	case r.Phase == Overridden:
@@ -221,6 +222,15 @@ func (t *Trial) watch(ctx context.Context, r Record) error {
 // reserve is what is left of the time when it is decided: the old config is back
 // when the time is up, not only on its way.
 func (r Record) reserve() time.Duration { return min(r.Limit/2, max(r.Limit/share, least)) }
+
+// inTime is r as it was begun now at the latest: it is kept by the time of day, and
+// the clock may have been set back since.
+func (r Record) inTime(now time.Time) Record {
+	if r.Began.After(now) {
+		r.Began, r.Until = now, now.Add(r.Limit)
+	}
+	return r
+}
 
 // end is when it is to be decided.
 func (r Record) end() time.Time { return r.Until.Add(-r.reserve()) }

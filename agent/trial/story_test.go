@@ -368,6 +368,31 @@ func TestRebootDuringATrialGoesBack(t *testing.T) {
 	})
 }
 
+// The deadline is kept as a time of day. Where the clock was set back meanwhile, a
+// trial that goes on after a restart of the agent has its time once more, not a
+// year.
+func TestClockSetBackDuringATrial(t *testing.T) {
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		w.beside = true
+		c := w.change(newText)
+		_ = w.during(10*time.Second, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		r, err := w.journal.Read()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Began, r.Until = r.Began.AddDate(1, 0, 0), r.Until.AddDate(1, 0, 0)
+		if err := w.journal.Write(r); err != nil {
+			w.t.Fatal(err)
+		}
+		w.reboot("monday")
+		if err := w.resume(2 * r.Limit); err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Failed, oldText, "the collector answers beside our tables only")
+	})
+}
+
 func TestTimeIsExtendedWhileItGetsOn(t *testing.T) {
 	// from a second on, each part comes up after a while
 	comes := func(w *world, tunnel, check time.Duration) {

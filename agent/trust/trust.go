@@ -86,7 +86,9 @@ func (t *Trust) read(text []byte) error {
 		}
 	}
 	if lines := t.first.Lines(); len(lines) > 0 && !slices.Equal(lines, t.kept.Pack) {
-		t.kept.Pack, t.kept.Signers = lines, nil
+		// The mark stays, and with it every old config old. What was signed by
+		// those of before is nothing that was verified any more.
+		t.kept.Pack, t.kept.Signers, t.kept.Hash, t.kept.By = lines, nil, "", ""
 	}
 	return nil
 }

@@ -192,7 +192,8 @@ func TestSignersChange(t *testing.T) {
 	if err != nil || again.By.Name != "alice" {
 		t.Errorf("the config that runs, once more: %v", err)
 	}
-	take(t, tr, sign(t, text(2, "", alice, bob), bundle.Config, bob))
+	newest := sign(t, text(2, "", alice, bob), bundle.Config, bob)
+	take(t, tr, newest)
 	if err := tr.Confirm(o); err == nil {
 		t.Error("confirmed one that a newer one has replaced")
 	}
@@ -203,6 +204,10 @@ func TestSignersChange(t *testing.T) {
 	tr = open(t, dir, alice, carol)
 	if got := tr.Signers().Lines()[0]; got != alice.line || tr.Mark() != 2 {
 		t.Errorf("with another pack: %s, mark %d", got, tr.Mark())
+	}
+	// Whom the new pack leaves out does not come back by what they signed last.
+	if _, err := tr.Judge(newest, "avocet-1"); !errors.Is(err, bundle.ErrSigner) {
+		t.Errorf("bob's last config, with a pack without bob: %v", err)
 	}
 }
 
