@@ -121,7 +121,11 @@ func (j Journal) Boots(boot string) (text []byte, r Record, err error) {
 	default:
 		text, err = j.Good()
 	}
-	return text, r, err
+	if err != nil {
+		good, _ := j.Good() // nor must one that lacks a part
+		return good, Record{}, err
+	}
+	return text, r, nil
 }
 
 // Override is `ginnel rollback`: the config before the newest one is to run,

@@ -368,6 +368,28 @@ func TestRebootDuringATrialGoesBack(t *testing.T) {
 	})
 }
 
+// A journal whose config does not belong to its hash, as a disk may leave it, has
+// the site run its last good config.
+func TestDamagedTrialBootsTheLastGood(t *testing.T) {
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		_ = w.during(10*time.Second, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		r, err := w.journal.Read()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		r.Hash = strings.Repeat("0", 64)
+		if err := w.journal.Write(r); err != nil {
+			w.t.Fatal(err)
+		}
+		text, r, err := w.journal.Boots(w.boot)
+		if string(text) != oldText || r.Phase != "" || err == nil {
+			w.t.Errorf("%q boots, %s, %v; want the last good one, and why", text, r.Phase, err)
+		}
+	})
+}
+
 // The deadline is kept as a time of day. Where the clock was set back meanwhile, a
 // trial that goes on after a restart of the agent has its time once more, not a
 // year.
