@@ -18,7 +18,12 @@ var (
 	ErrByHand    = errors.New("it has no generation")
 	ErrOld       = errors.New("it is older than what was accepted here")
 	ErrOther     = errors.New("another config of its generation was accepted here")
+	ErrLeap      = errors.New("its number is far above the one before")
 )
+
+// leap is how far a number may rise at once. Without a bound one text, signed with
+// a key that was lost, would be above all that can ever follow.
+const leap = 1_000_000
 
 // Refusal is an error with what to do about it.
 type Refusal struct {
@@ -96,6 +101,9 @@ func fits(c *config.Config, kept record, gateway string) error {
 	case c.Generation < kept.Mark:
 		return refuse(fmt.Errorf("config refused: %w: generation %d, and %d was accepted", ErrOld, c.Generation, kept.Mark),
 			fmt.Sprintf(newer, kept.Mark))
+	case c.Generation > kept.Mark+leap:
+		return refuse(fmt.Errorf("config refused: %w: generation %d, and %d was accepted", ErrLeap, c.Generation, kept.Mark),
+			fmt.Sprintf("at most %d above it; who signed that?", leap))
 	case c.Generation == kept.Mark && c.Hash != kept.Hash:
 		return refuse(fmt.Errorf("config refused: %w: generation %d", ErrOther, c.Generation), fmt.Sprintf(newer, kept.Mark))
 	}

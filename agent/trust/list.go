@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
@@ -23,8 +24,16 @@ func (t *Trust) TakeList(raw []byte) (changed bool, err error) {
 	if err != nil {
 		return false, refuse(err, "it was signed so: ginnelctl makes one that can be read")
 	}
-	if t.list != nil && l.Number <= t.list.Number {
+	before := uint64(0)
+	if t.list != nil {
+		before = t.list.Number
+	}
+	switch {
+	case l.Number <= before:
 		return false, nil
+	case l.Number > before+leap:
+		return false, refuse(fmt.Errorf("list refused: %w: %d, and %d is in force", ErrLeap, l.Number, before),
+			fmt.Sprintf("at most %d above it; who signed that?", leap))
 	}
 	next := t.kept
 	next.List = slices.Clone(raw)

@@ -108,6 +108,7 @@ func TestWhatIsRefused(t *testing.T) {
 		"other gateway":  {good, "bittern-1", trust.ErrGateway, "was the file meant for avocet-1?"},
 		"replayed":       {sign(t, text(13, "before", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOld, "with a generation above 14"},
 		"same number":    {sign(t, text(14, "another", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOther, "with a generation above 14"},
+		"far ahead":      {sign(t, text(1_000_015, "lost key", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrLeap, "at most 1000000 above it"},
 		"by hand":        {sign(t, "gateway = \"avocet-1\"\n", bundle.Config, alice), "avocet-1", trust.ErrByHand, "ginnelctl push writes one"},
 	} {
 		o, err := tr.Judge(c.raw, c.gateway)
@@ -230,6 +231,7 @@ func TestListRises(t *testing.T) {
 		{sign(t, list(8, ""), bundle.List, mallory), false, bundle.ErrSigner},
 		{sign(t, list(8, ""), bundle.Config, alice), false, bundle.ErrPurpose},
 		{[]byte(list(8, "")), false, bundle.ErrUnsigned},
+		{sign(t, list(1_000_008, ""), bundle.List, alice), false, trust.ErrLeap},
 	} {
 		changed, err := tr.TakeList(c.raw)
 		if changed != c.changed || !errors.Is(err, c.want) || err != nil && !strings.HasPrefix(err.Error(), "list refused: ") {

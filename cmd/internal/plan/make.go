@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"fmt"
 	"maps"
-	"math"
 	"net/netip"
 	"reflect"
 	"regexp"
@@ -54,8 +53,10 @@ type Input struct {
 	Bundles func(ctx context.Context, hashes []string) (map[string][]byte, error)
 }
 
-// farthest is the highest generation that is believed: TOML has signed numbers.
-const farthest = math.MaxInt64 - 2
+// leap is how far above the files' own generations a gateway's, as the collector
+// tells them, are believed; gateways take no greater leap either. Without a bound
+// a collector could have all numbers used up.
+const leap = 900_000
 
 // Make makes the plan.
 func Make(ctx context.Context, in Input) (*Plan, error) {
@@ -151,8 +152,9 @@ func (p *Plan) changes(ctx context.Context, in Input, changing []Want, states ma
 
 func newChange(w Want, s centre.GatewayState, raw []byte, signers bundle.Signers) (*Change, error) {
 	above := max(w.Pushed.Generation, s.Desired.Generation, s.Mark)
-	if above >= farthest {
-		return nil, fmt.Errorf("%s: generation %d leaves none above it", w.Gateway, above)
+	if above > w.Pushed.Generation+leap {
+		return nil, fmt.Errorf("%s: the collector says that generation %d was there, and %s has %d: nobody signed so many",
+			w.Gateway, above, "generations.csv", w.Pushed.Generation)
 	}
 	c := &Change{Gateway: w.Gateway, Site: w.Site, Hub: w.Hub, Ring: w.Ring, Window: w.Window, Over: s.Desired, Running: s.Running,
 		Sequence: above + 1, Text: w.Text(above + 1)}

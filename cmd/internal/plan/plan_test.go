@@ -86,7 +86,7 @@ func TestGenerations(t *testing.T) {
 	county := newCounty()
 	_, s := county.runs(t, "avocet-1", "avocet", 1, site("avocet-1", 7, ""), site("avocet-1", 7, records))
 	s.Mark = math.MaxInt64
-	if _, err := plan.Make(t.Context(), county.in); err == nil || !strings.Contains(err.Error(), "leaves none above it") {
+	if _, err := plan.Make(t.Context(), county.in); err == nil || !strings.Contains(err.Error(), "nobody signed so many") {
 		t.Errorf("the last generation: %v", err)
 	}
 }
