@@ -63,9 +63,8 @@ type player struct {
 	rows  []row
 }
 
-// stories are those that the kernel's back end is to pass. The short form is what
-// make test has time for, and counts no packets: an emulated processor beside
-// another one loses some. The leak proof is not among them: it makes thousands of
+// stories are those that the kernel's back end is to pass. The short form
+// counts no packets: an emulated processor beside another one loses some. The leak proof is not among them: it makes thousands of
 // packets a second, and did not come to its end in an hour.
 func (p *player) stories() []string {
 	if p.short {

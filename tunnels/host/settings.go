@@ -149,6 +149,12 @@ func (s *settings) forgetLink(link string) error {
 // save writes the file so that after a power cut it is the old or the new one,
 // or takes it away when there is nothing to remember.
 func (s *settings) save() error {
+	// What went with a device of ours, also where we were killed before we could
+	// forget it.
+	maps.DeleteFunc(s.former, func(path, _ string) bool {
+		_, err := readSysctl(path)
+		return errors.Is(err, fs.ErrNotExist) && wireguard.Ours(linkOf(path))
+	})
 	dir := filepath.Dir(s.path)
 	if len(s.former) == 0 {
 		if err := os.Remove(s.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
