@@ -63,14 +63,15 @@ type player struct {
 	rows  []row
 }
 
-// stories are those that the kernel's back end is to pass. The short form
-// counts no packets: an emulated processor beside another one loses some. The leak proof is not among them: it makes thousands of
-// packets a second, and did not come to its end in an hour.
+// stories are those that the kernel's back end is to pass. The short form counts no
+// packets: an emulated processor beside another one loses some. The leak proof
+// comes last: it makes thousands of packets a second, and has not come to its end
+// here yet.
 func (p *player) stories() []string {
 	if p.short {
 		return []string{"crash"}
 	}
-	return []string{"crash", "heal", "bighub", "hub", "leave"}
+	return []string{"crash", "heal", "bighub", "hub", "leave", "leak"}
 }
 
 // kernelForm is the word for it in a row: emulation makes everything slower.
