@@ -20,6 +20,17 @@ type Check interface {
 	Run(ctx context.Context) Result
 }
 
+// Starter is a Check whose runs share a socket with those of other checks, so
+// that a thousand of them take no thousand goroutines. A Runner calls Begin
+// where a Check has it, else Run; both measure the same.
+type Starter interface {
+	Check
+	// Begin starts a run and returns at once. It calls done once, from any
+	// goroutine, when the run has ended: by deadline, or soon after ctx has.
+	// It is not called again before that.
+	Begin(ctx context.Context, deadline time.Time, done func(Result))
+}
+
 // Func is a function as a Check.
 type Func func(ctx context.Context) Result
 
@@ -96,15 +107,68 @@ const (
 // Result is what one run found. The zero Result is not valid; a Verdict is
 // always set.
 type Result struct {
-	Verdict  Verdict
-	Reason   Reason          // empty exactly when Verdict is OK
-	Phase    Phase           // of the failure
-	Detail   string          // one line for people; no secrets
-	Start    time.Time       // when it began, with its monotonic reading
-	RTT      []time.Duration // one for each answer; none where nothing was timed
+	Verdict Verdict
+	Reason  Reason // empty exactly when Verdict is OK
+	Phase   Phase  // of the failure
+	Detail  string // one line for people; no secrets
+
+	Due   time.Time // when it should have begun; zero: it was not scheduled
+	Start time.Time // when it began, with its monotonic reading
+	Path  string    // the link that it left by, as "gn-kestrel-n"; empty: not known
+
+	RTT      []time.Duration // one for each answer in time, in the order of the questions; none where nothing was timed
+	Stamps   Stamps          // where RTT comes from
 	Sent     int             // questions asked
 	Received int             // answers in time
-	Stamps   Stamps          // where RTT comes from
+	Odd      Odd             // what else came, or did not go
+	Packets  []Packet        // each question, where there are several or they are worth keeping
+
+	Steps  []Step  // what was done, in order; what --explain prints
+	Values []Value // further figures, as an offset or days to expiry
+}
+
+// Odd counts what is neither an answer in time nor a loss. None of it is in
+// Received.
+type Odd struct {
+	Late      int // answers after their time: they are lost as well
+	Duplicate int // further answers to one question
+	Reordered int // answers in time that came after the answer to a later question (RFC 4737)
+	Corrupt   int // answers whose content had changed
+	Unsent    int // questions that this host could not send; they are not in Sent
+}
+
+// Packet is one question and what became of it.
+type Packet struct {
+	At   time.Duration // when it left, since Start
+	RTT  time.Duration // of an answer, also a late one; 0: none
+	Fate Fate
+}
+
+// Fate is what became of a Packet.
+type Fate string
+
+const (
+	Answered Fate = "answered"
+	Lost     Fate = "lost"
+	Late     Fate = "late"
+	Corrupt  Fate = "corrupt"
+	Denied   Fate = "denied" // a router or the target said no
+	Unsent   Fate = "unsent" // this host could not send it
+)
+
+// Step is a part of a run.
+type Step struct {
+	Phase  Phase
+	Name   string        // "connect 198.51.100.20:443"
+	Took   time.Duration // 0: not timed
+	Detail string        // what was found; one line, no secrets
+}
+
+// Value is a figure of a run that is no RTT.
+type Value struct {
+	Name   string // "offset", as a word of an identifier
+	Number float64
+	Unit   string // base units, as "s", "By", "1"
 }
 
 // Stamps says who took the times of an RTT.

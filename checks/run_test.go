@@ -33,6 +33,7 @@ func TestContradictionsAreOurFault(t *testing.T) {
 	for _, r := range []Result{
 		{}, {Verdict: "fine"}, {Verdict: OK, Reason: Slow}, {Verdict: Failed}, {Verdict: OK, Received: 1},
 		{Verdict: OK, Sent: 1, RTT: []time.Duration{1}}, {Verdict: OK, Sent: 1, Received: 1, RTT: []time.Duration{-1}},
+		{Verdict: OK, Odd: Odd{Late: -1}}, {Verdict: OK, Sent: 2, Received: 1, Odd: Odd{Reordered: 2}},
 	} {
 		if got := judge(Spec{}, outcome{Result: r}); got.Verdict != Unknown || got.Reason != SelfFault || got.Detail == "" {
 			t.Errorf("%+v was taken as %+v", r, got)
