@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 	"github.com/miekg/dns"
 )
 
@@ -40,7 +41,7 @@ var dnsTypes = map[string]uint16{
 
 type dnsCheck struct {
 	target    checks.Target
-	place     place
+	place     reach.Place
 	transport string
 	question  dns.Question
 	recurse   bool
@@ -48,7 +49,7 @@ type dnsCheck struct {
 }
 
 func newDNS(t checks.Target) (checks.Check, error) {
-	p, err := parsePlace(t.Address, 53)
+	p, err := reach.ParsePlace(t.Address, 53)
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +71,7 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1, Stamps: checks.UserStamps}
 	answer, rtt, err := c.ask(ctx)
 	if err != nil {
-		return asked(r, faultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), err))
 	}
 	r.Received, r.RTT = 1, []time.Duration{rtt}
 	if f := c.judge(answer); f != nil {
@@ -81,18 +82,18 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 
 // ask sends the question and waits for its answer.
 func (c *dnsCheck) ask(ctx context.Context) (*dns.Msg, time.Duration, error) {
-	conn, err := dial(ctx, c.target, c.transport, c.place)
+	conn, err := reach.Dial(ctx, c.target, c.transport, c.place)
 	if err != nil {
 		return nil, 0, err
 	}
 	defer conn.Close()
-	defer until(ctx, conn)()
+	defer reach.Until(ctx, conn)()
 	m := dns.Msg{Question: []dns.Question{c.question}}
 	m.Id, m.RecursionDesired = dns.Id(), c.recurse
 	m.SetEdns0(1232, false)
 	packed, err := m.Pack()
 	if err != nil {
-		return nil, 0, ours(checks.SelfFault, checks.PhaseRequest, "packing the question: %v", err)
+		return nil, 0, reach.Ours(checks.SelfFault, checks.PhaseRequest, "packing the question: %v", err)
 	}
 	if c.transport == "tcp" {
 		packed = append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)
@@ -119,7 +120,7 @@ func readAnswer(conn net.Conn, transport string, id uint16, q dns.Question) (*dn
 			return m, nil
 		}
 		if transport == "tcp" {
-			return nil, fail(checks.Protocol, checks.PhaseResponse, "%v", err)
+			return nil, reach.Fail(checks.Protocol, checks.PhaseResponse, "%v", err)
 		}
 	}
 }
@@ -153,29 +154,29 @@ func parseAnswer(data []byte, id uint16, q dns.Question) (*dns.Msg, error) {
 }
 
 // judge says what is wrong with an answer; nil: nothing.
-func (c *dnsCheck) judge(m *dns.Msg) *fault {
+func (c *dnsCheck) judge(m *dns.Msg) *reach.Fault {
 	name, kind := c.question.Name, dns.TypeToString[c.question.Qtype]
 	switch m.Rcode {
 	case dns.RcodeSuccess:
 	case dns.RcodeNameError:
-		return fail(checks.NotResolved, checks.PhaseResponse, "%s: no such name", name)
+		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s: no such name", name)
 	case dns.RcodeRefused:
-		return fail(checks.Refused, checks.PhaseResponse, "%s: the resolver refuses to answer", name)
+		return reach.Fail(checks.Refused, checks.PhaseResponse, "%s: the resolver refuses to answer", name)
 	default:
-		return fail(checks.NotResolved, checks.PhaseResponse, "%s: the resolver says %s", name, rcodeName(m.Rcode))
+		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s: the resolver says %s", name, rcodeName(m.Rcode))
 	}
 	got := valuesOf(m, c.question.Qtype)
 	if len(got) == 0 && !m.Truncated {
-		return fail(checks.NotResolved, checks.PhaseResponse, "%s has no %s record", name, kind)
+		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s has no %s record", name, kind)
 	}
 	for _, want := range c.expect {
 		if slices.ContainsFunc(got, func(v string) bool { return sameValue(v, want) }) {
 			continue
 		}
 		if m.Truncated {
-			return fail(checks.Assertion, checks.PhaseAssert, "%s %s: %q is not in an answer that was cut short; ask by tcp", name, kind, want)
+			return reach.Fail(checks.Assertion, checks.PhaseAssert, "%s %s: %q is not in an answer that was cut short; ask by tcp", name, kind, want)
 		}
-		return fail(checks.Assertion, checks.PhaseAssert, "%s %s is %s, not %s", name, kind, strings.Join(got, ", "), want)
+		return reach.Fail(checks.Assertion, checks.PhaseAssert, "%s %s is %s, not %s", name, kind, strings.Join(got, ", "), want)
 	}
 	return nil
 }

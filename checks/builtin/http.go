@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 )
 
 // HTTP is the kind that makes one request. Its RTT is from the end of the
@@ -85,7 +86,7 @@ func newHTTP(t checks.Target) (checks.Check, error) {
 // prepare makes a client of the check's own: another check's connections tell
 // nothing about this one.
 func (c *httpCheck) prepare() error {
-	trust, err := trustOf(c.target, "")
+	trust, err := reach.TrustOf(c.target, "")
 	if err != nil {
 		return err
 	}
@@ -95,7 +96,7 @@ func (c *httpCheck) prepare() error {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        2 * time.Minute,
-		TLSClientConfig:        &tls.Config{ServerName: trust.name, RootCAs: trust.roots, InsecureSkipVerify: !trust.verify},
+		TLSClientConfig:        &tls.Config{ServerName: trust.Name, RootCAs: trust.Roots, InsecureSkipVerify: !trust.Verify},
 	}
 	most := c.target.IntOption("redirects")
 	c.client = &http.Client{Transport: c.transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
@@ -107,21 +108,21 @@ func (c *httpCheck) prepare() error {
 	return nil
 }
 
-func placeOf(host, scheme string) (place, error) {
+func placeOf(host, scheme string) (reach.Place, error) {
 	usual := uint16(80)
 	if scheme == "https" {
 		usual = 443
 	}
-	return parsePlace(host, usual)
+	return reach.ParsePlace(host, usual)
 }
 
 // dial is the transport's: from the right address, one try.
 func (c *httpCheck) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	p, err := parsePlace(address, 0)
+	p, err := reach.ParsePlace(address, 0)
 	if err != nil {
-		return nil, fail(checks.Protocol, checks.PhaseRequest, "%v", err) // a redirect to nonsense
+		return nil, reach.Fail(checks.Protocol, checks.PhaseRequest, "%v", err) // a redirect to nonsense
 	}
-	conn, err := dial(ctx, c.target, "tcp", p)
+	conn, err := reach.Dial(ctx, c.target, "tcp", p)
 	if err != nil {
 		return nil, err
 	}
@@ -141,13 +142,13 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	request := (&http.Request{Method: c.target.StringOption("method"), URL: c.url, Host: c.url.Host, Header: c.send.Clone()}).WithContext(ctx)
 	response, err := c.client.Do(request)
 	if err != nil {
-		return asked(r, c.fault(ctx, steps.now(), err))
+		return reach.Asked(r, c.fault(ctx, steps.now(), err))
 	}
 	defer response.Body.Close()
 	limit := int64(c.target.IntOption("body_limit"))
 	body, err := io.ReadAll(io.LimitReader(response.Body, limit))
 	if err != nil {
-		return asked(r, c.fault(ctx, checks.PhaseResponse, err))
+		return reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err))
 	}
 	r.Received, r.Detail = 1, response.Status+steps.String()
 	if rtt, ok := steps.rtt(); ok {
@@ -160,7 +161,7 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 }
 
 // fault finds what is behind the client's error.
-func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *fault {
+func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *reach.Fault {
 	if e, ok := errors.AsType[*url.Error](err); ok {
 		err = e.Err // without the URL, which the target shows
 	}
@@ -168,23 +169,23 @@ func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *f
 		err = tlsError(err)
 	}
 	if strings.Contains(err.Error(), "readLoopPeekFailLocked") { // net/http has no other name for it
-		return fail(checks.Protocol, checks.PhaseResponse, "asking %s: it speaks before it is asked", c.url.Host)
+		return reach.Fail(checks.Protocol, checks.PhaseResponse, "asking %s: it speaks before it is asked", c.url.Host)
 	}
-	return faultOf(ctx, phase, "asking "+c.url.Host, err)
+	return reach.FaultOf(ctx, phase, "asking "+c.url.Host, err)
 }
 
 // judge says what is wrong with an answer; nil: nothing.
-func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *fault {
+func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *reach.Fault {
 	if want := c.target.StringsOption("status"); !statusIn(response.StatusCode, want) {
 		where := ""
 		if to := response.Header.Get("Location"); to != "" {
 			where = ", to " + to
 		}
-		return fail(checks.Assertion, checks.PhaseAssert, "status %d%s, not %s", response.StatusCode, where, strings.Join(want, ", "))
+		return reach.Fail(checks.Assertion, checks.PhaseAssert, "status %d%s, not %s", response.StatusCode, where, strings.Join(want, ", "))
 	}
 	for _, h := range c.want {
 		if got := strings.Join(response.Header.Values(h[0]), ", "); !strings.Contains(got, h[1]) {
-			return fail(checks.Assertion, checks.PhaseAssert, "header %s is %q, without %q", h[0], got, h[1])
+			return reach.Fail(checks.Assertion, checks.PhaseAssert, "header %s is %q, without %q", h[0], got, h[1])
 		}
 	}
 	if want := c.target.StringOption("body"); want != "" && !bytes.Contains(body, []byte(want)) {
@@ -192,7 +193,7 @@ func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *fault
 		if cut {
 			seen = fmt.Sprintf("the first %d bytes of the body", len(body))
 		}
-		return fail(checks.Assertion, checks.PhaseAssert, "%q is not in %s", want, seen)
+		return reach.Fail(checks.Assertion, checks.PhaseAssert, "%q is not in %s", want, seen)
 	}
 	return nil
 }

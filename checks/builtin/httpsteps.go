@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 )
 
 type stepsKey struct{}
@@ -22,10 +23,10 @@ type steps struct {
 	written, firstByte time.Time
 }
 
-func (s *steps) connected(l *link) {
+func (s *steps) connected(l *reach.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.resolved, s.dialled = l.resolved, l.connected
+	s.resolved, s.dialled = l.Resolved, l.Connected
 	s.phase = checks.PhaseRequest
 }
 

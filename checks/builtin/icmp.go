@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 )
 
 // ICMP is the kind that sends a few echo requests and waits for the replies. It
@@ -36,8 +37,8 @@ type icmpCheck struct {
 }
 
 func newICMP(t checks.Target) (checks.Check, error) {
-	host := trimBrackets(t.Address)
-	if !isHost(host) {
+	host := reach.TrimBrackets(t.Address)
+	if !reach.IsHost(host) {
 		return nil, fmt.Errorf("target %q is neither a name nor an address", t.Address)
 	}
 	c := &icmpCheck{target: t, host: host, count: t.IntOption("count"), gap: t.DurationOption("gap"), size: t.IntOption("size")}
@@ -50,20 +51,20 @@ func newICMP(t checks.Target) (checks.Check, error) {
 
 func (c *icmpCheck) Run(ctx context.Context) checks.Result {
 	r := checks.Result{Start: time.Now()}
-	w, err := find(ctx, c.target, c.host)
+	w, err := reach.Find(ctx, c.target, c.host)
 	if err != nil {
-		return asked(r, faultOf(ctx, checks.PhaseResolve, "resolving "+c.host, err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResolve, "resolving "+c.host, err))
 	}
 	s, err := openEcho(w)
 	if err != nil {
-		return asked(r, faultOf(ctx, checks.PhaseRoute, "opening a socket to "+w.to.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseRoute, "opening a socket to "+w.To.String(), err))
 	}
 	defer s.Close()
 	var nonce [nonceSize]byte
 	rand.Read(nonce[:])
 	b := newBurst(c.count, c.size, nonce)
 	err = c.exchange(ctx, s, b)
-	return b.result(ctx, r.Start, w.to, s.lost(), err)
+	return b.result(ctx, r.Start, w.To, s.lost(), err)
 }
 
 // exchange sends the burst and takes replies until all have come or ctx ends.

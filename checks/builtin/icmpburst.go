@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 	"golang.org/x/net/icmp"
 	"golang.org/x/net/ipv4"
 	"golang.org/x/net/ipv6"
@@ -28,7 +29,7 @@ type burst struct {
 	payload []byte // nonce, four bytes of index, filling
 	echoes  []echo
 	corrupt int
-	refusal *fault // what a router or the target said instead of a reply
+	refusal *reach.Fault // what a router or the target said instead of a reply
 }
 
 // echo is one request. Times by the kernel are zero where it gave none.
@@ -120,7 +121,7 @@ func (b *burst) refuse(s *echoSocket, data []byte, said *extendedError) {
 	if said.offender.IsValid() {
 		who = said.offender.Unmap().String()
 	}
-	b.refusal = fail(checks.Unreachable, checks.PhaseRoute, "%s says: %v", who, syscall.Errno(said.Errno))
+	b.refusal = reach.Fail(checks.Unreachable, checks.PhaseRoute, "%s says: %v", who, syscall.Errno(said.Errno))
 }
 
 // complete says whether nothing more is to come for the requests sent so far.
@@ -146,21 +147,21 @@ func (b *burst) result(ctx context.Context, start time.Time, to netip.Addr, lost
 		}
 	}
 	r.RTT, r.Stamps = b.times(start)
-	say := func(f *fault) checks.Result {
+	say := func(f *reach.Fault) checks.Result {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 		return r
 	}
 	switch {
 	case sending != nil:
-		return say(faultOf(ctx, checks.PhaseRequest, "sending to "+to.String(), sending))
+		return say(reach.FaultOf(ctx, checks.PhaseRequest, "sending to "+to.String(), sending))
 	case ctx.Err() != nil && ctx.Err() != context.DeadlineExceeded:
-		return say(ours(checks.NotRun, checks.PhaseResponse, "waiting for %s: broken off", to))
+		return say(reach.Ours(checks.NotRun, checks.PhaseResponse, "waiting for %s: broken off", to))
 	case r.Sent == 0:
-		return say(fail(checks.Timeout, checks.PhaseRequest, "no time to ask %s", to))
+		return say(reach.Fail(checks.Timeout, checks.PhaseRequest, "no time to ask %s", to))
 	case r.Received == r.Sent:
 		return r
 	case lost > 0:
-		return say(ours(checks.SelfFault, checks.PhaseResponse, "our socket's buffer was full, %d packets were thrown away", lost))
+		return say(reach.Ours(checks.SelfFault, checks.PhaseResponse, "our socket's buffer was full, %d packets were thrown away", lost))
 	case r.Received > 0:
 		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Loss, checks.PhaseResponse
 		r.Detail = fmt.Sprintf("%d of %d replies from %s%s", r.Received, r.Sent, to, b.damage())
@@ -168,7 +169,7 @@ func (b *burst) result(ctx context.Context, start time.Time, to netip.Addr, lost
 	case b.refusal != nil:
 		return say(b.refusal)
 	}
-	return say(fail(checks.Timeout, checks.PhaseResponse, "no reply from %s to %d requests%s", to, r.Sent, b.damage()))
+	return say(reach.Fail(checks.Timeout, checks.PhaseResponse, "no reply from %s to %d requests%s", to, r.Sent, b.damage()))
 }
 
 func (b *burst) damage() string {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 	"golang.org/x/sys/unix"
 )
 
@@ -30,8 +31,8 @@ type echoSocket struct {
 }
 
 // openEcho opens a datagram socket where that is allowed, else a raw one.
-func openEcho(w way) (*echoSocket, error) {
-	s := &echoSocket{v6: w.to.Is6(), keys: map[uint32]int{}, id: rand.IntN(1 << 16)}
+func openEcho(w reach.Way) (*echoSocket, error) {
+	s := &echoSocket{v6: w.To.Is6(), keys: map[uint32]int{}, id: rand.IntN(1 << 16)}
 	family, proto := unix.AF_INET, unix.IPPROTO_ICMP
 	if s.v6 {
 		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
@@ -44,12 +45,12 @@ func openEcho(w way) (*echoSocket, error) {
 	}
 	switch {
 	case errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM):
-		return nil, ours(checks.NotRun, checks.PhaseRequest,
+		return nil, reach.Ours(checks.NotRun, checks.PhaseRequest,
 			"this program may not send echo requests: neither net.ipv4.ping_group_range nor CAP_NET_RAW allows it")
 	case errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EPROTONOSUPPORT):
-		return nil, ours(checks.NotRun, checks.PhaseRequest, "this host has no %s", familyOf(w.to))
+		return nil, reach.Ours(checks.NotRun, checks.PhaseRequest, "this host has no %s", reach.Family(w.To))
 	case err != nil:
-		return nil, ours(checks.SelfFault, checks.PhaseRequest, "opening an ICMP socket: %v", err)
+		return nil, reach.Ours(checks.SelfFault, checks.PhaseRequest, "opening an ICMP socket: %v", err)
 	}
 	if err := s.prepare(fd, w); err != nil {
 		unix.Close(fd)
@@ -60,13 +61,13 @@ func openEcho(w way) (*echoSocket, error) {
 
 // prepare binds and connects the socket and asks for stamps. Without stamps it
 // works as well, so those errors do not matter.
-func (s *echoSocket) prepare(fd int, w way) error {
-	if w.from.IsValid() {
-		if err := unix.Bind(fd, sockaddr(w.from)); err != nil {
-			return faultOf(context.Background(), checks.PhaseRoute, "sending from "+w.from.String(), err)
+func (s *echoSocket) prepare(fd int, w reach.Way) error {
+	if w.From.IsValid() {
+		if err := unix.Bind(fd, sockaddr(w.From)); err != nil {
+			return reach.FaultOf(context.Background(), checks.PhaseRoute, "sending from "+w.From.String(), err)
 		}
 	}
-	if err := unix.Connect(fd, sockaddr(w.to)); err != nil {
+	if err := unix.Connect(fd, sockaddr(w.To)); err != nil {
 		return err
 	}
 	const stamps = unix.SOF_TIMESTAMPING_SOFTWARE | unix.SOF_TIMESTAMPING_RX_SOFTWARE |
@@ -89,7 +90,7 @@ func (s *echoSocket) poll(fd int) error {
 	defer f.Close() // FileConn has its own
 	conn, err := net.FileConn(f)
 	if err != nil {
-		return ours(checks.SelfFault, checks.PhaseRequest, "watching an ICMP socket: %v", err)
+		return reach.Ours(checks.SelfFault, checks.PhaseRequest, "watching an ICMP socket: %v", err)
 	}
 	s.conn = conn
 	s.raw, err = conn.(syscall.Conn).SyscallConn()

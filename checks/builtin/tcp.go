@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 	"golang.org/x/sys/unix"
 )
 
@@ -16,7 +17,7 @@ func TCP() checks.Kind {
 		Name: "tcp",
 		Doc:  "opens a TCP connection to host:port and closes it; sends nothing",
 		New: func(t checks.Target) (checks.Check, error) {
-			p, err := parsePlace(t.Address, 0)
+			p, err := reach.ParsePlace(t.Address, 0)
 			if err != nil {
 				return nil, err
 			}
@@ -25,11 +26,11 @@ func TCP() checks.Kind {
 	}
 }
 
-func runTCP(ctx context.Context, t checks.Target, p place) checks.Result {
+func runTCP(ctx context.Context, t checks.Target, p reach.Place) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1}
-	conn, err := dial(ctx, t, "tcp", p)
+	conn, err := reach.Dial(ctx, t, "tcp", p)
 	if err != nil {
-		return asked(r, faultOf(ctx, checks.PhaseConnect, "connecting to "+p.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+p.String(), err))
 	}
 	defer conn.Close()
 	r.Received = 1
@@ -43,40 +44,25 @@ func runTCP(ctx context.Context, t checks.Target, p place) checks.Result {
 	return r
 }
 
-// asked fills in what a run that asked once says when it failed with f: a
-// refusal is an answer; without a name nothing was asked.
-func asked(r checks.Result, f *fault) checks.Result {
-	r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
-	r.Sent, r.Received, r.RTT = 1, 0, nil
-	switch {
-	case f.Verdict == checks.Unknown, f.Phase == checks.PhaseResolve:
-		r.Sent = 0
-	case f.Reason == checks.Timeout, f.Reason == checks.Unreachable:
-	default:
-		r.Received = 1
-	}
-	return r
-}
-
 // handshakeRTT is the kernel's time from SYN to SYN+ACK, or else ours for all of
 // connect, and how many SYNs went without an answer.
-func handshakeRTT(l *link) (time.Duration, checks.Stamps, int) {
+func handshakeRTT(l *reach.Conn) (time.Duration, checks.Stamps, int) {
 	tcp, ok := l.Conn.(*net.TCPConn)
 	if !ok {
-		return l.connected, checks.UserStamps, 0
+		return l.Connected, checks.UserStamps, 0
 	}
 	raw, err := tcp.SyscallConn()
 	if err != nil {
-		return l.connected, checks.UserStamps, 0
+		return l.Connected, checks.UserStamps, 0
 	}
 	var info *unix.TCPInfo
 	raw.Control(func(fd uintptr) { info, err = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO) })
 	if err != nil || info == nil {
-		return l.connected, checks.UserStamps, 0
+		return l.Connected, checks.UserStamps, 0
 	}
 	rtt := time.Duration(info.Rtt) * time.Microsecond
-	if rtt <= 0 || rtt > l.connected {
-		return l.connected, checks.UserStamps, int(info.Total_retrans)
+	if rtt <= 0 || rtt > l.Connected {
+		return l.Connected, checks.UserStamps, int(info.Total_retrans)
 	}
 	return rtt, checks.KernelStamps, int(info.Total_retrans)
 }

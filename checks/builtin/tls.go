@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/reach"
 )
 
 // TLS is the kind that makes a TLS handshake and looks at the certificate. Its
@@ -27,11 +27,11 @@ func TLS() checks.Kind {
 			"expiry_days": {Type: "int", Doc: "degraded when the certificate ends within so many days; 0: never", Default: 14, Min: new(0.0), Max: new(3650.0)},
 		},
 		New: func(t checks.Target) (checks.Check, error) {
-			p, err := parsePlace(t.Address, 0)
+			p, err := reach.ParsePlace(t.Address, 0)
 			if err != nil {
 				return nil, err
 			}
-			trust, err := trustOf(t, p.host)
+			trust, err := reach.TrustOf(t, p.Host)
 			if err != nil {
 				return nil, err
 			}
@@ -41,58 +41,18 @@ func TLS() checks.Kind {
 	}
 }
 
-// trust says whom to believe.
-type trust struct {
-	verify bool
-	roots  *x509.CertPool // nil: the system's
-	name   string
-}
-
-func trustOf(t checks.Target, host string) (trust, error) {
-	tr := trust{verify: t.BoolOption("verify"), name: t.StringOption("server_name")}
-	if tr.name == "" {
-		tr.name = host
-	}
-	file := t.StringOption("roots")
-	if file == "" {
-		return tr, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return tr, &checks.OptionError{Option: "roots", Err: err, Hint: "a PEM file that the agent may read"}
-	}
-	tr.roots = x509.NewCertPool()
-	if !tr.roots.AppendCertsFromPEM(pem) {
-		return tr, &checks.OptionError{Option: "roots", Err: fmt.Errorf("%s holds no certificate in PEM", file)}
-	}
-	return tr, nil
-}
-
-// believe verifies the chain that a server showed.
-func (tr trust) believe(chain []*x509.Certificate) error {
-	if !tr.verify {
-		return nil
-	}
-	o := x509.VerifyOptions{Roots: tr.roots, DNSName: tr.name, Intermediates: x509.NewCertPool()}
-	for _, c := range chain[1:] {
-		o.Intermediates.AddCert(c)
-	}
-	_, err := chain[0].Verify(o)
-	return err
-}
-
 type tlsCheck struct {
 	target checks.Target
-	place  place
-	trust  trust
+	place  reach.Place
+	trust  reach.Trust
 	warn   time.Duration
 }
 
 func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1, Stamps: checks.UserStamps}
-	conn, err := dial(ctx, c.target, "tcp", c.place)
+	conn, err := reach.Dial(ctx, c.target, "tcp", c.place)
 	if err != nil {
-		return asked(r, faultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
 	}
 	defer conn.Close()
 	var seen hello
@@ -100,7 +60,7 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 	err = tls.Client(conn, c.config(&seen)).HandshakeContext(ctx)
 	rtt := time.Since(begin)
 	if err != nil && !(seen.wanted && isAlert(err)) {
-		return asked(r, faultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err)))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err)))
 	}
 	r.Received, r.RTT = 1, []time.Duration{rtt}
 	if seen.wanted {
@@ -119,11 +79,11 @@ type hello struct {
 // config verifies by itself, so that the chain is known whatever comes after.
 func (c *tlsCheck) config(seen *hello) *tls.Config {
 	return &tls.Config{
-		ServerName:         c.trust.name,
+		ServerName:         c.trust.Name,
 		InsecureSkipVerify: true, // VerifyConnection does it
 		VerifyConnection: func(s tls.ConnectionState) error {
 			seen.chain = s.PeerCertificates
-			return c.trust.believe(s.PeerCertificates)
+			return c.trust.Believe(s.PeerCertificates)
 		},
 		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 			seen.wanted = true
@@ -177,7 +137,7 @@ func isAlert(err error) bool {
 // tlsError puts what Go's TLS says into words of ours where it is long.
 func tlsError(err error) error {
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
-		return fail(checks.Protocol, checks.PhaseTLS, "the other side does not speak TLS")
+		return reach.Fail(checks.Protocol, checks.PhaseTLS, "the other side does not speak TLS")
 	}
 	return err
 }
