@@ -6,7 +6,6 @@ import (
 
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/local"
-	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/agent/uplink"
 )
 
@@ -27,13 +26,13 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 	if err != nil {
 		return err
 	}
-	believed, err := trust.Open(a.o.Paths.Trust(), id.Signers())
-	if err != nil {
+	// Not opened anew: two of them on one file would undo each other's marks.
+	if err := a.believed().Begin(id.Signers()); err != nil {
 		return err
 	}
 	a.mu.Lock()
 	again := a.identity.Enrolled()
-	a.identity, a.trust = id, believed
+	a.identity = id
 	a.mu.Unlock()
 	a.call(pack.Site.Gateway)
 	if !again {

@@ -142,7 +142,7 @@ func names(signers bundle.Signers) string {
 
 // Accept raises the mark to an offer, for good, before it is tried. The same
 // one again changes nothing; one that became old since it was judged is
-// refused.
+// refused, and one whose signer was shut out meanwhile.
 func (t *Trust) Accept(o *Offer) error {
 	if !o.judged {
 		return errors.New("accept: it was not judged")
@@ -151,6 +151,9 @@ func (t *Trust) Accept(o *Offer) error {
 	defer t.mu.Unlock()
 	if err := fits(o.Config, t.kept, o.Config.Gateway); err != nil || o.Config.Hash == t.kept.Hash {
 		return err
+	}
+	if _, err := verify(o.Bundle, bundle.Config, t.signers()); err != nil {
+		return unsigned("config", err, bundle.Config, t.signers())
 	}
 	next := t.kept
 	next.Mark, next.Hash, next.By = o.Config.Generation, o.Config.Hash, o.By.String()

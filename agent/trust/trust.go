@@ -23,12 +23,12 @@ import (
 
 // Trust is what a gateway believes. Its methods may be called at once.
 type Trust struct {
-	file  string
-	first bundle.Signers // of the site pack
+	file string
 
-	mu   sync.Mutex // of what follows
-	kept record
-	list *bundle.DenyList // kept.List, read; nil: none
+	mu    sync.Mutex     // of what follows
+	first bundle.Signers // of the site pack
+	kept  record
+	list  *bundle.DenyList // kept.List, read; nil: none
 }
 
 // record is the file.
@@ -85,12 +85,31 @@ func (t *Trust) read(text []byte) error {
 			return err
 		}
 	}
+	t.begin()
+	return nil
+}
+
+// Begin has the signers of another site pack be the first ones, as at the next
+// Open. It writes nothing, and an error changes nothing.
+func (t *Trust) Begin(first []string) error {
+	all, err := bundle.ParseSigners(first)
+	if err != nil {
+		return fmt.Errorf("site pack: %w", err)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.first = all
+	t.begin()
+	return nil
+}
+
+// begin forgets what was signed under another pack. The mark stays, and with it
+// every old config old; what was signed by those of before is nothing that was
+// verified any more. The caller holds mu.
+func (t *Trust) begin() {
 	if lines := t.first.Lines(); len(lines) > 0 && !slices.Equal(lines, t.kept.Pack) {
-		// The mark stays, and with it every old config old. What was signed by
-		// those of before is nothing that was verified any more.
 		t.kept.Pack, t.kept.Signers, t.kept.Hash, t.kept.By = lines, nil, "", ""
 	}
-	return nil
 }
 
 // write makes a change durable before it is believed. The caller holds mu.

@@ -212,6 +212,34 @@ func TestSignersChange(t *testing.T) {
 	}
 }
 
+// A signer who is shut out between the judgement of a config and its acceptance,
+// by a config or by another site pack, brings nothing in any more.
+func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
+	alice, bob, carol := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "carol")
+	for name, shutOut := range map[string]func(tr *trust.Trust, handover *trust.Offer) error{
+		"by a config": func(tr *trust.Trust, handover *trust.Offer) error { return tr.Confirm(handover) },
+		"by a pack":   func(tr *trust.Trust, _ *trust.Offer) error { return tr.Begin([]string{bob.line, carol.line}) },
+	} {
+		dir := t.TempDir()
+		tr := open(t, dir, alice, bob)
+		handover := take(t, tr, sign(t, text(1, "carol for alice", bob, carol), bundle.Config, bob))
+		late, err := tr.Judge(sign(t, text(2, "", alice, bob), bundle.Config, alice), "avocet-1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := shutOut(tr, handover); err != nil {
+			t.Fatal(err)
+		}
+		if err := tr.Accept(late); !errors.Is(err, bundle.ErrSigner) || tr.Mark() != 1 {
+			t.Errorf("%s: %v, mark %d", name, err, tr.Mark())
+		}
+		take(t, tr, sign(t, text(2, "", bob, carol), bundle.Config, carol))
+		if mark := open(t, dir, bob, carol).Mark(); mark != 2 {
+			t.Errorf("%s: mark %d on disk", name, mark)
+		}
+	}
+}
+
 func list(number int, rest string) string { return fmt.Sprintf("number = %d\n%s", number, rest) }
 
 func TestListRises(t *testing.T) {
