@@ -179,7 +179,8 @@ func (d Denial) validate() (errs []error) {
 		}
 	}
 	for i, k := range d.Keys {
-		if b, err := base64.StdEncoding.DecodeString(k); err != nil || len(b) != 32 {
+		// Only the one way to write it: Peer compares texts.
+		if b, err := base64.StdEncoding.DecodeString(k); err != nil || len(b) != 32 || base64.StdEncoding.EncodeToString(b) != k {
 			problem("keys[%d]: not a public WireGuard key", i)
 		}
 	}

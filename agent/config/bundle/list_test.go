@@ -67,6 +67,9 @@ func TestBadLists(t *testing.T) {
 			"deny[0].keys: who is isolated is named by gateway or network\ndeny[0].device: not a SHA-256 in hex",
 		"number = 7\n[[deny]]\nkind=\"revoke\"\ngateways=[\"Fulmar 1\"]\nkeys=[\"AAAA\"]\nwhy=\"a\\nb\"\n": "list: deny[0].gateways[0]: \"Fulmar 1\" is not a name\n" +
 			"deny[0].keys[0]: not a public WireGuard key\ndeny[0].why: over 500 bytes, or not one line",
+		// Bits beyond the key, and a line feed: no hub has its peers' keys so.
+		"number = 7\n[[deny]]\nkind=\"revoke\"\ngateways=[\"fulmar-1\"]\nkeys=[\"OYqDrg1mdCZQm+SBsF6wRqHNv5vi4Pdqhb+kn2p+ll9=\", \"OYqDrg1mdCZQm+SBsF6wRqHNv5vi4Pdqhb+kn2p+ll8=\\n\"]\n": "list: deny[0].keys[0]: not a public WireGuard key\n" +
+			"deny[0].keys[1]: not a public WireGuard key",
 	} {
 		if _, err := bundle.ParseList("list", []byte(text)); err == nil || err.Error() != want {
 			t.Errorf("%q:\n%v\nwant\n%s", text, err, want)

@@ -3,6 +3,7 @@ package bundle_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/sha256"
 	"encoding/binary"
 	"io"
@@ -152,6 +153,32 @@ func TestSecurityKeys(t *testing.T) {
 		}
 		if touched && !accepts(t, back, key.public, bundle.Config) {
 			t.Error("ssh-keygen refuses it")
+		}
+	}
+}
+
+// sha1 is an RSA key that signs as ssh did before 2021.
+type sha1 struct{ ssh.AlgorithmSigner }
+
+func (k sha1) SignWithAlgorithm(r io.Reader, data []byte, _ string) (*ssh.Signature, error) {
+	return k.AlgorithmSigner.SignWithAlgorithm(r, data, ssh.KeyAlgoRSA)
+}
+
+// SHA-1 proves nothing (PROTOCOL.sshsig: rsa-sha2 only), whoever the signer is.
+func TestRSAWithSHA1(t *testing.T) {
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	must(t, err)
+	s, err := ssh.NewSignerFromKey(private)
+	must(t, err)
+	who := bundle.Signer{Name: "alice", Key: s.PublicKey()}
+	for hash, s := range map[string]ssh.Signer{"SHA-512": s, "SHA-1": sha1{s.(ssh.AlgorithmSigner)}} {
+		b, err := bundle.Sign([]byte(text), bundle.Config, s)
+		must(t, err)
+		if _, err := b.Verify(bundle.Config, bundle.Signers{who}); (err == nil) != (hash == "SHA-512") {
+			t.Errorf("%s: %v", hash, err)
+		}
+		if accepts(t, b, who.Key, bundle.Config) != (hash == "SHA-512") {
+			t.Errorf("%s: ssh-keygen says something else", hash)
 		}
 	}
 }
