@@ -8,6 +8,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/identity"
@@ -43,7 +44,7 @@ func (s *Server) who(r *http.Request) (caller, error) {
 		return caller{}, err
 	}
 	if d := s.revoked(c.key); d != nil {
-		return caller{}, &Refusal{http.StatusForbidden, "device_revoked", "this device of " + c.gateway + " was revoked: " + d.Why, ""}
+		return caller{}, deviceRevoked(d)
 	}
 	known, err := s.deviceKey(r.Context(), c.gateway)
 	switch {
@@ -56,6 +57,10 @@ func (s *Server) who(r *http.Request) (caller, error) {
 		return caller{}, &Refusal{http.StatusForbidden, "certificate_replaced", c.gateway + " was enrolled anew from another device; this one's certificate is void", ""}
 	}
 	return c, nil
+}
+
+func deviceRevoked(d *bundle.Denial) error {
+	return &Refusal{http.StatusForbidden, "device_revoked", "this device of " + strings.Join(d.Gateways, ", ") + " was revoked: " + d.Why, ""}
 }
 
 // revoked is why the device with this key (PKIX) is shut out; nil: it is not.
@@ -80,6 +85,9 @@ func (s *Server) deviceKey(ctx context.Context, gateway string) ([]byte, error) 
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if key, ok := s.keys[gateway]; ok {
+		return key, nil // another device has enrolled meanwhile
+	}
 	s.keys[gateway] = g.PublicKey
 	return g.PublicKey, nil
 }

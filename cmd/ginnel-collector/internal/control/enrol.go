@@ -38,16 +38,31 @@ func (s *Server) enrol(ctx context.Context, x *exchange, m *protobufs.AgentToSer
 	if err := s.forThis(ctx, token, m); err != nil {
 		return nil, err
 	}
-	g, err := s.o.Store.RedeemToken(ctx, token.Hash(), uid, pkix, s.o.Now())
+	if d := s.revoked(pkix); d != nil {
+		return nil, deviceRevoked(d)
+	}
+	gateway, err := s.redeem(ctx, token, uid, pkix)
 	if err != nil {
-		return nil, tokenRefusal(err)
+		return nil, err
+	}
+	return s.certify(ctx, x, gateway, "enrol", csr, uid)
+}
+
+// redeem spends a token and forgets who had the gateway's name before. One at a
+// time, so that memory follows the store.
+func (s *Server) redeem(ctx context.Context, token identity.Token, uid string, key []byte) (gateway string, err error) {
+	s.enrolling.Lock()
+	defer s.enrolling.Unlock()
+	g, err := s.o.Store.RedeemToken(ctx, token.Hash(), uid, key, s.o.Now())
+	if err != nil {
+		return "", tokenRefusal(err)
 	}
 	s.mu.Lock()
-	s.keys[g.Name] = pkix
+	defer s.mu.Unlock()
+	s.keys[g.Name] = key
 	delete(s.agents, g.Name)
 	delete(s.steer.past, g.Name)
-	s.mu.Unlock()
-	return s.certify(ctx, x, g.Name, "enrol", csr, uid)
+	return g.Name, nil
 }
 
 // forThis refuses a token that is of another gateway's pack than the message,

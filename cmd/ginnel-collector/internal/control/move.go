@@ -152,6 +152,9 @@ func readList(raw []byte) (*bundle.DenyList, error) {
 	if err != nil {
 		return nil, err
 	}
+	if _, err := b.Claimed(bundle.List); err != nil {
+		return nil, err
+	}
 	return bundle.ParseList("list", b.Text)
 }
 
@@ -168,6 +171,9 @@ func (s *Server) SetList(ctx context.Context, by store.By, n centre.NewList) (ce
 	s.mu.Lock()
 	old := s.steer.list
 	s.mu.Unlock()
+	if d.Number > old.Number+leap {
+		return centre.List{}, &Refusal{http.StatusBadRequest, "bad_list", fmt.Sprintf("list %d is too far above %d, which is in force", d.Number, old.Number), "its number is the next one"}
+	}
 	l := store.List{Number: d.Number, Bytes: n.Bundle, Since: now.UTC().Truncate(time.Microsecond), By: by.Name}
 	err = s.o.Store.SaveList(ctx, l, store.Event{At: now, Actor: by.Name, From: by.From, Act: "list", Object: "list",
 		Detail: fmt.Sprintf("%d denials", len(d.Denials)), Old: fmt.Sprint(old.Number), New: fmt.Sprint(d.Number)})

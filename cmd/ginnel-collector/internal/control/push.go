@@ -21,6 +21,10 @@ import (
 // Bounds of what a rollout is called, in bytes.
 const mostName = 200
 
+// leap is how far above the present one the number of a config or of a list may
+// be: gateways take no greater, and behind the last number there is none.
+const leap = 1_000_000
+
 // StartRollout records a push and begins it. The error is a *Refusal where
 // the push, or the time, is not right.
 func (s *Server) StartRollout(ctx context.Context, by store.By, n centre.NewRollout) (centre.Rollout, error) {
@@ -131,8 +135,8 @@ func checkRollout(n centre.NewRollout) error {
 	return nil
 }
 
-// readPushes takes the bundles apart, on all processors. What the collector
-// cannot do is verify them: it knows no signers.
+// readPushes takes the bundles apart, on all processors. Whether their signers
+// are to be believed the collector cannot tell: it knows none.
 func readPushes(n centre.NewRollout) ([]store.Push, []store.Bundle, error) {
 	pushes, bundles, errs := make([]store.Push, len(n.Pushes)), make([][]store.Bundle, len(n.Pushes)), make([]error, len(n.Pushes))
 	var wg sync.WaitGroup
@@ -180,6 +184,9 @@ func readBundle(gateway string, raw []byte) (store.Bundle, error) {
 	if err != nil {
 		return store.Bundle{}, badPush("the config for %s: %v", gateway, err)
 	}
+	if _, err := b.Claimed(bundle.Config); err != nil {
+		return store.Bundle{}, badPush("the config for %s: %v", gateway, err)
+	}
 	c, err := config.Parse(gateway, b.Text)
 	switch {
 	case err != nil:
@@ -206,6 +213,9 @@ func (s *Server) mayStart(n centre.NewRollout, pushes []store.Push) error {
 		over, g, w := n.Pushes[i].Over, s.steer.past[p.Gateway], s.steer.wanted[p.Gateway]
 		if a := s.agents[p.Gateway]; a != nil {
 			g = s.complete(p.Gateway, a.gateway(), now)
+		}
+		if most := max(w.Generation, g.Mark) + leap; p.Config.Generation > most || p.Back.Generation > most {
+			return badPush("gateway %s: generation %d is above %d: not so far above %d", p.Gateway, max(p.Config.Generation, p.Back.Generation), most, most-leap)
 		}
 		switch {
 		case over.Hash != w.Hash && (over.Hash != g.Running.Hash || over.Hash == ""):

@@ -208,6 +208,13 @@ func TestPushesThatAreRefused(t *testing.T) {
 			n.Pushes = append(n.Pushes, r.push("bittern-1", 1, 1))
 		}, 400, "needs bittern-1, which comes later"},
 		{"unsigned", func(n *centre.NewRollout) { n.Pushes[0].Bundle = []byte("gateway = \"avocet-1\"\n") }, 400, "not signed"},
+		{"altered", func(n *centre.NewRollout) {
+			n.Pushes[0].Bundle = altered(t, "gateway = \"avocet-1\"\ngeneration = 17\n", bundle.Config)
+		}, 400, "signature is not of this text"},
+		{"a list's signature", func(n *centre.NewRollout) {
+			n.Pushes[0].Back = signedText(t, "gateway = \"avocet-1\"\ngeneration = 18\n", bundle.List)
+		}, 400, "another purpose"},
+		{"a leap", func(n *centre.NewRollout) { n.Pushes[0] = r.push("avocet-1", 1, 1<<61); n.Pushes[0].Over = now }, 400, "not so far above 15"},
 		{"no config", func(n *centre.NewRollout) { n.Pushes[0].Bundle = signedText(t, "x = 1\n", bundle.Config) }, 400, "unknown key"},
 		{"of another", func(n *centre.NewRollout) { n.Pushes[0].Bundle = desired(t, "bittern-1", 17) }, 400, "is one of bittern-1"},
 		{"the way back of another", func(n *centre.NewRollout) { n.Pushes[0].Back = desired(t, "bittern-1", 18) }, 400, "is one of bittern-1"},
@@ -246,6 +253,17 @@ func signedText(t *testing.T, text, namespace string) []byte {
 	return b.Bytes()
 }
 
+// altered is a text under a signature of another.
+func altered(t *testing.T, text, namespace string) []byte {
+	t.Helper()
+	b, err := bundle.Parse(signedText(t, "# "+text, namespace))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.Text = []byte(text)
+	return b.Bytes()
+}
+
 func TestListArrivesAndShutsOut(t *testing.T) {
 	t.Parallel()
 	r := newRig(t)
@@ -266,6 +284,15 @@ func TestListArrivesAndShutsOut(t *testing.T) {
 	}
 	if _, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: []byte("number = 8\n")}); codeOf(err) != "bad_list" {
 		t.Errorf("unsigned: %v", err)
+	}
+	next := list
+	next.Number = 8
+	if _, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: altered(t, next.Format(), bundle.List)}); codeOf(err) != "bad_list" {
+		t.Errorf("altered: %v", err)
+	}
+	next.Number = 1 << 61
+	if err := put(next); codeOf(err) != "bad_list" {
+		t.Errorf("a number behind which there is hardly another: %v", err)
 	}
 	r.stop()
 	r.start()

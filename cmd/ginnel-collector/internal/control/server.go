@@ -69,7 +69,8 @@ type Server struct {
 	copies copies
 	steer  steering
 
-	started time.Time // when this one was made
+	started   time.Time  // when this one was made
+	enrolling sync.Mutex // held by the one token that is spent
 
 	mu     sync.Mutex          // guards the following
 	agents map[string]*session // by gateway name

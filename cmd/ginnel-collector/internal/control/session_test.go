@@ -3,6 +3,10 @@ package control
 import (
 	"context"
 	"crypto/ecdsa"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
@@ -15,8 +19,12 @@ import (
 	"github.com/open-telemetry/opamp-go/protobufs"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/identity"
+	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
+	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
 // saved is the state that the store has of a gateway; empty: none.
@@ -181,6 +189,61 @@ func TestReplacedDeviceIsRefused(t *testing.T) {
 	eventually(t, "the first box says why", func() bool {
 		return g.Status().Error == "the collector refused (403): avocet-1 was enrolled anew from another device; this one's certificate is void"
 	})
+}
+
+// What a box was enrolled with does not bring it back: neither the token that it
+// spent, once another box has taken its place, nor a new one, once it is revoked.
+func TestFormerDeviceDoesNotEnrol(t *testing.T) {
+	r := newRig(t)
+	old := r.pack("avocet", time.Hour)
+	first, err := uplink.Enrol(t.Context(), uplink.Enrolment{Pack: old, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	again := func(token identity.Token) string {
+		t.Helper()
+		_, code, err := r.ask(request{head: map[string]string{"Authorization": "Bearer " + token.Reveal()}, body: csrMessage(t, first, first.UID())})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return code
+	}
+	if code := again(old.Token); code != "" {
+		t.Errorf("a lost answer: %s", code)
+	}
+	second := r.enrolled("avocet")
+	if code := again(old.Token); code != "token_used" {
+		t.Errorf("a token from before the second box: %q", code)
+	}
+	if _, err := postBlocks(r, second); err != nil {
+		t.Errorf("the second box: %v", err)
+	}
+
+	csr, err := first.NewCSR()
+	if err != nil {
+		t.Fatal(err)
+	}
+	block, _ := pem.Decode(csr)
+	asked, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := x509.MarshalPKIXPublicKey(asked.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(key)
+	list := bundle.DenyList{Number: 1, Denials: []bundle.Denial{{Kind: bundle.Revoke, Gateways: []string{"avocet-1"}, Device: hex.EncodeToString(sum[:]), Why: "stolen"}}}
+	if _, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: signedText(t, list.Format(), bundle.List)}); err != nil {
+		t.Fatal(err)
+	}
+	fresh := r.pack("avocet", time.Hour)
+	if code := again(fresh.Token); code != "device_revoked" {
+		t.Errorf("a revoked box with a new pack: %q", code)
+	}
+	if _, err := uplink.Enrol(t.Context(), uplink.Enrolment{Pack: fresh, Dir: t.TempDir()}); err != nil {
+		t.Errorf("the pack that it tried is spent: %v", err)
+	}
 }
 
 // The store fails for a while; the newest snapshot is kept until it is back.
