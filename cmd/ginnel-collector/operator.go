@@ -73,18 +73,14 @@ func addOperator(ctx context.Context, std cli.IO, st *sqlite.Store, data, file s
 	}
 	_, err = f.Write(cert.PEM)
 	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = st.AddOperator(ctx, o)
+		err = st.AddOperator(ctx, o, store.Event{At: o.Added, Actor: access.Local, Act: "operator add", Object: o.Name,
+			New: fmt.Sprintf("%s, serial %s, until %s", organisationText(o.Organisation), o.Serial, o.Expires.UTC().Format(time.DateOnly))})
 	}
 	if err != nil {
 		os.Remove(file)
 		if errors.Is(err, store.ErrUsed) {
 			return cli.WithHint(fmt.Errorf("%s is an operator already", o.Name), "ginnel-collector operator remove "+o.Name+" makes the old certificate void")
 		}
-		return err
-	}
-	err = st.Audit(ctx, store.Event{At: o.Added, Actor: access.Local, Act: "operator add", Object: o.Name,
-		New: fmt.Sprintf("%s, serial %s, until %s", organisationText(o.Organisation), o.Serial, o.Expires.UTC().Format(time.DateOnly))})
-	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(std.Out, `%s may use pages and API until %s: %s.
@@ -146,16 +142,13 @@ func operatorRemove(ctx context.Context, std cli.IO, args []string) error {
 	return withStore(ctx, *data, func(st *sqlite.Store) error {
 		old, err := st.Operator(ctx, words[0])
 		if err == nil {
-			err = st.RemoveOperator(ctx, words[0], time.Now())
+			at := time.Now()
+			err = st.RemoveOperator(ctx, words[0], at, store.Event{At: at, Actor: access.Local, Act: "operator remove", Object: old.Name,
+				Old: fmt.Sprintf("%s, serial %s", organisationText(old.Organisation), old.Serial)})
 		}
 		if errors.Is(err, store.ErrNotFound) {
 			return cli.WithHint(fmt.Errorf("%s is no operator", words[0]), "ginnel-collector operator list")
 		}
-		if err != nil {
-			return err
-		}
-		err = st.Audit(ctx, store.Event{At: time.Now(), Actor: access.Local, Act: "operator remove", Object: old.Name,
-			Old: fmt.Sprintf("%s, serial %s", organisationText(old.Organisation), old.Serial)})
 		if err != nil {
 			return err
 		}

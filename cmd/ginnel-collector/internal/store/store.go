@@ -25,14 +25,17 @@ type Store interface {
 	// enrolment token. The same site again replaces name, postcode and the
 	// gateway's token. Of gateways named SITE-1, SITE-2 a site may have
 	// several, and the first that was added stays its first; another name
-	// takes the first one's place.
-	AddSite(ctx context.Context, s Site) error
+	// takes the first one's place. ErrUsed: another site has the gateway.
+	// The acts that it was are kept with it, or neither is; so it is of other
+	// methods that take acts.
+	AddSite(ctx context.Context, s Site, acts ...Event) error
 	Sites(ctx context.Context) ([]Site, error)
 	Site(ctx context.Context, id string) (Site, error)
 
 	// RedeemToken spends a token and binds the gateway to its instance uid
 	// and certificate. The same uid may redeem again with the same key (a
-	// lost answer); another gets ErrUsed. Errors: ErrNotFound, ErrUsed, ErrExpired.
+	// lost answer) until another device has taken its place; others get
+	// ErrUsed. Errors: ErrNotFound, ErrUsed, ErrExpired.
 	RedeemToken(ctx context.Context, hash [32]byte, uid string, publicKey []byte, now time.Time) (Gateway, error)
 	// TokenGateway is the gateway that a token is for, spent or not.
 	TokenGateway(ctx context.Context, hash [32]byte) (string, error)

@@ -12,12 +12,13 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/control"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
-// maxRequest bounds a request's body, in bytes.
-const maxRequest = 64 << 10
+// maxSite bounds the body that adds a site, in bytes.
+const maxSite = 64 << 10
 
 func (s *Server) apiSites(w http.ResponseWriter, r *http.Request) {
 	sites, err := s.view.sites(r.Context())
@@ -91,47 +92,26 @@ func (s *Server) apiReport(w http.ResponseWriter, r *http.Request) {
 }
 
 // apiAddSite records a site; the answer is the site as it is shown.
-func (s *Server) apiAddSite(w http.ResponseWriter, r *http.Request) {
-	if kind, _, _ := strings.Cut(r.Header.Get("Content-Type"), ";"); kind != "application/json" {
-		refuse(w, http.StatusUnsupportedMediaType, fmt.Sprintf("content type %q is not application/json", kind), "")
-		return
-	}
-	var asked centre.NewSite
-	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxRequest))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&asked); err != nil {
-		refuse(w, http.StatusBadRequest, "body is not a site: "+err.Error(), "")
-		return
-	}
-	site, err := s.newSite(r.Context(), asked)
+func (s *Server) apiAddSite(r *http.Request, asked centre.NewSite) (centre.Site, error) {
+	ctx := r.Context()
+	site, err := newSite(asked, s.view.now())
 	if err != nil {
-		if bad, ok := errors.AsType[*badSite](err); ok {
-			refuse(w, http.StatusBadRequest, bad.Error(), bad.hint)
-			return
-		}
-		s.fail(w, r, err)
-		return
+		return centre.Site{}, err
 	}
-	event, err := s.mayAdd(r.Context(), site)
+	event, err := s.mayAdd(ctx, site)
 	if err != nil {
-		s.fail(w, r, err)
-		return
+		return centre.Site{}, err
 	}
-	if err := s.view.store.AddSite(r.Context(), site); err != nil {
-		s.fail(w, r, err)
-		return
+	err = s.view.store.AddSite(ctx, site, s.act(r, event))
+	if errors.Is(err, store.ErrUsed) {
+		return centre.Site{}, badSite("gateway", fmt.Sprintf("%s is another site's", site.Gateway), "each gateway has a name of its own")
 	}
-	if err := s.audit(r, event); err != nil {
-		s.fail(w, r, err)
-		return
+	if err != nil {
+		return centre.Site{}, err
 	}
 	s.log.Info("site added", "site", site.ID, "gateway", site.Gateway)
-	shown, err := s.view.site(r.Context(), site.ID)
-	if err != nil {
-		s.fail(w, r, err)
-		return
-	}
-	answer(w, http.StatusOK, shown.Site)
+	shown, err := s.view.site(ctx, site.ID)
+	return shown.Site, err
 }
 
 // mayAdd says whether the operator may add the site, or have it take the place
@@ -160,66 +140,41 @@ func describe(s store.Site) string {
 	return fmt.Sprintf("%s, gateway %s, networks %s, token until %s", s.Name, s.Gateway, strings.Join(s.Networks, " "), s.TokenExpires.UTC().Format(time.RFC3339))
 }
 
-// badSite is what is wrong with a NewSite.
-type badSite struct{ field, problem, hint string }
-
-func (e *badSite) Error() string { return e.field + ": " + e.problem }
+// badSite says what is wrong with a NewSite.
+func badSite(field, problem, hint string) error {
+	return &control.Refusal{Status: http.StatusBadRequest, Code: "bad_site", Reason: field + ": " + problem, Advice: hint}
+}
 
 // name is what ids, gateways and networks are called.
 var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // newSite makes a site of what was asked, or says what is wrong with it.
-func (s *Server) newSite(ctx context.Context, n centre.NewSite) (store.Site, error) {
+func newSite(n centre.NewSite, now time.Time) (store.Site, error) {
 	if n.Gateway == "" {
 		n.Gateway = n.ID + "-1"
 	}
 	for _, word := range append([][2]string{{"id", n.ID}, {"gateway", n.Gateway}}, pairs("networks", n.Networks)...) {
 		if !name.MatchString(word[1]) {
-			return store.Site{}, &badSite{word[0], fmt.Sprintf("%q is not a name", word[1]), "small letters, digits and hyphens, such as avocet-1"}
+			return store.Site{}, badSite(word[0], fmt.Sprintf("%q is not a name", word[1]), "small letters, digits and hyphens, such as avocet-1")
 		}
 	}
 	for _, line := range [][2]string{{"name", n.Name}, {"postcode", n.Postcode}} {
 		if len(line[1]) > 200 || strings.ContainsFunc(line[1], unicode.IsControl) {
-			return store.Site{}, &badSite{line[0], "is too long, or no single line of text", "at most 200 bytes"}
+			return store.Site{}, badSite(line[0], "is too long, or no single line of text", "at most 200 bytes")
 		}
 	}
 	if strings.TrimSpace(n.Name) == "" {
-		return store.Site{}, &badSite{"name", "is missing", "what people call the site"}
+		return store.Site{}, badSite("name", "is missing", "what people call the site")
 	}
 	hash, err := hex.DecodeString(n.TokenSHA256)
 	if err != nil || len(hash) != 32 {
-		return store.Site{}, &badSite{"token_sha256", "is not 64 hex digits", "the SHA-256 of the token; the token itself never comes here"}
+		return store.Site{}, badSite("token_sha256", "is not 64 hex digits", "the SHA-256 of the token; the token itself never comes here")
 	}
-	now := s.view.now()
 	if !n.Expires.After(now) {
-		return store.Site{}, &badSite{"expires", fmt.Sprintf("%s is past", n.Expires.Format(time.RFC3339)), ""}
-	}
-	if err := s.gatewayFree(ctx, n); err != nil {
-		return store.Site{}, err
+		return store.Site{}, badSite("expires", fmt.Sprintf("%s is past", n.Expires.Format(time.RFC3339)), "")
 	}
 	return store.Site{ID: n.ID, Name: strings.TrimSpace(n.Name), Postcode: strings.TrimSpace(n.Postcode), Gateway: n.Gateway,
 		Networks: n.Networks, TokenHash: [32]byte(hash), TokenExpires: n.Expires.UTC(), Added: now}, nil
-}
-
-// gatewayFree says whether another site has the gateway's name.
-func (s *Server) gatewayFree(ctx context.Context, n centre.NewSite) error {
-	sites, err := s.view.store.Sites(ctx)
-	if err != nil {
-		return err
-	}
-	for _, other := range sites {
-		if other.Gateway == n.Gateway && other.ID != n.ID {
-			return &badSite{"gateway", fmt.Sprintf("%s is of site %s", n.Gateway, other.ID), "each gateway has a name of its own"}
-		}
-	}
-	g, err := s.view.store.Gateway(ctx, n.Gateway)
-	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return nil
-	case err == nil && g.Site != n.ID:
-		return &badSite{"gateway", fmt.Sprintf("%s is of site %s", n.Gateway, g.Site), "each gateway has a name of its own"}
-	}
-	return err
 }
 
 func pairs(field string, values []string) [][2]string {

@@ -42,23 +42,17 @@ func (s *Server) setOrganisations(r *http.Request, of map[string]string) error {
 		return err
 	}
 	changed := map[string]string{}
+	var acts []store.Event
 	for network, organisation := range of {
 		if have[network] != organisation {
 			changed[network] = organisation
+			acts = append(acts, s.act(r, store.Event{Act: "network given", Object: network, Old: have[network], New: organisation}))
 		}
 	}
 	if len(changed) == 0 {
 		return nil
 	}
-	if err := s.view.store.SetOrganisations(r.Context(), changed); err != nil {
-		return err
-	}
-	for network, organisation := range changed {
-		if err := s.audit(r, store.Event{Act: "network given", Object: network, Old: have[network], New: organisation}); err != nil {
-			return err
-		}
-	}
-	return nil
+	return s.view.store.SetOrganisations(r.Context(), changed, acts...)
 }
 
 // mayPush says what keeps an operator of one organisation from a push.

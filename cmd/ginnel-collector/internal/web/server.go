@@ -79,7 +79,7 @@ func (s *Server) Handler() http.Handler {
 	mux.HandleFunc("GET /audit", s.pageAudit)
 	mux.HandleFunc("GET /api/v1/audit", asked(s, s.apiAudit))
 	mux.HandleFunc("GET /api/v1/sites", s.apiSites)
-	mux.HandleFunc("POST /api/v1/sites", s.apiAddSite)
+	mux.HandleFunc("POST /api/v1/sites", told(s, maxSite, s.apiAddSite))
 	mux.HandleFunc("GET /api/v1/sites/{id}", s.apiSite)
 	mux.HandleFunc("GET /api/v1/sites/{id}/report", s.apiReport)
 	mux.HandleFunc("GET /api/v1/ca", s.apiCA)
@@ -163,9 +163,9 @@ func scope(ctx context.Context) access.Scope {
 	return s
 }
 
-// audit records what the operator of a request did.
-func (s *Server) audit(r *http.Request, e store.Event) error {
+// act is what the operator of a request did.
+func (s *Server) act(r *http.Request, e store.Event) store.Event {
 	o := scope(r.Context()).Operator
 	e.At, e.Actor, e.From = s.view.now(), o.Name, o.From
-	return s.view.store.Audit(r.Context(), e)
+	return e
 }

@@ -282,7 +282,7 @@ func TestAddSite(t *testing.T) {
 		"two lines":    {func(s *centre.NewSite) { s.Name = "a\nb" }, "name: "},
 		"token itself": {func(s *centre.NewSite) { s.TokenSHA256 = "secret" }, "token_sha256: "},
 		"expired":      {func(s *centre.NewSite) { s.Expires = now }, "expires: "},
-		"taken":        {func(s *centre.NewSite) { s.ID, s.Gateway = "bittern", "avocet-1" }, "of site avocet"},
+		"taken":        {func(s *centre.NewSite) { s.ID, s.Gateway = "bittern", "avocet-1" }, "avocet-1 is another site's"},
 	} {
 		bad := good
 		c.spoil(&bad)
@@ -295,8 +295,8 @@ func TestAddSite(t *testing.T) {
 	for _, c := range []struct{ kind, body, want string }{
 		{"text/plain", "{}", "not application/json"},
 		{"application/json", `{"token": "secret"}`, "unknown field"},
-		{"application/json", "{", "not a site"},
-		{"application/json", `{"name": "` + strings.Repeat("x", maxRequest) + `"}`, "too large"},
+		{"application/json", "{", "cannot be read"},
+		{"application/json", `{"name": "` + strings.Repeat("x", maxSite) + `"}`, "too large"},
 	} {
 		resp, err := http.Post(d.url+"/api/v1/sites", c.kind, strings.NewReader(c.body))
 		must(t, err)

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"fmt"
@@ -10,29 +11,32 @@ import (
 )
 
 // AddOperator records an operator; see store.Operators.
-func (s *Store) AddOperator(ctx context.Context, o store.Operator) error {
-	done, err := s.write.ExecContext(ctx, `INSERT INTO operator (name, organisation, serial, added, expires) VALUES (?, ?, ?, ?, ?)
+func (s *Store) AddOperator(ctx context.Context, o store.Operator, acts ...store.Event) error {
+	return s.changeOne(ctx, "add operator", o.Name, store.ErrUsed, acts, `INSERT INTO operator (name, organisation, serial, added, expires) VALUES (?, ?, ?, ?, ?)
 		ON CONFLICT (name) DO UPDATE SET organisation = excluded.organisation, serial = excluded.serial,
 		added = excluded.added, expires = excluded.expires, removed = NULL WHERE removed IS NOT NULL`,
 		o.Name, o.Organisation, o.Serial, micros(o.Added), micros(o.Expires))
-	return changedOne(done, err, store.ErrUsed, "add operator", o.Name)
 }
 
 // RemoveOperator makes an operator's certificate void.
-func (s *Store) RemoveOperator(ctx context.Context, name string, at time.Time) error {
-	done, err := s.write.ExecContext(ctx, `UPDATE operator SET removed = ? WHERE name = ? AND removed IS NULL`, micros(at), name)
-	return changedOne(done, err, store.ErrNotFound, "remove operator", name)
+func (s *Store) RemoveOperator(ctx context.Context, name string, at time.Time, acts ...store.Event) error {
+	return s.changeOne(ctx, "remove operator", name, store.ErrNotFound, acts,
+		`UPDATE operator SET removed = ? WHERE name = ? AND removed IS NULL`, micros(at), name)
 }
 
-// changedOne turns a statement that changed nothing into an error.
-func changedOne(done sql.Result, err, none error, what, name string) error {
-	var n int64
-	if err == nil {
-		n, err = done.RowsAffected()
-	}
-	if err == nil && n == 0 {
-		err = none
-	}
+// changeOne runs a statement that is to change one row, and gives none where it
+// changed nothing.
+func (s *Store) changeOne(ctx context.Context, what, name string, none error, acts []store.Event, query string, args ...any) error {
+	err := s.inTx(ctx, func(tx *sql.Tx) error {
+		done, err := tx.ExecContext(ctx, query, args...)
+		if err != nil {
+			return err
+		}
+		if n, err := done.RowsAffected(); err != nil || n == 0 {
+			return cmp.Or(err, none)
+		}
+		return appendActs(ctx, tx, acts)
+	})
 	if err != nil {
 		return fmt.Errorf("%s %q: %w", what, name, err)
 	}
@@ -86,7 +90,7 @@ func (s *Store) Organisations(ctx context.Context) (map[string]string, error) {
 }
 
 // SetOrganisations says whose the networks named are.
-func (s *Store) SetOrganisations(ctx context.Context, of map[string]string) error {
+func (s *Store) SetOrganisations(ctx context.Context, of map[string]string, acts ...store.Event) error {
 	err := s.inTx(ctx, func(tx *sql.Tx) error {
 		for network, organisation := range of {
 			if _, err := tx.ExecContext(ctx, `INSERT INTO network (name, organisation) VALUES (?, ?)
@@ -94,7 +98,7 @@ func (s *Store) SetOrganisations(ctx context.Context, of map[string]string) erro
 				return err
 			}
 		}
-		return nil
+		return appendActs(ctx, tx, acts)
 	})
 	if err != nil {
 		return fmt.Errorf("set organisations: %w", err)

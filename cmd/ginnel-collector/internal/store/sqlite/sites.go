@@ -16,12 +16,15 @@ import (
 
 // AddSite records a site. An earlier token of its gateway that was not spent is
 // void, and so is that of a first gateway which it takes the place of.
-func (s *Store) AddSite(ctx context.Context, site store.Site) error {
+func (s *Store) AddSite(ctx context.Context, site store.Site, acts ...store.Event) error {
 	networks, err := json.Marshal(site.Networks)
 	if err != nil {
 		return fmt.Errorf("add site %q: %w", site.ID, err)
 	}
 	err = s.inTx(ctx, func(tx *sql.Tx) error {
+		if err := isFree(ctx, tx, site); err != nil {
+			return err
+		}
 		first, void, err := firstGateway(ctx, tx, site)
 		if err != nil {
 			return err
@@ -36,17 +39,32 @@ func (s *Store) AddSite(ctx context.Context, site store.Site) error {
 			site.ID, site.Gateway, void); err != nil {
 			return err
 		}
-		if site.TokenHash == [32]byte{} {
-			return nil
+		if site.TokenHash != [32]byte{} {
+			if _, err := tx.ExecContext(ctx, `INSERT INTO token (hash, site, gateway, expires) VALUES (?, ?, ?, ?)`,
+				site.TokenHash[:], site.ID, site.Gateway, micros(site.TokenExpires)); err != nil {
+				return err
+			}
 		}
-		_, err = tx.ExecContext(ctx, `INSERT INTO token (hash, site, gateway, expires) VALUES (?, ?, ?, ?)`,
-			site.TokenHash[:], site.ID, site.Gateway, micros(site.TokenExpires))
-		return err
+		return appendActs(ctx, tx, acts)
 	})
 	if err != nil {
 		return fmt.Errorf("add site %q: %w", site.ID, err)
 	}
 	return nil
+}
+
+// isFree refuses a gateway that another site has, or waits for.
+func isFree(ctx context.Context, tx *sql.Tx, site store.Site) error {
+	var other string
+	err := tx.QueryRowContext(ctx, `SELECT site FROM (SELECT id AS site, gateway FROM site UNION ALL SELECT site, name FROM gateway
+		UNION ALL SELECT site, gateway FROM token WHERE spent IS NULL) WHERE gateway = ? AND site <> ? LIMIT 1`, site.Gateway, site.ID).Scan(&other)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return nil
+	case err != nil:
+		return err
+	}
+	return fmt.Errorf("gateway %s of another site: %w", site.Gateway, store.ErrUsed)
 }
 
 // firstGateway is the site's from now on: the new one, unless both are of a site
@@ -138,6 +156,9 @@ func (s *Store) RedeemToken(ctx context.Context, hash [32]byte, uid string, publ
 			return store.ErrUsed
 		case spent.Valid:
 			g, err = scanGateway(tx.QueryRowContext(ctx, gatewayColumns+` WHERE g.name = ?`, g.Name))
+			if err == nil && !bytes.Equal(g.PublicKey, publicKey) {
+				return store.ErrUsed // another device has taken its place since
+			}
 			return err
 		case !now.Before(fromMicros(expires)):
 			return store.ErrExpired

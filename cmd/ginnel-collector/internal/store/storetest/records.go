@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -34,9 +35,7 @@ func sites(t *testing.T, s store.Store) {
 
 	other := bittern
 	other.ID = "curlew"
-	if err := s.AddSite(ctx, other); err == nil {
-		t.Error("a second site took the gateway of the first")
-	}
+	wantErr(t, s.AddSite(ctx, other), store.ErrUsed) // a second site takes the gateway of the first
 }
 
 // Two gateways of one site have packs at the same time.
@@ -48,6 +47,10 @@ func severalGateways(t *testing.T, s store.Store) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+	for i := range 2 { // their packs are out
+		err := s.AddSite(ctx, store.Site{ID: "fulmar", Name: "Fulmar", Gateway: fmt.Sprintf("egret-%d", i+1), Networks: []string{"heron"}, Added: T0})
+		wantErr(t, err, store.ErrUsed)
 	}
 	all, err := s.Sites(ctx)
 	if err != nil || len(all) != 1 || all[0].Gateway != "egret-1" || all[0].TokenHash != [32]byte{1} {
@@ -63,6 +66,7 @@ func severalGateways(t *testing.T, s store.Store) {
 			t.Errorf("%+v, %v", g, err)
 		}
 	}
+	wantErr(t, s.AddSite(ctx, store.Site{ID: "fulmar", Name: "Fulmar", Gateway: "egret-2", Networks: []string{"heron"}, Added: T0}), store.ErrUsed)
 	_, err = s.TokenGateway(ctx, [32]byte{9})
 	wantErr(t, err, store.ErrNotFound)
 }
@@ -101,6 +105,9 @@ func tokens(t *testing.T, s store.Store) {
 	if _, err := s.RedeemToken(ctx, site.TokenHash, "u2", []byte("k2"), T0.Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
+	// The first one's token is good for nothing any more, its lost answer neither.
+	_, err = s.RedeemToken(ctx, [32]byte{1}, "u1", []byte("k1"), T0.Add(2*time.Hour))
+	wantErr(t, err, store.ErrUsed)
 	want.InstanceUID, want.PublicKey, want.Enrolled = "u2", []byte("k2"), T0.Add(time.Hour)
 	all, err := s.Gateways(ctx)
 	if err != nil {
