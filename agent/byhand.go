@@ -13,6 +13,7 @@ import (
 // Apply tries a signed config, as from a stick, and tells how it fares until it is
 // decided, or held.
 func (a *Agent) Apply(ctx context.Context, raw []byte, tell func(local.Progress)) error {
+	asked := time.Now()
 	if err := a.pilot.order(ctx, order{apply: raw}); err != nil {
 		return err
 	}
@@ -23,11 +24,13 @@ func (a *Agent) Apply(ctx context.Context, raw []byte, tell func(local.Progress)
 	begun, last := time.Now(), trial.Phase("")
 	for {
 		r := a.pilot.trial.Record()
-		if r.Hash != b.Hash() && time.Since(begun) < settledIn {
+		// What failed before, and is tried once more, says nothing of this time.
+		former := r.Hash != b.Hash() || r.Phase == trial.Failed && r.Began.Before(asked)
+		if former && time.Since(begun) < settledIn {
 			pause(ctx, 10*time.Millisecond)
 			continue
 		}
-		if r.Hash != b.Hash() {
+		if former {
 			return &local.Error{Text: "the trial could not begin", Advice: "the agent's log says why: journalctl -u ginnel"}
 		}
 		if r.Phase != last {

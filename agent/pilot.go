@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io/fs"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -31,15 +30,16 @@ type pilot struct {
 	woken  chan struct{} // an offer waits
 
 	mu      sync.Mutex // of what follows
-	offer   []byte     // that waits; nil: none
+	offer   *order     // of the centre, that waits; nil: none
 	judged  string     // hash of the offer that was looked at last
 	refused uplink.OfferStatus
 }
 
-// order is what a technician wants; its answer comes on done.
+// order is what a technician wants, whose answer comes on done, or the centre.
 type order struct {
-	apply []byte // nil: go back to the config before
-	done  chan error
+	apply []byte     // nil: go back to the config before
+	hash  string     // of apply, in hex, as the centre has it
+	done  chan error // nil: it is the centre's
 }
 
 var _ uplink.Steering = (*pilot)(nil)
@@ -50,6 +50,10 @@ func newPilot(a *Agent) *pilot {
 	p.trial = &trial.Trial{Journal: a.o.Paths.Journal(), Boot: a.boot, Host: p, Tunnels: &p.gauges, Checks: &p.gauges,
 		Changed: func() { a.look(); a.wakeUplink() }, Log: a.o.Log}
 	p.gauges.record = p.trial.Record
+	// Before the first message: what failed is not to be offered anew.
+	if err := p.trial.Recall(); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		a.o.Log.Error("the trial's journal cannot be read", "err", err)
+	}
 	return p
 }
 
@@ -107,7 +111,10 @@ func (p *pilot) Offer(_ context.Context, hash, raw []byte) {
 	if (known || at == p.judged) && !p.mayTryAgain(at) {
 		return
 	}
-	p.judged, p.offer = at, raw
+	if raw == nil { // no way back is meant: it is refused as anything that is not signed
+		raw = []byte{}
+	}
+	p.judged, p.offer = at, &order{apply: raw, hash: at}
 	select {
 	case p.woken <- struct{}{}:
 	default:
@@ -117,7 +124,16 @@ func (p *pilot) Offer(_ context.Context, hash, raw []byte) {
 // mayTryAgain: a config that failed and was perhaps not at fault.
 func (p *pilot) mayTryAgain(hash string) bool {
 	r := p.trial.Record()
-	return r.Hash == hash && r.Phase == trial.Failed && strings.HasPrefix(r.Reason, trial.Inconclusive)
+	return r.Hash == hash && r.Again()
+}
+
+// waiting takes the offer that waits; nil: none does.
+func (p *pilot) waiting() *order {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	o := p.offer
+	p.offer = nil
+	return o
 }
 
 // Run has a config run, for a trial, and waits until the host is as it wants.
@@ -184,12 +200,11 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 			work.done = nil
 			continue
 		case <-p.woken:
-			p.mu.Lock()
-			o.apply, p.offer = p.offer, nil
-			p.mu.Unlock()
-			if o.apply == nil {
+			waiting := p.waiting()
+			if waiting == nil {
 				continue
 			}
+			o = *waiting
 		case o = <-p.orders:
 		}
 		next, err := p.decide(ctx, o)
@@ -197,8 +212,11 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 			work.stop()
 			work, err = next()
 		}
-		if o.done != nil {
+		switch {
+		case o.done != nil:
 			o.done <- err
+		case err != nil && ctx.Err() == nil:
+			p.refuse(ctx, o.hash, err)
 		}
 	}
 }
@@ -209,9 +227,6 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 		return func() (*work, error) { return p.goBack(ctx) }, nil
 	}
 	offer, change, err := p.prepare(ctx, o.apply)
-	if err != nil && o.done == nil { // the centre's; a technician reads it on the screen
-		p.refuse(ctx, o.apply, err)
-	}
 	if err != nil || change == nil {
 		return nil, err
 	}
@@ -223,7 +238,13 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 		p.judged, p.refused = change.Hash, uplink.OfferStatus{}
 		p.mu.Unlock()
 		p.a.refuseFile(ctx)
-		return p.start(ctx, func(ctx context.Context) error { return p.trial.Run(ctx, *change) }), nil
+		return p.start(ctx, func(ctx context.Context) error {
+			err := p.trial.Run(ctx, *change)
+			if err != nil && ctx.Err() == nil && p.trial.Record().Hash != change.Hash { // it did not begin
+				p.refuse(ctx, change.Hash, err)
+			}
+			return err
+		}), nil
 	}, nil
 }
 
@@ -241,11 +262,11 @@ func (p *pilot) goBack(ctx context.Context) (*work, error) {
 	return p.start(ctx, func(context.Context) error { return nil }), nil
 }
 
-// refuse notes an offer that nothing came of.
-func (p *pilot) refuse(ctx context.Context, raw []byte, err error) {
+// refuse notes an offer that nothing came of. at is its hash, in hex.
+func (p *pilot) refuse(ctx context.Context, at string, err error) {
 	p.a.o.Log.ErrorContext(ctx, "a config from the centre is refused, nothing is changed", "err", firstLine(err))
+	hash, _ := hex.DecodeString(at) // as EncodeToString made it
 	p.mu.Lock()
-	hash, _ := hex.DecodeString(p.judged)
 	p.refused = uplink.OfferStatus{Hash: hash, State: uplink.Failed, Message: err.Error()}
 	p.mu.Unlock()
 	p.a.wakeUplink()

@@ -6,36 +6,37 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/trial"
 	"github.com/ginnel/ginnel/agent/uplink"
 )
 
-// A collector may offer the same config with every answer.
+// A collector may offer the same config with every answer, from the first after
+// a restart on.
 func TestSameOfferAgainIsNotLookedAt(t *testing.T) {
 	for _, c := range []struct {
 		phase  trial.Phase
 		reason string
+		tries  int
 		looked bool
 		want   uplink.OfferState
 	}{
-		{trial.Kept, "", false, uplink.Applied},
-		{trial.Failed, "kestrel/hub-north was good and is dead", false, uplink.Failed},
-		{trial.Failed, trial.Inconclusive + "kestrel/hub-north is dead under the old config too", true, uplink.Failed},
-		{trial.Overridden, "a technician went back by hand", false, uplink.Failed},
-		{"", "", true, uplink.Unset},
+		{trial.Kept, "", 1, false, uplink.Applied},
+		{trial.Failed, "kestrel/hub-north was good and is dead", 1, false, uplink.Failed},
+		{trial.Failed, trial.Inconclusive + "kestrel/hub-north is dead under the old config too", 2, true, uplink.Failed},
+		{trial.Failed, trial.Inconclusive + "nobody knows what it had come to", 3, false, uplink.Failed},
+		{trial.Overridden, "a technician went back by hand", 1, false, uplink.Failed},
+		{"", "", 0, true, uplink.Unset},
 	} {
 		a := &Agent{o: Options{Paths: DefaultPaths(t.TempDir()), Log: slog.New(slog.DiscardHandler)}}
-		p := newPilot(a)
 		hash := []byte("a hash")
 		if c.phase != "" {
-			r := trial.Record{Phase: c.phase, Hash: hex.EncodeToString(hash), Generation: 2, Began: time.Now(), Reason: c.reason}
-			if err := p.trial.Journal.Write(r); err != nil {
-				t.Fatal(err)
-			}
-			if err := p.trial.Resume(t.Context()); err != nil { // as at a start
+			r := trial.Record{Phase: c.phase, Hash: hex.EncodeToString(hash), Generation: 2, Began: time.Now(), Reason: c.reason, Tries: c.tries}
+			if err := a.o.Paths.Journal().Write(r); err != nil {
 				t.Fatal(err)
 			}
 		}
+		p := newPilot(a)
 		if s := p.Status(); s.State != c.want || c.phase != "" && string(s.Hash) != string(hash) {
 			t.Errorf("%s, %q: status %+v, want %v", c.phase, c.reason, s, c.want)
 		}
@@ -48,5 +49,20 @@ func TestSameOfferAgainIsNotLookedAt(t *testing.T) {
 		if p.offer == nil {
 			t.Errorf("%s: another one is not looked at", c.phase)
 		}
+	}
+}
+
+// A refusal is of the config that was looked at, not of one that came meanwhile.
+func TestRefusalIsOfWhatWasLookedAt(t *testing.T) {
+	p := newPilot(&Agent{o: Options{Paths: DefaultPaths(t.TempDir()), Log: slog.New(slog.DiscardHandler)}})
+	p.Offer(t.Context(), []byte("bad"), []byte("bundle"))
+	bad := p.waiting()
+	p.Offer(t.Context(), []byte("good"), []byte("bundle"))
+	p.refuse(t.Context(), bad.hash, bundle.ErrUnsigned)
+	if s := p.Status(); string(s.Hash) != "bad" || s.State != uplink.Failed {
+		t.Errorf("status: %q, %v", s.Hash, s.State)
+	}
+	if next := p.waiting(); next == nil || p.waiting() != nil {
+		t.Error("the one that came meanwhile does not wait, or waits twice")
 	}
 }

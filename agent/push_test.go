@@ -3,6 +3,7 @@ package agent_test
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/trial"
+	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -228,5 +231,69 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 	}
 	if c := r.agent.Snapshot().Config; c.Mark != 0 || c.Generation != 0 || c.State != "" {
 		t.Errorf("config: %+v", c)
+	}
+}
+
+// Every offer has an answer: one without a body, one that the disk does not take.
+func TestOfferThatComesToNothingIsTold(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	r := start(t, root, site)
+	r.untilUp()
+	steering := r.agent.Steering()
+	failed := func(hash, why string) {
+		t.Helper()
+		r.until(hash+" has failed: "+why, func(local.Client) bool {
+			s := steering.Status()
+			return s.State == uplink.Failed && string(s.Hash) == hash && strings.Contains(s.Message, why)
+		})
+	}
+	steering.Offer(t.Context(), []byte("empty"), nil)
+	failed("empty", "not signed")
+	for generation, folder := range []string{1: r.paths.Trust(), 2: r.paths.Journal().Dir} {
+		if folder == "" {
+			continue
+		}
+		if err := errors.Join(os.RemoveAll(folder), os.WriteFile(folder, nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+		raw := d.bundle(generation, site)
+		b, err := bundle.Parse(raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hash, err := hex.DecodeString(b.Hash())
+		if err != nil {
+			t.Fatal(err)
+		}
+		steering.Offer(t.Context(), hash, raw)
+		failed(string(hash), "not a directory")
+		if err := os.Remove(folder); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// What failed and was perhaps not at fault is tried once more, and a technician
+// is told how that goes, not how it went.
+func TestAppliedAgain(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	raw := d.bundle(1, site)
+	b, err := bundle.Parse(raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := trial.Record{Phase: trial.Failed, Generation: 1, Hash: b.Hash(), Began: time.Now(), Tries: 2, Reason: trial.Inconclusive + "x"}
+	if err := agent.DefaultPaths(root).Journal().Write(r); err != nil {
+		t.Fatal(err)
+	}
+	rig := start(t, root, site)
+	rig.untilUp()
+	if steps, err := rig.apply(raw); err != nil || len(steps) == 0 || steps[len(steps)-1].Step != "kept" {
+		t.Errorf("steps: %+v, %v", steps, err)
+	}
+	if r, err := rig.paths.Journal().Read(); err != nil || r.Tries != 3 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

@@ -118,6 +118,15 @@ func (t *Trial) back(ctx context.Context, r Record, d Decision, dead []Part) err
 // fault: the same config may be offered again.
 const Inconclusive = "inconclusive: "
 
+// mostTries is how often a config is tried that is perhaps not at fault. Each
+// time the site is without what it kills until it is gone back from.
+const mostTries = 3
+
+// Again reports whether the config may be tried once more.
+func (r Record) Again() bool {
+	return r.Phase == Failed && strings.HasPrefix(r.Reason, Inconclusive) && r.Tries < mostTries
+}
+
 // restarted is the reason of a trial that a reboot ended.
 const restarted = "the gateway restarted during the trial"
 

@@ -34,6 +34,7 @@ type Record struct {
 	Hash       string    `json:"hash"` // SHA-256 of its text, in hex
 	Began      time.Time `json:"began"`
 	Ended      time.Time `json:"ended,omitzero"`
+	Tries      int       `json:"tries,omitempty"` // with this one
 
 	// While the trial is open:
 	Bundle []byte        `json:"bundle,omitempty"` // the config with its signature

@@ -87,8 +87,11 @@ func poke(c chan struct{}) {
 func (t *Trial) Run(ctx context.Context, c Change) error {
 	now := time.Now()
 	r := Record{Phase: Trying, Generation: c.Generation, Hash: c.Hash, Bundle: c.Bundle, Boot: t.Boot, Nonce: rand.Text(),
-		Began: now, Until: now.Add(c.Limit), Limit: c.Limit}
+		Began: now, Until: now.Add(c.Limit), Limit: c.Limit, Tries: 1}
 	former, err := t.Journal.Read()
+	if err == nil && former.Hash == c.Hash {
+		r.Tries += former.Tries
+	}
 	open := err == nil && former.Phase.Open()
 	r.Tunnels, r.Checks = inherit(c.Tunnels, former.Tunnels, open), inherit(c.Checks, former.Checks, open)
 	if t.Centre != nil {
@@ -131,6 +134,19 @@ func inherit(parts, former []Part, open bool) []Part {
 		}
 	}
 	return parts
+}
+
+// Recall has Record say what the journal does, until Resume goes on with it. The
+// error is fs.ErrNotExist where no config was ever accepted.
+func (t *Trial) Recall() error {
+	r, err := t.Journal.Read()
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.record = r
+	t.mu.Unlock()
+	return nil
 }
 
 // Resume goes on with what the journal says, after a start. What Journal.Boots
