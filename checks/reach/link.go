@@ -1,0 +1,48 @@
+package reach
+
+import (
+	"net"
+	"net/netip"
+	"syscall"
+
+	"github.com/vishvananda/netlink"
+)
+
+// Link is the name of the link by which packets leave on this way, as the
+// kernel's rules and routes have it now; empty: there is none, or the kernel
+// does not tell.
+func (w Way) Link() string {
+	l, err := w.link()
+	if err != nil {
+		return ""
+	}
+	return l.Attrs().Name
+}
+
+// MTU is the largest packet that leaves on this way without being cut, by the
+// MTU of its link; false: the kernel does not tell. What the kernel has heard of
+// routers behind the link is not in it.
+func (w Way) MTU() (bytes int, ok bool) {
+	l, err := w.link()
+	if err != nil {
+		return 0, false
+	}
+	return l.Attrs().MTU, true
+}
+
+func (w Way) link() (netlink.Link, error) {
+	options := new(netlink.RouteGetOptions)
+	if w.From.IsValid() {
+		options.SrcAddr = ipOf(w.From)
+	}
+	routes, err := netlink.RouteGetWithOptions(ipOf(w.To), options)
+	if err != nil {
+		return nil, err
+	}
+	if len(routes) == 0 {
+		return nil, syscall.ENETUNREACH
+	}
+	return netlink.LinkByIndex(routes[0].LinkIndex)
+}
+
+func ipOf(a netip.Addr) net.IP { return net.IP(a.AsSlice()) }
