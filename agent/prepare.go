@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config"
@@ -62,15 +63,22 @@ func ended(r trial.Record) error {
 }
 
 // tunnelsBefore are the tunnels of both configs, and at a hub its sites, as they
-// are.
+// are: see trial.Change.
 func (g *gauges) tunnelsBefore(former, next tunnels.Spec, touched map[string]bool) []trial.Part {
 	wanted := map[string]bool{}
 	each(next, func(name string, _ tunnels.Network, _ string) { wanted[name] = true })
 	var parts []trial.Part
 	shown, leaves := g.shown(), left(former, next, calledAt(g.a.o.Tunnels.Status()))
+	had := map[string]bool{}
 	each(former, func(name string, n tunnels.Network, _ string) {
+		had[name] = true
 		now := shown[name]
 		parts = append(parts, trial.Part{Name: name, Touched: touched[name], Wanted: wanted[name], Before: now.Now, Was: now.Is, Echoes: now.Echoes, Left: leaves[name]})
+	})
+	each(next, func(name string, _ tunnels.Network, _ string) {
+		if !had[name] && g.record().Phase.Open() {
+			parts = append(parts, trial.Part{Name: name, Touched: touched[name], Wanted: true})
+		}
 	})
 	return parts
 }
@@ -92,8 +100,9 @@ func each(s tunnels.Spec, f func(name string, n tunnels.Network, peer string)) {
 }
 
 // checksBefore are the required checks of the new config that are in the old one
-// too. One that looks beside the tunnels is touched by whatever changes: any
-// network can swallow what it looks at.
+// too, and while a trial is open all of them: see trial.Change. One that looks
+// beside the tunnels is touched by whatever changes: any network can swallow what
+// it looks at.
 func (g *gauges) checksBefore(old, next *config.Config, tunnels []trial.Part) []trial.Part {
 	if old == nil {
 		return nil
@@ -115,7 +124,7 @@ func (g *gauges) checksBefore(old, next *config.Config, tunnels []trial.Part) []
 	var parts []trial.Part
 	for _, s := range next.CheckSpecs() {
 		former, ok := was[s.Name]
-		if !s.Required || !ok {
+		if !s.Required || !ok && !g.record().Phase.Open() {
 			continue
 		}
 		network := s.Target.Network
@@ -128,12 +137,8 @@ func (g *gauges) checksBefore(old, next *config.Config, tunnels []trial.Part) []
 
 // networkOf is the network of a part.
 func networkOf(name string) string {
-	for i := range name {
-		if name[i] == '/' {
-			return name[:i]
-		}
-	}
-	return name
+	network, _, _ := strings.Cut(name, "/")
+	return network
 }
 
 // gauge is a state of the runner as a trial sees it.

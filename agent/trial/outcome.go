@@ -60,18 +60,47 @@ func (t *Trial) tell() {
 	}
 }
 
-// keep ends a trial well. A disk that takes nothing leaves it open: at the next
-// start it is gone back from.
-func (t *Trial) keep(r Record, d Decision) error {
-	if err := t.Journal.Keep(r); err != nil {
-		return err
-	}
-	if err := t.Host.Keep(r.Bundle); err != nil {
+// keep ends a trial well, once the disk takes that. Until then both configs are on
+// it, and a restart of the gateway goes back.
+func (t *Trial) keep(ctx context.Context, r Record, d Decision) error {
+	err := t.insist(ctx, "the confirmed config cannot be kept", func() error {
+		if err := t.Journal.Keep(r); err != nil {
+			return err
+		}
+		return t.Host.Keep(r.Bundle)
+	})
+	if err != nil {
 		return err
 	}
 	r.Phase, r.Ended, r.Reason, r.Evidence = Kept, time.Now(), "", d.Evidence
 	t.Log.Info("config confirmed", "generation", r.Generation)
-	return t.note(r)
+	return t.conclude(ctx, r)
+}
+
+// conclude makes the end of a trial durable, and does not give up.
+func (t *Trial) conclude(ctx context.Context, r Record) error {
+	return t.insist(ctx, "the end of the trial cannot be written down", func() error { return t.note(r) })
+}
+
+// insist does what has to be done until it is. The log hears of the first failure.
+func (t *Trial) insist(ctx context.Context, failing string, do func() error) error {
+	for told := false; ; told = true {
+		err := do()
+		if err == nil {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return ErrInterrupted
+		}
+		if !told {
+			t.Log.Error(failing+"; it is tried again", "err", err)
+		}
+		select {
+		case <-ctx.Done():
+			return ErrInterrupted
+		case <-time.After(again):
+		}
+	}
 }
 
 // hold keeps both configs until somebody can tell. What is good now is proved.
@@ -111,7 +140,7 @@ func (t *Trial) back(ctx context.Context, r Record, d Decision, dead []Part) err
 		r.Reason = Inconclusive + why + " (" + d.Reason + ")"
 	}
 	r.Phase, r.Ended = Failed, time.Now()
-	return t.note(r)
+	return t.conclude(ctx, r)
 }
 
 // Inconclusive begins the reason of a trial that failed and was perhaps not at
@@ -132,24 +161,13 @@ const restarted = "the gateway restarted during the trial"
 
 // restore puts the last good config back; it does not give up.
 func (t *Trial) restore(ctx context.Context) error {
-	for {
+	return t.insist(ctx, "the old config cannot be put back", func() error {
 		text, err := t.Journal.Good()
-		if err == nil {
-			err = t.Host.Run(ctx, text)
+		if err != nil {
+			return err
 		}
-		if err == nil {
-			return nil
-		}
-		if ctx.Err() != nil {
-			return ErrInterrupted
-		}
-		t.Log.Error("the old config cannot be put back; it is tried again", "err", err)
-		select {
-		case <-ctx.Done():
-			return ErrInterrupted
-		case <-time.After(again):
-		}
-	}
+		return t.Host.Run(ctx, text)
+	})
 }
 
 // inconclusive says why going back proves nothing: what was dead stays so.

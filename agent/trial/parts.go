@@ -51,6 +51,9 @@ type Change struct {
 	Hash       string // SHA-256 of its text, in hex
 	Bundle     []byte // as bundle.Parse reads it
 	Limit      time.Duration
-	Tunnels    []Part // Touched, Wanted, Before and Was of each
-	Checks     []Part
+	// Touched, Wanted, Before and Was of each. While an older trial is open also
+	// those that it took away and this config has again, with a Before of Unsure:
+	// how they were before the older one counts.
+	Tunnels []Part
+	Checks  []Part
 }

@@ -33,7 +33,7 @@ type Trial struct {
 const (
 	tick     = time.Second      // between looks
 	heldTick = 10 * time.Second // the same while it is held
-	again    = 2 * time.Second  // between tries to put the old config back
+	again    = 2 * time.Second  // between tries of what has to be done
 	// aftermath is how long what was found dead may take to live again under
 	// the old config.
 	aftermath = 30 * time.Second
@@ -130,6 +130,9 @@ func inherit(parts, former []Part, open bool) []Part {
 		for _, f := range former {
 			if f.Name == p.Name {
 				parts[i].Before, parts[i].Was, parts[i].Echoes, parts[i].Touched = f.Before, f.Was, f.Echoes, p.Touched || f.Touched
+				if !p.Left.IsValid() { // the same endpoints as in the older trial, which were not proved
+					parts[i].Left = f.Left
+				}
 			}
 		}
 	}
@@ -158,7 +161,7 @@ func (t *Trial) Resume(ctx context.Context) error {
 	}
 	switch {
 	case t.Journal.kept(r):
-		return t.keep(r, Decision{Act: Confirm, Reason: r.Reason, Evidence: r.Evidence})
+		return t.keep(ctx, r, Decision{Act: Confirm, Reason: r.Reason, Evidence: r.Evidence})
 	case r.Phase == Trying && r.Boot != t.Boot:
 		return t.back(ctx, r, Decision{Act: Back, Reason: restarted}, nil)
 	case r.Phase == Leaving:
@@ -213,7 +216,7 @@ func (t *Trial) watch(ctx context.Context, r Record) error {
 		d := Verdict(e)
 		switch d.Act {
 		case Confirm:
-			return t.keep(r, d)
+			return t.keep(ctx, r, d)
 		case Back:
 			dead, _ := e.sort()
 			return t.back(ctx, r, d, dead)
@@ -277,17 +280,18 @@ func (e Evidence) score() int {
 	return n
 }
 
-// listen begins to ask the collector, over a new connection.
+// listen begins to ask the collector, over a new connection: what is asked goes
+// out on no older one.
 func (t *Trial) listen(r Record) {
+	if t.Centre != nil {
+		t.Centre.Fresh()
+	}
 	t.mu.Lock()
 	t.record, t.asks, t.receipt = r, true, false
 	if t.wake == nil {
 		t.wake = make(chan struct{}, 1)
 	}
 	t.mu.Unlock()
-	if t.Centre != nil {
-		t.Centre.Fresh()
-	}
 	t.tell()
 }
 

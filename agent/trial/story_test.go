@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -76,6 +77,9 @@ func (w *world) Ways(context.Context) []string {
 func (w *world) Fresh() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if _, _, asks := w.trial.Asks(); asks && w.fresh == 0 {
+		w.t.Error("a receipt was asked for before the way was opened anew")
+	}
 	w.fresh++
 }
 func (w *world) Heard() time.Time {
@@ -342,6 +346,67 @@ func TestHoldEndsAtANewerGeneration(t *testing.T) {
 		// It is the one that was kept last that is gone back to.
 		w.is(trial.Failed, oldText, "was good and is dead")
 	})
+}
+
+// A tunnel that one config took away, unproved, and the next has again, is judged
+// by how it was before both; and so is where its hub was called.
+func TestWhatAnOpenTrialTookAwayCountsAgain(t *testing.T) {
+	const kestrel, heron = "kestrel/hub-north", "heron/hub-south"
+	at := netip.MustParseAddrPort("192.0.2.10:51820")
+	story(t, "", func(w *world) {
+		w.away = func(string) bool { return true }
+		c := w.change(newText)
+		c.Tunnels[0].Left, c.Tunnels[1].Wanted, c.Tunnels[1].Touched = at, false, true
+		_ = w.during(30*time.Second, func(ctx context.Context) error { return w.trial.Run(ctx, c) })
+		w.is(trial.Trying, newText, "")
+		w.away = nil
+		w.dead = func(name, running string) bool { return running == newerText && name == heron }
+		c = w.change(newerText)
+		c.Tunnels = []trial.Part{{Name: kestrel, Touched: true, Wanted: true}, {Name: heron, Touched: true, Wanted: true}}
+		err := w.during(time.Hour, func(ctx context.Context) error {
+			time.AfterFunc(time.Second, func() {
+				if got := w.trial.Record().Tunnels[0].Left; got != at {
+					w.t.Errorf("the hub of kestrel was called at %v, want %v", got, at)
+				}
+			})
+			return w.trial.Run(ctx, c)
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.is(trial.Failed, oldText, heron+" was good and is dead")
+	})
+}
+
+// A disk that takes nothing for a while delays the end of a trial, and no more.
+func TestDiskThatTakesNothingForAWhile(t *testing.T) {
+	for _, dead := range []bool{false, true} {
+		story(t, "", func(w *world) {
+			w.dead = func(_, running string) bool { return dead && running == newText }
+			blocked := w.journal.LastGood // a folder in its place
+			if dead {
+				blocked = filepath.Join(w.journal.Dir, "trial.json")
+			}
+			time.AfterFunc(time.Second, func() { // once it has begun
+				if err := errors.Join(os.Rename(blocked, blocked+".away"), os.Mkdir(blocked, 0o700)); err != nil {
+					w.t.Error(err)
+				}
+			})
+			time.AfterFunc(10*time.Minute, func() {
+				if err := errors.Join(os.Remove(blocked), os.Rename(blocked+".away", blocked)); err != nil {
+					w.t.Error(err)
+				}
+			})
+			if err := w.try(newText); err != nil {
+				w.t.Fatal(err)
+			}
+			if dead {
+				w.is(trial.Failed, oldText, "were good and are dead")
+			} else {
+				w.is(trial.Kept, newText, "")
+			}
+		})
+	}
 }
 
 func TestRebootDuringATrialGoesBack(t *testing.T) {
