@@ -83,23 +83,42 @@ func enter(ctx context.Context, s setup, page, control *os.File) error {
 // outFolder is where what outlives the box is written: beside our own program
 // if we may write there, else in the user's runtime or temporary folder.
 func outFolder() (string, error) {
+	var errs []error
 	for _, dir := range outFolders() {
-		if err := os.MkdirAll(dir, 0o700); err == nil && ours(dir) {
+		err := os.MkdirAll(dir, 0o700)
+		if err == nil {
+			err = writable(dir, os.Getuid())
+		}
+		if err == nil {
 			return dir, nil
 		}
+		errs = append(errs, fmt.Errorf("  %w", err))
 	}
-	return "", cli.WithHint(fmt.Errorf("no folder to write to: %v", outFolders()), "set GINNEL_LAB_OUT")
+	return "", cli.WithHint(fmt.Errorf("no folder to write to:\n%w", errors.Join(errs...)), "GINNEL_LAB_OUT=DIR names one of your own")
 }
 
-// ours reports whether we may write to a folder that nobody else may: in /tmp
-// somebody may have made it before us. Root may be given any folder.
-func ours(dir string) bool {
+// writable says why the user with that id may not write to a folder, or others may
+// too: in /tmp somebody may have made it before us. Root may be given any folder.
+func writable(dir string, uid int) error {
 	st, err := os.Stat(dir)
-	if err != nil || unix.Access(dir, unix.W_OK) != nil {
-		return false
+	if err != nil {
+		return err
 	}
-	mine := int(st.Sys().(*syscall.Stat_t).Uid) == os.Getuid()
-	return mine && st.Mode().Perm()&0o002 == 0 || os.Getuid() == 0
+	owner := strconv.Itoa(int(st.Sys().(*syscall.Stat_t).Uid))
+	switch {
+	case uid == 0:
+	case owner != strconv.Itoa(uid):
+		if u, err := user.LookupId(owner); err == nil {
+			owner = u.Username
+		}
+		return fmt.Errorf("%s is there already, and is %s's", dir, owner)
+	case st.Mode().Perm()&0o002 != 0:
+		return fmt.Errorf("%s may be written to by everybody", dir)
+	}
+	if err := unix.Access(dir, unix.W_OK); err != nil {
+		return fmt.Errorf("%s: %w", dir, err)
+	}
+	return nil
 }
 
 // outFolders are those that outFolder tries, the best first.
