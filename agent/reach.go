@@ -63,7 +63,7 @@ func (r *reach) Fresh() {
 // Heard is when the collector answered last.
 func (r *reach) Heard() time.Time {
 	if up := r.uplink(); up != nil {
-		return up.Status().LastReceipt
+		return up.Heard()
 	}
 	return time.Time{}
 }

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -257,10 +258,14 @@ func TestPromisesAndRenewal(t *testing.T) {
 	}))
 	id = a.identity(s.URL, time.Now().Add(-40*time.Minute), time.Now().Add(10*time.Minute))
 	old := id.Certificate()
-	running(t, Options{Identity: id})
+	begin := time.Now()
+	u := running(t, Options{Identity: id})
 	eventually(t, "it is renewed", func() bool { return !id.Certificate().Equal(old) })
 	if n := requests.Load(); n != 2 {
 		t.Errorf("asked %d times, want 2", n)
+	}
+	if at := u.Heard(); !at.After(begin) || !strings.Contains(at.String(), "m=+") {
+		t.Errorf("heard at %v, want a time that the host's clock cannot move", at)
 	}
 	again, err := identity.Open(id.Dir())
 	if err != nil || !again.Certificate().Equal(id.Certificate()) {

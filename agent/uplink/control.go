@@ -135,7 +135,7 @@ func (t *talk) turn(ctx context.Context, base string) (again bool, err error) {
 		return false, complaint(e)
 	}
 	t.u.succeeded(ctx, controlLoop, base)
-	if t.take(ctx, reply) {
+	if t.take(ctx, reply, m.GetConnectionSettingsRequest() != nil) {
 		t.full, t.expired, t.renewed = true, false, time.Now()
 		t.u.deliver.heal()
 		return true, nil
@@ -232,9 +232,9 @@ func digest(h *protobufs.ComponentHealth) ([32]byte, error) {
 }
 
 // take follows what the collector may ask of us: the pace, a certificate for
-// our own key, and what Steering looks at before it believes it. renewed: there
-// is a new certificate.
-func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) (renewed bool) {
+// our own key where we asked for one, and what Steering looks at before it
+// believes it. renewed: there is a new certificate.
+func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent, asked bool) (renewed bool) {
 	told := t.hear(ctx, reply.GetCustomMessage())
 	if r := reply.GetRemoteConfig(); r != nil && t.u.o.Steering != nil {
 		t.u.o.Steering.Offer(ctx, r.GetConfigHash(), r.GetConfig().GetConfigMap()[wire.BundleFile].GetBody())
@@ -249,7 +249,7 @@ func (t *talk) take(ctx context.Context, reply *protobufs.ServerToAgent) (renewe
 		}
 	}))
 	cert := offer.GetCertificate().GetCert()
-	if len(cert) == 0 {
+	if len(cert) == 0 || !asked {
 		return false
 	}
 	if err := t.u.o.Identity.SaveCertificate(cert); err != nil {

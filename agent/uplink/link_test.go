@@ -312,6 +312,27 @@ func TestExpiredByTheCollectorsWord(t *testing.T) {
 	})
 }
 
+// A collector that gives certificates that nobody asked for is not followed into a
+// loop, nor has the disk written to.
+func TestCertificateThatWasNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := newAuthority(t)
+		id := a.identity("https://192.0.2.1", time.Now().Add(-time.Hour), time.Now().Add(1000*time.Hour))
+		old := id.Certificate()
+		c := &canned{do: func(r *http.Request) (int, string, []byte, error) {
+			reply := beat()
+			reply.ConnectionSettings.Opamp.HeartbeatIntervalSeconds = 30
+			reply.ConnectionSettings.Opamp.Certificate = &protobufs.TLSCertificate{Cert: pemOf(a.device(id, old.NotBefore.Add(time.Minute), old.NotAfter))}
+			return 200, opampType, answer(t, reply), nil
+		}}
+		go c.over(t, Options{Identity: id}).Control(t.Context(), func() {})
+		time.Sleep(10 * time.Minute)
+		if n := c.posts.Load(); n > 25 || !id.Certificate().Equal(old) {
+			t.Errorf("%d messages in ten minutes; another certificate: %v", n, !id.Certificate().Equal(old))
+		}
+	})
+}
+
 // A clock that is years ahead finds every certificate old. It does not ask for
 // one with each message.
 func TestWrongClockAsksSeldom(t *testing.T) {

@@ -63,6 +63,7 @@ type Uplink struct {
 
 	mu     sync.Mutex // guards the following
 	status block.CollectorSnapshot
+	heard  time.Time        // status.LastReceipt by the clock that only runs on
 	faults map[string]error // by loop; what is wrong now
 	first  string           // of the collectors, when it was looked last
 	away   time.Time        // since when, or when last, another one than the first was called
@@ -137,6 +138,14 @@ func (u *Uplink) Status() block.CollectorSnapshot {
 	return s
 }
 
+// Heard is when the collector answered last, to be compared with other times of
+// this process: the host's clock may be set meanwhile. Zero: it never did.
+func (u *Uplink) Heard() time.Time {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.heard
+}
+
 // Trouble is the kind of what is wrong now; empty: nothing.
 func (u *Uplink) Trouble() Kind {
 	u.mu.Lock()
@@ -165,7 +174,8 @@ func (u *Uplink) succeeded(ctx context.Context, loop, base string) {
 	u.mu.Lock()
 	had := u.faults[loop]
 	delete(u.faults, loop)
-	u.status.LastReceipt = time.Now().UTC()
+	u.heard = time.Now()
+	u.status.LastReceipt = u.heard.UTC()
 	other := len(u.faults) > 0
 	u.mu.Unlock()
 	if had != nil {
