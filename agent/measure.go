@@ -99,13 +99,7 @@ func (a *Agent) blocked(s checks.Spec) (string, bool) {
 	if runner == nil || c == nil {
 		return "", false
 	}
-	active := activeTunnel(c, s.Target.Network)
-	for _, st := range runner.Status() {
-		if st.Spec.Kind == TunnelKindName && st.Spec.Name == active {
-			return s.Target.Network, st.State == checks.Down
-		}
-	}
-	return "", false
+	return s.Target.Network, runner.State(activeTunnel(c, s.Target.Network)) == checks.Down
 }
 
 // activeTunnel is the tunnel that a network's routes use: the first hub's.

@@ -49,6 +49,9 @@ func (a *Agent) Snapshot() block.Snapshot {
 	if a.o.Backend != nil {
 		s.Agent.Backend = a.o.Backend()
 	}
+	if a.runner != nil {
+		s.Agent.Lag = lagSnapshot(a.runner.Lag())
+	}
 	if a.spool != nil {
 		stats := a.spool.Stats()
 		s.Agent.SpoolUsed = stats.UsedRatio
@@ -196,6 +199,10 @@ func checkSnapshot(c checks.Status) block.CheckSnapshot {
 		s.Reason, s.Detail = string(checks.NotRun), c.Err.Error()
 	}
 	return s
+}
+
+func lagSnapshot(l checks.Lag) block.LagSnapshot {
+	return block.LagSnapshot{Starts: l.Starts, P50: l.P50.Seconds(), P99: l.P99.Seconds(), Max: l.Max.Seconds(), Missed: l.Missed}
 }
 
 // figures are null where nothing was measured.

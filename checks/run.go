@@ -17,19 +17,16 @@ const grace = 250 * time.Millisecond
 // outcome is what became of a run.
 type outcome struct {
 	Result
-	stack []byte          // of a panic
-	done  <-chan struct{} // closed when the run has ended; it may be later than the result
+	stack []byte // of a panic
 }
 
-// measure runs check with a deadline, in a goroutine by start, which somebody
-// waits for: a check that ignores its deadline outlives measure.
+// measure runs check once with a deadline, in a goroutine by start, which
+// somebody waits for: a check that ignores its deadline outlives measure.
 func measure(ctx context.Context, check Check, timeout time.Duration, start func(func())) outcome {
 	begin := time.Now()
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	results := make(chan outcome, 1)
-	done := make(chan struct{})
 	start(func() {
-		defer close(done)
 		defer cancel()
 		results <- guarded(ctx, check)
 	})
@@ -44,7 +41,6 @@ func measure(ctx context.Context, check Check, timeout time.Duration, start func
 	if o.Start.IsZero() {
 		o.Start = begin
 	}
-	o.done = done
 	return o
 }
 
@@ -52,10 +48,14 @@ func measure(ctx context.Context, check Check, timeout time.Duration, start func
 func guarded(ctx context.Context, check Check) (o outcome) {
 	defer func() {
 		if p := recover(); p != nil {
-			o = outcome{Result: selfFault(fmt.Sprintf("the check panicked: %v", p)), stack: debug.Stack()}
+			o = panicked(p, debug.Stack())
 		}
 	}()
 	return outcome{Result: check.Run(ctx)}
+}
+
+func panicked(p any, stack []byte) outcome {
+	return outcome{Result: selfFault(fmt.Sprintf("the check panicked: %v", p)), stack: stack}
 }
 
 // judge holds a result to what every result must be, and to the wanted RTT.

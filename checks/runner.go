@@ -19,7 +19,8 @@ type Sink interface {
 }
 
 // Blocker says whether what a check needs is down, and its name: a network, for
-// one. Such a check is not run.
+// one. Such a check is not run. It is asked before each run and holds up all
+// others meanwhile: it looks at what is known, and nothing else.
 type Blocker func(Spec) (name string, blocked bool)
 
 // RunnerOptions is what a Runner works with. The zero value has no kinds, and
@@ -40,7 +41,9 @@ type Runner struct {
 	options RunnerOptions
 	ctx     context.Context
 	cancel  context.CancelFunc
-	wg      sync.WaitGroup // of workers and runs
+	engine  *engine
+	teller  *teller
+	wg      sync.WaitGroup // of both, of runs, and of changes that are being told
 
 	syncing sync.Mutex // held by Sync, Maintain and Close; before mu
 	paused  bool
@@ -48,6 +51,7 @@ type Runner struct {
 
 	mu      sync.Mutex
 	workers []*worker // in the order of the last Sync; never written to, only replaced
+	byName  map[string]*worker
 }
 
 // NewRunner returns a Runner without checks.
@@ -56,7 +60,10 @@ func NewRunner(o RunnerOptions) *Runner {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Runner{options: o, ctx: ctx, cancel: cancel}
+	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(), teller: newTeller()}
+	r.wg.Go(func() { r.engine.loop(ctx) })
+	r.wg.Go(func() { r.teller.loop(ctx) })
+	return r
 }
 
 // Sync makes the set of running checks equal to specs. A check whose Spec is
@@ -75,7 +82,8 @@ func (r *Runner) Sync(specs []Spec) {
 		old[w.given.Name] = w
 	}
 	seen := make(map[string]bool, len(specs))
-	workers := make([]*worker, 0, len(specs))
+	workers, byName := make([]*worker, 0, len(specs)), make(map[string]*worker, len(specs))
+	heirs := make(map[string]*worker)
 	for _, s := range specs {
 		if seen[s.Name] {
 			r.options.Log.Warn("two checks have one name; the second is left out", "check", s.Name)
@@ -84,36 +92,37 @@ func (r *Runner) Sync(specs []Spec) {
 		seen[s.Name] = true
 		w := old[s.Name]
 		if w == nil || !reflect.DeepEqual(w.given, s) {
-			w = r.start(s, w)
+			w = newWorker(r, s)
+			w.maintain(r.paused)
+			heirs[s.Name] = w
 		} else {
 			delete(old, s.Name)
 		}
 		workers = append(workers, w)
 	}
-	r.mu.Lock()
-	r.workers = workers
-	r.mu.Unlock()
-	for _, w := range old {
-		if seen[w.given.Name] {
-			w.retire("the config of the check has changed")
-		} else {
-			w.retire("the check is no longer in the config")
-		}
+	for _, w := range workers {
+		byName[w.given.Name] = w
 	}
+	r.mu.Lock()
+	r.workers, r.byName = workers, byName
+	r.mu.Unlock()
+	r.replace(old, heirs)
 }
 
-// start runs a worker for s once after, which may be nil, has ended.
-func (r *Runner) start(s Spec, after *worker) *worker {
-	w := newWorker(r, s)
-	w.maintain(r.paused)
-	r.wg.Go(func() {
-		defer close(w.done)
-		if after != nil {
-			<-after.done
+// replace retires workers, and starts those that take their place or are new.
+func (r *Runner) replace(old, heirs map[string]*worker) {
+	for name, w := range old {
+		heir, changed := heirs[name]
+		delete(heirs, name)
+		if changed {
+			w.retire("the config of the check has changed", heir)
+		} else {
+			w.retire("the check is no longer in the config", nil)
 		}
-		w.loop()
-	})
-	return w
+	}
+	for _, w := range heirs {
+		r.engine.add(w)
+	}
 }
 
 // Maintain begins or ends maintenance: checks go on and their results are
@@ -135,6 +144,19 @@ func (r *Runner) Status() []Status {
 		list[i] = w.status()
 	}
 	return list
+}
+
+// State tells the state of one check; empty: there is no such check. It is
+// cheap, for a Blocker.
+func (r *Runner) State(name string) State {
+	r.mu.Lock()
+	w := r.byName[name]
+	r.mu.Unlock()
+	if w == nil {
+		return ""
+	}
+	state, _ := w.stateNow()
+	return state
 }
 
 // RunOnce runs s now, once, in the same way as a running check; no Sink and no

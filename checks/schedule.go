@@ -44,7 +44,7 @@ func (s *schedule) after(now time.Time) time.Time {
 	return s.next
 }
 
-// phaseOf spreads checks over an interval, always in the same way.
+// phaseOf spreads checks over an interval, always in the same way, on ticks.
 func phaseOf(gateway, check string, interval time.Duration) time.Duration {
 	h := fnv.New64a()
 	io.WriteString(h, gateway+"\x00"+check)
@@ -52,5 +52,6 @@ func phaseOf(gateway, check string, interval time.Duration) time.Duration {
 	x ^= x >> 33 // similar names differ in few bits of an FNV hash
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
-	return time.Duration(x % uint64(interval))
+	phase := time.Duration(x % uint64(interval))
+	return phase - phase%tick
 }

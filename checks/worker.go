@@ -4,10 +4,11 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// worker runs one check of a Runner.
+// worker is one check of a Runner.
 type worker struct {
 	runner *Runner
 	given  Spec // as it came, to be compared
@@ -16,10 +17,26 @@ type worker struct {
 	err    error // why
 	ctx    context.Context
 	cancel context.CancelFunc
-	done   chan struct{} // closed when the last run has ended
+
+	// The engine's mu guards what follows.
+	starts *schedule
+	next   time.Time // of the next start
+	at     time.Time // when the engine looks at it; not after next
+	index  int       // in the engine's queue, from 1; 0: not in it
+	flight *flight   // the run that has not ended; nil: none
+	held   bool      // waits for the last run of a predecessor
+	gone   bool      // starts no more runs
+	heir   *worker   // what is started when it is gone for good
+
+	// The teller's mu guards what follows.
+	waiting []outcome // not told yet
+	first   [1]outcome
+	told    bool // somebody tells of what waits, or is about to
 
 	telling sync.Mutex // held while the Sink is told; before mu
 	retired bool       // tell nobody any more
+
+	skipped atomic.Uint64
 
 	mu       sync.Mutex
 	tracker  *Tracker
@@ -30,7 +47,8 @@ type worker struct {
 }
 
 func newWorker(r *Runner, s Spec) *worker {
-	w := &worker{runner: r, given: s, spec: s.withDefaults(), done: make(chan struct{})}
+	w := &worker{runner: r, given: s, spec: s.withDefaults(), held: true}
+	w.waiting = w.first[:0]
 	w.ctx, w.cancel = context.WithCancel(r.ctx)
 	w.tracker = NewTracker(w.spec, time.Now())
 	if w.check, w.err = r.options.Registry.Make(w.spec); w.err != nil {
@@ -40,66 +58,17 @@ func newWorker(r *Runner, s Spec) *worker {
 	return w
 }
 
-// loop starts runs until the worker is retired, and waits for the last.
-func (w *worker) loop() {
-	starts := newSchedule(w.runner.options.Gateway, w.spec, time.Now())
-	timer := time.NewTimer(time.Until(starts.first()))
-	defer timer.Stop()
-	ended := make(chan struct{})
-	close(ended)
-	running := (<-chan struct{})(ended)
-	for {
-		select {
-		case <-w.ctx.Done():
-			<-running
-			return
-		case <-timer.C:
-		}
-		select {
-		case <-running:
-			running = w.run(ended)
-		default:
-			w.skip()
-		}
-		timer.Reset(time.Until(starts.after(time.Now())))
-	}
-}
-
-// run measures once and tells. It returns a channel that is closed when the run
-// has ended; ended is such a one.
-func (w *worker) run(ended chan struct{}) <-chan struct{} {
-	if w.err != nil {
-		w.tell(notRun(w.err))
-		return ended
-	}
-	if r, blocked := w.runner.blocked(w.spec); blocked {
-		w.tell(r)
-		return ended
-	}
-	o := measure(w.ctx, w.check, w.spec.Target.Timeout, w.runner.wg.Go)
-	if w.ctx.Err() != nil {
-		return o.done // cut off by us: it says nothing
+// take judges a result, counts it and tells the Sink of it. Where that changes
+// the state it reports true: then the caller calls tellChange, and until it has,
+// nobody else is told anything.
+func (w *worker) take(o outcome) (Edge, bool) {
+	w.telling.Lock()
+	if w.retired {
+		w.telling.Unlock()
+		return Edge{}, false
 	}
 	w.logPanic(o)
-	w.tell(judge(w.spec, o))
-	return o.done
-}
-
-// skip leaves out a start because the run before has not ended.
-func (w *worker) skip() {
-	w.mu.Lock()
-	w.counts.Skipped++
-	w.mu.Unlock()
-	w.tell(selfFault("not started: the run before has not ended"))
-}
-
-// tell records a result and passes it on.
-func (w *worker) tell(r Result) {
-	w.telling.Lock()
-	defer w.telling.Unlock()
-	if w.retired {
-		return
-	}
+	r := judge(w.spec, o)
 	w.mu.Lock()
 	w.last = r
 	w.counts.add(r)
@@ -109,9 +78,16 @@ func (w *worker) tell(r Result) {
 	if sink := w.runner.options.Sink; sink != nil {
 		sink.Sample(w.spec, r)
 	}
-	if changed {
-		w.tellEdge(edge)
+	if !changed {
+		w.telling.Unlock()
 	}
+	return edge, changed
+}
+
+// tellChange tells of the change that take returned.
+func (w *worker) tellChange(e Edge) {
+	defer w.telling.Unlock()
+	w.tellEdge(e)
 }
 
 func (w *worker) tellEdge(e Edge) {
@@ -133,8 +109,8 @@ func (w *worker) logPanic(o outcome) {
 }
 
 // retire ends the worker without waiting for it. What it knew is unknown from
-// now on.
-func (w *worker) retire(why string) {
+// now on. heir may be nil; it is started when the last run has ended.
+func (w *worker) retire(why string, heir *worker) {
 	w.telling.Lock()
 	w.retired = true
 	if state, _ := w.stateNow(); state != UnknownState {
@@ -142,6 +118,7 @@ func (w *worker) retire(why string) {
 	}
 	w.telling.Unlock()
 	w.cancel()
+	w.runner.engine.remove(w, heir)
 }
 
 func (w *worker) maintain(on bool) {
@@ -165,6 +142,7 @@ func (w *worker) status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := Status{Spec: w.spec, Last: w.last, Figures: w.recent.figures(time.Now()), Counts: w.counts, Err: w.err}
+	s.Counts.Skipped = w.skipped.Load()
 	s.State, s.Since = w.tracker.State()
 	if w.last.Reason == Blocked {
 		s.WaitsFor = strings.TrimPrefix(w.last.Detail, waitsPrefix)

@@ -167,8 +167,20 @@ type AgentSnapshot struct {
 	SpoolUsed float64 `json:"spool_used_ratio"`
 	Trouble   string  `json:"trouble,omitempty"` // of the spool, in words
 
+	Lag LagSnapshot `json:"lag,omitzero"` // of the runs of checks
+
 	// Outdated are data planes of another version than the installed one.
 	Outdated []OutdatedSnapshot `json:"outdated,omitempty"`
+}
+
+// LagSnapshot is how late the agent started the runs of checks, in the last five
+// to ten minutes.
+type LagSnapshot struct {
+	Starts uint64  `json:"starts"`
+	P50    float64 `json:"p50_seconds"`
+	P99    float64 `json:"p99_seconds"`
+	Max    float64 `json:"max_seconds"`
+	Missed uint64  `json:"missed"` // starts left out because the agent did not run; since it began
 }
 
 // OutdatedSnapshot is a data plane that runs a program which has been replaced.

@@ -1,0 +1,206 @@
+package checks
+
+import (
+	"container/heap"
+	"context"
+	"sync"
+	"time"
+)
+
+// tick is the grain of starts: what is due within one is started together, so
+// that a thousand checks wake the machine a hundred times a second at most.
+const tick = 10 * time.Millisecond
+
+// engine starts the runs of all workers, and answers for those that do not end
+// in time. It is one goroutine, which sleeps while nothing is due. Time is
+// monotonic.
+type engine struct {
+	begin time.Time // by the wall clock of then a multiple of tick
+	wake  chan struct{}
+	acts  []act // of this turn; loop's own
+
+	mu    sync.Mutex
+	queue queue // what is not retired and not held back by a predecessor
+	lag   lags
+}
+
+// act is what a turn has decided to do.
+type act struct {
+	flight *flight
+	kind   actKind
+}
+
+type actKind int
+
+const (
+	begins  actKind = iota // start the run
+	skips                  // leave it out: the run before has not ended
+	overdue                // answer for it
+)
+
+func newEngine() *engine {
+	now := time.Now()
+	return &engine{begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
+}
+
+// loop runs until ctx ends.
+func (e *engine) loop(ctx context.Context) {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+		case <-e.wake:
+		}
+		for _, a := range e.turn() {
+			a.do()
+		}
+		e.mu.Lock()
+		if len(e.queue) > 0 {
+			timer.Reset(time.Until(e.tickAt(e.queue[0].at)))
+		} else {
+			timer.Stop()
+		}
+		e.mu.Unlock()
+	}
+}
+
+// tickAt is the first tick that is not before at.
+func (e *engine) tickAt(at time.Time) time.Time {
+	n := (at.Sub(e.begin) + tick - 1) / tick
+	return e.begin.Add(n * tick)
+}
+
+// turn decides about all that is due by now.
+func (e *engine) turn() []act {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	clear(e.acts)
+	e.acts = e.acts[:0]
+	for len(e.queue) > 0 && !e.queue[0].at.After(now) {
+		e.acts = append(e.acts, e.step(e.queue[0], now))
+		heap.Fix(&e.queue, 0)
+	}
+	return e.acts
+}
+
+// step decides about the first thing that is due for w, and when it is looked at
+// again.
+func (e *engine) step(w *worker, now time.Time) act {
+	f := w.flight
+	if f != nil && !f.answered && !now.Before(f.late) {
+		f.answered, f.behind = true, now.Sub(f.late)
+		w.at = w.next
+		return act{f, overdue}
+	}
+	due := w.next
+	w.next = w.starts.after(now)
+	w.at = w.next
+	e.lag.add(now, now.Sub(due), w.spec.Interval)
+	fresh := &flight{worker: w, due: now.Add(due.Sub(now)), start: now, deadline: now.Add(w.spec.Target.Timeout)}
+	if f != nil {
+		return act{fresh, skips}
+	}
+	fresh.late = fresh.deadline.Add(grace)
+	if w.next.After(fresh.deadline) && w.next.Before(fresh.late) {
+		fresh.late = w.next
+	}
+	w.flight = fresh
+	w.at = earlier(w.next, fresh.late)
+	w.runner.wg.Add(1) // the loop holds the group above zero
+	return act{fresh, begins}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// add lets a worker run, unless it was retired before that.
+func (e *engine) add(w *worker) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.admit(w)
+}
+
+func (e *engine) admit(w *worker) {
+	for w != nil && w.gone {
+		w.held, w = false, w.heir
+	}
+	if w == nil {
+		return
+	}
+	w.held = false
+	w.starts = newSchedule(w.runner.options.Gateway, w.spec, time.Now())
+	w.next = w.starts.first()
+	w.at = w.next
+	heap.Push(&e.queue, w)
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// remove starts no more runs of w. Its heir, if there is one, is started once
+// the last run of w has ended.
+func (e *engine) remove(w, heir *worker) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w.gone, w.heir = true, heir
+	if w.index > 0 {
+		heap.Remove(&e.queue, w.index-1)
+	}
+	if !w.held && w.flight == nil {
+		e.admit(heir)
+	}
+}
+
+// ended notes that a run has ended, and reports whether somebody has answered
+// for it. It reports true as well where the run had ended before.
+func (e *engine) ended(f *flight) (again, answered bool) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	w := f.worker
+	if w.flight != f {
+		return true, true
+	}
+	w.flight = nil
+	switch {
+	case w.gone:
+		e.admit(w.heir)
+	case w.index > 0 && w.at != w.next:
+		w.at = w.next
+		heap.Fix(&e.queue, w.index-1)
+	}
+	return false, f.answered
+}
+
+// queue is a heap of workers by when they are to be looked at.
+type queue []*worker
+
+func (q queue) Len() int           { return len(q) }
+func (q queue) Less(i, j int) bool { return q[i].at.Before(q[j].at) }
+
+func (q queue) Swap(i, j int) {
+	q[i], q[j] = q[j], q[i]
+	q[i].index, q[j].index = i+1, j+1
+}
+
+func (q *queue) Push(x any) {
+	w := x.(*worker)
+	*q = append(*q, w)
+	w.index = len(*q)
+}
+
+func (q *queue) Pop() any {
+	last := len(*q) - 1
+	w := (*q)[last]
+	(*q)[last], *q = nil, (*q)[:last]
+	w.index = 0
+	return w
+}

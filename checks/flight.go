@@ -1,0 +1,102 @@
+package checks
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// flight is one run of a worker, from its start to its end. The engine's mu
+// guards answered.
+type flight struct {
+	worker   *worker
+	due      time.Time     // when it should have begun
+	start    time.Time     // when it did
+	deadline time.Time     // of the check
+	late     time.Time     // when the engine answers for it
+	behind   time.Duration // by how much the engine was late itself when it did so
+	answered bool          // the engine has
+}
+
+// do carries out what a turn decided.
+func (a act) do() {
+	f := a.flight
+	switch a.kind {
+	case begins:
+		f.begin()
+	case skips:
+		f.worker.skipped.Add(1)
+		f.tell(outcome{Result: selfFault("not started: the run before has not ended")})
+	case overdue:
+		f.tell(outcome{Result: f.overrun()})
+	}
+}
+
+// begin starts the run, and returns at once.
+func (f *flight) begin() {
+	w := f.worker
+	if w.err != nil {
+		f.end(outcome{Result: notRun(w.err)})
+		return
+	}
+	if r, blocked := w.runner.blocked(w.spec); blocked {
+		f.end(outcome{Result: r})
+		return
+	}
+	if s, ok := w.check.(Starter); ok {
+		f.beginShared(s)
+		return
+	}
+	go func() {
+		ctx, cancel := context.WithDeadline(w.ctx, f.deadline)
+		defer cancel()
+		f.end(guarded(ctx, w.check))
+	}()
+}
+
+// beginShared starts a run that has no goroutine of its own.
+func (f *flight) beginShared(s Starter) {
+	defer func() {
+		if p := recover(); p != nil {
+			f.end(panicked(p, debug.Stack()))
+		}
+	}()
+	s.Begin(f.worker.ctx, f.deadline, func(r Result) { f.end(outcome{Result: r}) })
+}
+
+// end takes the end of the run, once.
+func (f *flight) end(o outcome) {
+	w := f.worker
+	again, answered := w.runner.engine.ended(f)
+	if again {
+		return
+	}
+	defer w.runner.wg.Done()
+	if !answered {
+		f.tell(o)
+	}
+}
+
+// tell passes on what is known of the run, unless it was cut off by us: then it
+// says nothing.
+func (f *flight) tell(o outcome) {
+	if f.worker.ctx.Err() != nil {
+		return
+	}
+	o.Due = f.due
+	if o.Start.IsZero() {
+		o.Start = f.start
+	}
+	f.worker.runner.teller.deliver(f.worker, o)
+}
+
+// overrun is the result of a run that has not ended in time. Where we come late
+// ourselves, it may have had no chance to.
+func (f *flight) overrun() Result {
+	if f.behind > grace {
+		return selfFault(fmt.Sprintf("this program was held up for %v", f.behind.Round(time.Millisecond)))
+	}
+	return Result{Verdict: Failed, Reason: Timeout, Start: f.start,
+		Detail: fmt.Sprintf("the check did not end within its %v", f.worker.spec.Target.Timeout)}
+}
