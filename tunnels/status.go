@@ -53,6 +53,7 @@ type PeerStatus struct {
 	PublicKey  key.Public
 	Present    bool
 	Endpoint   netip.AddrPort // in use; zero: unknown, or it has not called yet
+	Keepalive  time.Duration  // as the device has it; 0: none
 	AllowedIPs []netip.Prefix
 	Seen
 }
@@ -124,7 +125,7 @@ func peerStatuses(t Tunnel, d Device) []PeerStatus {
 		at := seen.find(hashKey(w.PublicKey), func(at int) bool { return d.Peers[at].PublicKey == w.PublicKey })
 		if at >= 0 {
 			h := &d.Peers[at]
-			p.Present, p.Endpoint, p.AllowedIPs, p.Seen = true, h.Endpoint, h.AllowedIPs, h.Seen
+			p.Present, p.Endpoint, p.Keepalive, p.AllowedIPs, p.Seen = true, h.Endpoint, h.Keepalive, h.AllowedIPs, h.Seen
 		}
 		list = append(list, p)
 	}

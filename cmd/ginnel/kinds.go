@@ -55,7 +55,8 @@ func handshakes(look agent.Tunnel) builtin.Look {
 		if !ok {
 			return builtin.Handshake{}, fmt.Errorf("peer %s is not on %s", hub, st.Device)
 		}
-		return builtin.Handshake{Last: p.LastHandshake, Sent: p.Sent, Received: p.Received}, nil
+		return builtin.Handshake{Last: p.LastHandshake, Sent: p.Sent, Received: p.Received,
+			Keepalive: p.Keepalive, Endpoint: p.Endpoint, Device: st.Device}, nil
 	}
 }
 
