@@ -37,7 +37,16 @@ func alone(t *testing.T) (*Server, *illStore) {
 
 type illStore struct {
 	Store
-	err error // of SaveRollout
+	err     error  // of SaveRollout
+	started func() // called when a rollout was kept
+}
+
+func (s *illStore) StartRollout(ctx context.Context, r store.Rollout, pushes []store.Push, bundles []store.Bundle, acts []store.Event) error {
+	err := s.Store.StartRollout(ctx, r, pushes, bundles, acts)
+	if s.started != nil {
+		s.started()
+	}
+	return err
 }
 
 func (s *illStore) SaveRollout(ctx context.Context, r store.Rollout, changed []store.Push, wanted []store.Wanted, acts []store.Event) error {
@@ -103,11 +112,53 @@ func TestNothingIsOfferedThatIsNotSaved(t *testing.T) {
 	}
 	// A pause holds before it is saved.
 	ill.err = errors.New("disk full")
-	if _, err := s.MoveRollout(t.Context(), alice, began.ID, centre.MovePause); err != nil {
-		t.Fatal(err)
+	if _, err := s.MoveRollout(t.Context(), alice, began.ID, centre.MovePause); codeOf(err) != "not_saved" {
+		t.Errorf("a pause that a restart would forget: %v", err)
 	}
 	if got := s.handed(a); got != "" {
 		t.Errorf("handed %s in a pause", got)
+	}
+}
+
+// The last step of a rollout is saved in the end, or no other could begin.
+func TestEndIsSaved(t *testing.T) {
+	s, ill := alone(t)
+	a := s.heard("avocet-1")
+	raw := desired(t, "avocet-1", 15)
+	n := centre.NewRollout{Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: raw}}}
+	began, err := s.StartRollout(t.Context(), alice, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	a.said.Offer, a.said.State, a.said.Mark, a.said.Running = hashOf(t, raw), block.ConfigApplied, 15, centre.ConfigRef{Generation: 15, Hash: hashOf(t, raw)}
+	s.mu.Unlock()
+	ill.err = errors.New("disk full")
+	s.step(t.Context())
+	ill.err = nil
+	s.step(t.Context())
+	if r, err := ill.Rollout(t.Context(), began.ID); err != nil || r.State != centre.RolloutDone {
+		t.Errorf("kept as %+v, %v", r, err)
+	}
+	n.Pushes[0].Bundle, n.Pushes[0].Over = desired(t, "avocet-1", 16), centre.ConfigRef{Generation: 15, Hash: hashOf(t, raw)}
+	if _, err := s.StartRollout(t.Context(), alice, n); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+// Whoever pushed hangs up as soon as the rollout is kept: it goes on.
+func TestPushIsDoneThoughItsOperatorHangsUp(t *testing.T) {
+	s, ill := alone(t)
+	a := s.heard("avocet-1")
+	ctx, hangUp := context.WithCancel(t.Context())
+	ill.started = hangUp
+	raw := desired(t, "avocet-1", 15)
+	if _, err := s.StartRollout(ctx, alice, centre.NewRollout{Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: raw}}}); err != nil {
+		t.Error(err)
+	}
+	s.step(t.Context())
+	if got := s.handed(a); got != hashOf(t, raw) {
+		t.Errorf("handed %q", got)
 	}
 }
 

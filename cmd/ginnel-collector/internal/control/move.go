@@ -16,6 +16,7 @@ import (
 
 // MoveRollout pauses, resumes, ends or undoes a rollout.
 func (s *Server) MoveRollout(ctx context.Context, by store.By, id string, m centre.Move) (centre.Rollout, error) {
+	ctx = context.WithoutCancel(ctx) // see StartRollout
 	s.steer.work.Lock()
 	defer s.steer.work.Unlock()
 	l, err := s.find(ctx, id)
@@ -28,6 +29,13 @@ func (s *Server) MoveRollout(ctx context.Context, by store.By, id string, m cent
 	}
 	s.decide(ctx)
 	s.wake()
+	s.mu.Lock()
+	unsaved, state := l.changed, l.r.State
+	s.mu.Unlock()
+	if unsaved {
+		return centre.Rollout{}, &Refusal{http.StatusServiceUnavailable, "not_saved",
+			fmt.Sprintf("rollout %s is %s now, but the store could not be written: a restart would forget it", id, state), "look at the collector's disk"}
+	}
 	return s.rollout(ctx, id)
 }
 

@@ -35,6 +35,7 @@ func (s *Server) StartRollout(ctx context.Context, by store.By, n centre.NewRoll
 	if err != nil {
 		return centre.Rollout{}, err
 	}
+	ctx = context.WithoutCancel(ctx) // what is begun is done, though whoever asked hangs up
 	s.steer.work.Lock()
 	defer s.steer.work.Unlock()
 	if err := s.mayStart(n, pushes); err != nil {
@@ -69,18 +70,20 @@ func (s *Server) begin(ctx context.Context, kept store.Rollout, pushes []store.P
 	if err := s.o.Store.AskKeys(ctx, wanted); err != nil {
 		return err
 	}
-	if err := s.o.Store.StartRollout(ctx, kept, pushes, bundles, []store.Event{act}); err != nil {
-		if errors.Is(err, store.ErrBusy) {
-			return &Refusal{http.StatusConflict, "rollout_busy", err.Error(), ""}
-		}
+	asked, err := s.o.Store.AskedKeys(ctx)
+	if err != nil {
 		return err
 	}
 	l, err := newLive(kept, pushes)
 	if err != nil {
 		return err
 	}
-	asked, err := s.o.Store.AskedKeys(ctx)
-	if err != nil {
+	// Nothing may fail between the store and the memory: a rollout that is in
+	// the store only would not move, and let no other begin.
+	if err := s.o.Store.StartRollout(ctx, kept, pushes, bundles, []store.Event{act}); err != nil {
+		if errors.Is(err, store.ErrBusy) {
+			return &Refusal{http.StatusConflict, "rollout_busy", err.Error(), ""}
+		}
 		return err
 	}
 	s.mu.Lock()

@@ -150,7 +150,6 @@ func (s *Server) save(ctx context.Context, now time.Time) {
 			todo = append(todo, s.saving(l))
 		}
 	}
-	s.steer.drop()
 	s.mu.Unlock()
 	for _, t := range todo {
 		err := s.o.Store.SaveRollout(ctx, t.kept, t.pushes, t.wanted, t.acts)
@@ -158,6 +157,9 @@ func (s *Server) save(ctx context.Context, now time.Time) {
 		s.saved(ctx, t, err)
 		s.mu.Unlock()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.steer.drop() // only now: what could not be saved stays, and is tried again
 }
 
 // saving is a copy of what is to be written of a rollout.
