@@ -2,6 +2,8 @@ package web
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"net/http"
 	"reflect"
 	"slices"
@@ -44,16 +46,59 @@ func (s *Server) mayShut(ctx context.Context, raw []byte) error {
 	if err != nil {
 		return err
 	}
+	changed := append(besides(old.Denials, next.Denials), besides(next.Denials, old.Denials)...)
+	who, err := s.provers(ctx, changed)
+	if err != nil {
+		return err
+	}
 	sc := scope(ctx)
-	for _, d := range append(besides(old.Denials, next.Denials), besides(next.Denials, old.Denials)...) {
+	for _, d := range changed {
 		if !owns(sc, of, d) {
 			return forbid("the list would change for others than %s: %s of %v %v", sc.Organisation, d.Kind, d.Gateways, d.Networks)
+		}
+		theirs := func(name string) bool { return !sc.Owns(of[name]) }
+		for _, k := range d.Keys {
+			if len(who[k]) == 0 || slices.ContainsFunc(who[k], theirs) {
+				return forbid("the list would shut out, as %v, a key that is not theirs alone", d.Gateways)
+			}
+		}
+		if d.Device != "" && (len(who[d.Device]) == 0 || slices.ContainsFunc(who[d.Device], theirs)) {
+			return forbid("the list would shut out, as %v, a device that is not theirs alone", d.Gateways)
 		}
 	}
 	return nil
 }
 
-// owns says whether all that a denial shuts out is the operator's.
+// provers are the gateways that ever proved a key, in base64, or a device, the
+// SHA-256 of its key in hex: a denial shuts out whoever has it, whatever gateway
+// it names.
+func (s *Server) provers(ctx context.Context, all []bundle.Denial) (map[string][]string, error) {
+	if !slices.ContainsFunc(all, func(d bundle.Denial) bool { return d.Device != "" || len(d.Keys) > 0 }) {
+		return nil, nil
+	}
+	shown, err := s.steer.Keys(ctx)
+	who := map[string][]string{}
+	for _, k := range shown {
+		for _, p := range k.Proofs {
+			st, err := p.Claimed() // was verified when it came
+			if err != nil {
+				continue
+			}
+			sum := sha256.Sum256(st.Device)
+			device := hex.EncodeToString(sum[:])
+			who[device] = append(who[device], k.Gateway)
+			for network, present := range st.Keys {
+				for _, public := range append(slices.Clip(st.Former[network]), present) {
+					who[public.String()] = append(who[public.String()], k.Gateway)
+				}
+			}
+		}
+	}
+	return who, err
+}
+
+// owns says whether all gateways and networks that a denial names are the
+// operator's.
 func owns(sc access.Scope, of map[string][]string, d bundle.Denial) bool {
 	if len(d.Gateways)+len(d.Networks) == 0 || len(d.Networks) > 0 && !sc.Owns(d.Networks) {
 		return false

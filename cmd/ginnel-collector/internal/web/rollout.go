@@ -191,15 +191,60 @@ func (s *Server) mine(ctx context.Context, r centre.Rollout) (centre.Rollout, er
 	if len(left) == 0 {
 		return centre.Rollout{}, fmt.Errorf("rollout %q: %w", r.ID, store.ErrNotFound)
 	}
-	if len(left) == all {
-		return r, nil
+	hidden, err := s.others(ctx)
+	if err != nil {
+		return r, err
 	}
-	r.Gateways, r.Reason = left, ""
-	r.Rings = slices.Clone(r.Rings)
-	for i, ring := range r.Rings {
-		r.Rings[i] = count(ring.Name, left)
+	r.Gateways = left
+	for i := range left {
+		boundPush(&left[i], hidden)
+	}
+	for _, text := range []*string{&r.Reason, &r.Waits} {
+		if mentions(*text, hidden) {
+			*text = aboutOthers
+		}
+	}
+	if len(left) < all {
+		r.Rings = slices.Clone(r.Rings)
+		for i, ring := range r.Rings {
+			r.Rings[i] = count(ring.Name, left)
+		}
 	}
 	return r, nil
+}
+
+// others are the names that an operator of one organisation is told nothing of:
+// networks of others, and the gateways and sites that are in no other.
+func (s *Server) others(ctx context.Context) (map[string]bool, error) {
+	sc, hidden := scope(ctx), map[string]bool{}
+	of, err := s.networksOf(ctx)
+	if err != nil {
+		return nil, err
+	}
+	sites, err := s.view.store.Sites(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, site := range sites {
+		of[site.ID] = site.Networks
+	}
+	for name, networks := range of {
+		hidden[name] = !sc.Sees(networks)
+		for _, n := range networks {
+			hidden[n] = !sc.Network(n)
+		}
+	}
+	return hidden, nil
+}
+
+// boundPush takes out of what became of a push what it says of hidden names.
+func boundPush(p *centre.PushState, hidden map[string]bool) {
+	p.Evidence = slices.DeleteFunc(slices.Clone(p.Evidence), func(line string) bool { return mentions(line, hidden) })
+	for _, text := range []*string{&p.Reason, &p.Worse} {
+		if mentions(*text, hidden) {
+			*text = aboutOthers
+		}
+	}
 }
 
 // count counts the gateways of a ring by their states.

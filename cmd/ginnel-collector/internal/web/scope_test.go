@@ -1,9 +1,16 @@
 package web
 
 import (
+	"bytes"
 	"context"
+	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,10 +24,12 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // steered is a Steering that remembers what it was told.
@@ -31,6 +40,7 @@ type steered struct {
 	freeze   centre.Freeze
 	list     centre.List
 	told     []string
+	keys     []centre.Keys
 }
 
 func (s *steered) tell(by store.By, what string) { s.told = append(s.told, by.Name+" "+what) }
@@ -38,6 +48,9 @@ func (s *steered) tell(by store.By, what string) { s.told = append(s.told, by.Na
 func (s *steered) Fleet(context.Context) ([]centre.GatewayState, error) { return s.fleet, nil }
 
 func (s *steered) Keys(context.Context) ([]centre.Keys, error) {
+	if s.keys != nil {
+		return s.keys, nil
+	}
 	return []centre.Keys{{Gateway: "avocet-1"}, {Gateway: "egret-1"}}, nil
 }
 
@@ -228,6 +241,14 @@ func TestScopedOperatorSees(t *testing.T) {
 	if err != nil || len(one.Gateways) != 1 || one.Gateways[0].Gateway != "curlew-1" {
 		t.Errorf("%+v, %v", one, err)
 	}
+	steer.rollouts = append(steer.rollouts, centre.Rollout{ID: "3", State: centre.RolloutPaused, Reason: "1 of 1: avocet-1: heron is dead", Waits: "avocet-1 waits for egret-1",
+		Rings: []centre.RingState{{Name: "canary", All: 1}}, Gateways: []centre.PushState{{Gateway: "avocet-1", Ring: "canary", State: "failed", Reason: "heron: no handshake",
+			Worse: "degraded, was up: heron is down", Evidence: []string{"kestrel: dead", "heron: dead"}}}})
+	one, err = kim.Rollout(ctx, "3")
+	if text := fmt.Sprint(one); err != nil || strings.Contains(text, "heron") || strings.Contains(text, "egret") || !strings.Contains(text, "kestrel: dead") {
+		t.Errorf("%v, %v", one, err)
+	}
+	steer.rollouts = steer.rollouts[:2]
 	if all, err := d.as("sam").Rollouts(ctx); err != nil || len(all) != 2 {
 		t.Errorf("%v, %v", all, err)
 	}
@@ -308,6 +329,34 @@ func TestScopedOperatorChanges(t *testing.T) {
 	}
 }
 
+func device(t *testing.T) *ecdsa.PrivateKey {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	must(t, err)
+	return key
+}
+
+func pkix(t *testing.T, device *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	raw, err := x509.MarshalPKIXPublicKey(device.Public())
+	must(t, err)
+	return raw
+}
+
+// proves is what the collector shows of a gateway whose key in kestrel is 32
+// times k.
+func proves(t *testing.T, gateway string, device *ecdsa.PrivateKey, k byte) centre.Keys {
+	t.Helper()
+	public, err := key.ParsePublic(base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{k}, 32)))
+	must(t, err)
+	text, err := json.Marshal(identity.Statement{Gateway: gateway, UID: "u", Device: pkix(t, device), Number: uint64(k), Keys: map[string]key.Public{"kestrel": public}})
+	must(t, err)
+	sum := sha256.Sum256(append([]byte("ginnel proof 1\n"), text...))
+	signature, err := ecdsa.SignASN1(rand.Reader, device, sum[:])
+	must(t, err)
+	return centre.Keys{Gateway: gateway, Proofs: []identity.Proof{{Text: text, Signature: signature}}}
+}
+
 func TestScopedOperatorShutsOut(t *testing.T) {
 	d, s := two(t)
 	list := func(number int, denials ...string) []byte {
@@ -337,11 +386,42 @@ func TestScopedOperatorShutsOut(t *testing.T) {
 		}
 		refused(t, err, 403, c.want)
 	}
+	// By a key or a device a list shuts out whoever has it, whatever name it says.
+	mine, theirs := device(t), device(t)
+	s.keys = []centre.Keys{proves(t, "curlew-1", mine, 1), proves(t, "curlew-1", mine, 2), proves(t, "egret-1", theirs, 3), proves(t, "curlew-1", mine, 3)}
+	revoke := func(device *ecdsa.PrivateKey, keys ...byte) string {
+		text := "kind = \"revoke\"\ngateways = [\"curlew-1\"]\n"
+		if device != nil {
+			sum := sha256.Sum256(pkix(t, device))
+			text += fmt.Sprintf("device = \"%x\"\n", sum)
+		}
+		for i, k := range keys {
+			keys := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{k}, 32))
+			text += map[bool]string{true: "keys = [", false: ", "}[i == 0] + fmt.Sprintf("%q", keys)
+		}
+		return text + map[bool]string{true: "]", false: ""}[len(keys) > 0]
+	}
+	for _, c := range []struct {
+		deny, want string
+	}{
+		{revoke(mine, 1, 2), ""},
+		{revoke(theirs), "a device that is not theirs"},
+		{revoke(device(t)), "a device that is not theirs"},
+		{revoke(mine, 1, 9), "a key that is not theirs"},
+		{revoke(nil, 3), "a key that is not theirs"}, // curlew-1 says that it has it, too
+	} {
+		_, err := d.as("kim").SetList(t.Context(), centre.NewList{Bundle: list(2, heron, c.deny)})
+		if c.want == "" {
+			must(t, err)
+			continue
+		}
+		refused(t, err, 403, c.want)
+	}
 	_, err := d.as("sam").SetList(t.Context(), centre.NewList{Bundle: list(2)})
 	must(t, err)
 	_, err = d.as("kim").SetList(t.Context(), centre.NewList{Bundle: []byte("x")})
 	refused(t, err, 400, "the list cannot be read")
-	if len(s.told) != 3 {
+	if len(s.told) != 4 {
 		t.Error(s.told)
 	}
 }
