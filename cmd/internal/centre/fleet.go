@@ -65,8 +65,8 @@ type NewRollout struct {
 }
 
 // Pause is when a rollout stops by itself: when as many gateways of a ring as
-// the larger of both counts, and at least one, failed or got worse within that
-// time of their new config. A ring has come to its end that time after the last
+// the larger of both counts, and at least one, or all that it has, failed or got
+// worse within that time of their new config. A ring has come to its end that time after the last
 // of its gateways; only then does the next begin.
 type Pause struct {
 	Gateways int     `json:"gateways"`

@@ -127,7 +127,7 @@ func (w Window) change(t time.Time) time.Time {
 	_, clocks := t.In(zone).ZoneBounds()
 	at := []time.Time{clocks}
 	y, m, d := t.In(zone).Date()
-	for day := d - 1; day <= d+8; day++ {
+	for day := d - 1; day <= d+15; day++ { // one a week may be in the hour that is left out
 		for _, minutes := range []int{w.from, w.to} {
 			edge := time.Date(y, m, day, 0, minutes, 0, 0, zone)
 			at = append(at, edge.Add(-time.Hour), edge, edge.Add(time.Hour)) // an hour may be there twice

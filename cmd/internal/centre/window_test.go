@@ -80,7 +80,7 @@ func TestWindowsThatAreNone(t *testing.T) {
 // the next ones.
 func TestWindowEdges(t *testing.T) {
 	for range 200 {
-		w, err := centre.ParseWindow([]string{"Mon-Thu 19:00-23:00", "Sun 00:30-01:30", "Fri 22:00-02:00", "01:00-01:01", "Sat 23:30-00:30"}[rand.IntN(5)])
+		w, err := centre.ParseWindow([]string{"Mon-Thu 19:00-23:00", "Sun 00:30-01:30", "Fri 22:00-02:00", "01:00-01:01", "Sat 23:30-00:30", "Sun 01:00-01:30"}[rand.IntN(6)])
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -95,6 +95,18 @@ func TestWindowEdges(t *testing.T) {
 		if got, want := w.Closes(opens), until(w, opens, false); !got.Equal(want) {
 			t.Errorf("%q from %v: closes %v, want %v", w, opens, got, want)
 		}
+	}
+}
+
+// A window of one hour a week may lie in the hour that the clocks leave out; it
+// is open again a week later.
+func TestWindowInTheHourThatIsLeftOut(t *testing.T) {
+	w, err := centre.ParseWindow("Sun 01:00-01:30")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := w.Opens(at(t, "2026-03-22T03:00:00Z")), at(t, "2026-04-05T00:00:00Z"); !got.Equal(want) {
+		t.Errorf("opens %v, want %v", got, want)
 	}
 }
 

@@ -6,11 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/rollout"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
@@ -239,5 +241,46 @@ func TestTenThousand(t *testing.T) {
 	r, err := s.Rollout(t.Context(), "1")
 	if err != nil || r.State != centre.RolloutDone || r.Rings[1].Applied != many {
 		t.Errorf("%s, %+v, %v", r.State, r.Rings, err)
+	}
+}
+
+// hub is a signed config of a hub of kestrel.
+func hub(t *testing.T, gateway string, generation uint64, address string) []byte {
+	t.Helper()
+	head, _, _ := strings.Cut(string(desired(t, gateway, generation)), "-----BEGIN")
+	return signedText(t, head+fmt.Sprintf("[[network]]\nname = \"kestrel\"\nrole = \"hub\"\naddress = [%q]\nlisten_port = 51820\n", address), bundle.Config)
+}
+
+// No two hubs of a network are on trial at once, whoever pushed them and however
+// they are planned.
+func TestOneHubAtATime(t *testing.T) {
+	s, _ := alone(t)
+	north, south := s.heard("hub-north"), s.heard("hub-south")
+	push := func(all ...centre.Push) centre.Rollout {
+		t.Helper()
+		r, err := s.StartRollout(t.Context(), alice, centre.NewRollout{Rings: []string{"hubs"}, Pushes: all})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r
+	}
+	first := hub(t, "hub-north", 15, "100.64.0.1/32")
+	began := push(centre.Push{Gateway: "hub-north", Bundle: first}, centre.Push{Gateway: "hub-south", Bundle: hub(t, "hub-south", 15, "100.64.0.2/32")})
+	if a, b := s.handed(north), s.handed(south); a == "" || b != "" {
+		t.Fatalf("planned by somebody else, handed %q and %q", a, b)
+	}
+	if _, err := s.MoveRollout(t.Context(), alice, began.ID, centre.MoveAbort); err != nil {
+		t.Fatal(err)
+	}
+	push(centre.Push{Gateway: "hub-south", Bundle: hub(t, "hub-south", 16, "100.64.0.2/32")})
+	if got := s.handed(south); got != "" {
+		t.Errorf("handed %s beside a trial of the rollout before", got)
+	}
+	s.mu.Lock()
+	north.said.Offer, north.said.State, north.said.Mark = hashOf(t, first), block.ConfigApplied, 15
+	s.mu.Unlock()
+	s.step(t.Context())
+	if s.handed(south) == "" {
+		t.Error("handed nothing when that is over")
 	}
 }

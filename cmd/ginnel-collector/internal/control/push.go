@@ -16,6 +16,7 @@ import (
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/store"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/tunnels"
 )
 
 // Bounds of what a rollout is called, in bytes.
@@ -162,15 +163,21 @@ func readPushes(n centre.NewRollout) ([]store.Push, []store.Bundle, error) {
 
 func readPush(p centre.Push) (store.Push, []store.Bundle, error) {
 	kept := store.Push{Gateway: p.Gateway, Ring: p.Ring, Window: p.Window, Needs: p.Needs, Apart: p.Apart, Progress: []byte(`{}`)}
-	there, err := readBundle(p.Gateway, p.Bundle)
+	there, c, err := readBundle(p.Gateway, p.Bundle)
 	if err != nil {
 		return kept, nil, err
 	}
 	kept.Config = there.ConfigRef
+	// Whoever planned it: no two hubs of a network on trial at once.
+	for _, n := range c.Networks {
+		if word := "network " + n.Name; n.Role == tunnels.Hub && !slices.Contains(kept.Apart, word) {
+			kept.Apart = append(slices.Clip(kept.Apart), word)
+		}
+	}
 	if len(p.Back) == 0 {
 		return kept, []store.Bundle{there}, nil
 	}
-	back, err := readBundle(p.Gateway, p.Back)
+	back, _, err := readBundle(p.Gateway, p.Back)
 	if err != nil {
 		return kept, nil, err
 	}
@@ -182,24 +189,24 @@ func readPush(p centre.Push) (store.Push, []store.Bundle, error) {
 }
 
 // readBundle says what a bundle is, and that it is for the gateway.
-func readBundle(gateway string, raw []byte) (store.Bundle, error) {
+func readBundle(gateway string, raw []byte) (store.Bundle, *config.Config, error) {
 	b, err := bundle.Parse(raw)
 	if err != nil {
-		return store.Bundle{}, badPush("the config for %s: %v", gateway, err)
+		return store.Bundle{}, nil, badPush("the config for %s: %v", gateway, err)
 	}
 	if _, err := b.Claimed(bundle.Config); err != nil {
-		return store.Bundle{}, badPush("the config for %s: %v", gateway, err)
+		return store.Bundle{}, nil, badPush("the config for %s: %v", gateway, err)
 	}
 	c, err := config.Parse(gateway, b.Text)
 	switch {
 	case err != nil:
-		return store.Bundle{}, badPush("the config for %s: %v", gateway, err)
+		return store.Bundle{}, nil, badPush("the config for %s: %v", gateway, err)
 	case c.Gateway != gateway:
-		return store.Bundle{}, badPush("the config for %s is one of %s", gateway, c.Gateway)
+		return store.Bundle{}, nil, badPush("the config for %s is one of %s", gateway, c.Gateway)
 	case c.Generation == 0:
-		return store.Bundle{}, badPush("the config for %s has no generation", gateway)
+		return store.Bundle{}, nil, badPush("the config for %s has no generation", gateway)
 	}
-	return store.Bundle{Gateway: gateway, ConfigRef: centre.ConfigRef{Generation: c.Generation, Hash: b.Hash()}, Bytes: raw}, nil
+	return store.Bundle{Gateway: gateway, ConfigRef: centre.ConfigRef{Generation: c.Generation, Hash: b.Hash()}, Bytes: raw}, c, nil
 }
 
 // mayStart says what stands in the way of a push now: another one, or what was

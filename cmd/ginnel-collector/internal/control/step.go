@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/rollout"
@@ -55,7 +56,7 @@ func (s *Server) decide(ctx context.Context) time.Duration {
 	again := stepAtMost
 	if len(s.steer.live) > 0 {
 		known := s.known(now)
-		for _, l := range s.steer.live {
+		for _, l := range slices.Backward(s.steer.live) { // the newest last: it looks at what others have on trial
 			if at := s.advance(l, known, now); !at.IsZero() {
 				again = min(again, max(0, at.Sub(now)))
 			}
@@ -68,7 +69,9 @@ func (s *Server) decide(ctx context.Context) time.Duration {
 
 // advance takes one rollout on; the caller holds mu.
 func (s *Server) advance(l *live, known map[string]rollout.Gateway, now time.Time) time.Time {
-	d := rollout.Next(l.r, known, s.steer.freeze, now)
+	r := l.r
+	r.Beside = s.steer.beside(l, known)
+	d := rollout.Next(r, known, s.steer.freeze, now)
 	if d.State != l.r.State || d.Reason != l.r.Reason {
 		s.o.Log.Info("a rollout moved", "rollout", l.ID, "from", l.r.State, "to", d.State, "reason", d.Reason)
 		l.acts = append(l.acts, store.Event{At: now, Actor: "collector", Act: "rollout " + string(d.State), Object: l.ID, Detail: d.Reason, Old: string(l.r.State), New: string(d.State)})
@@ -90,6 +93,26 @@ func (s *Server) advance(l *live, known map[string]rollout.Gateway, now time.Tim
 	l.r.State, l.r.Reason, l.r.Ring, l.waits, l.again, l.Live = d.State, d.Reason, d.Ring, d.Waits, d.Again, d.Live
 	l.end(now)
 	return d.Again
+}
+
+// beside is what other live rollouts than l have on trial, by word of Apart; the
+// caller holds mu.
+func (t *steering) beside(l *live, known map[string]rollout.Gateway) map[string]string {
+	words := map[string]string{}
+	for _, o := range t.live {
+		if o == l {
+			continue
+		}
+		for _, p := range o.r.Pushes {
+			if len(p.Apart) == 0 || !p.Trying(known[p.Gateway]) {
+				continue
+			}
+			for _, w := range p.Apart {
+				words[w] = p.Gateway
+			}
+		}
+	}
+	return words
 }
 
 // end brings what is kept of l in line with its state.

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"maps"
 	"slices"
 	"time"
 
@@ -43,6 +44,7 @@ func (r Rollout) Hand(p Push, g Gateway, f centre.Freeze, now time.Time) bool {
 // it must stand apart from.
 func (s *step) give() {
 	apart := map[string]string{} // word -> gateway on trial
+	maps.Copy(apart, s.r.Beside)
 	stays := map[string]string{} // gateway -> one that needs it and has still to go back
 	for _, p := range s.r.Pushes {
 		if p.Returning && !s.settled(p) {
@@ -65,7 +67,7 @@ func (s *step) give() {
 			s.wait(p.Gateway + " goes back after " + first)
 			continue
 		}
-		if word := slices.IndexFunc(p.Apart, func(w string) bool { return apart[w] != "" }); word >= 0 {
+		if word := slices.IndexFunc(p.Apart, func(w string) bool { return apart[w] != "" && apart[w] != p.Gateway }); word >= 0 {
 			s.apart(apart[p.Apart[word]], p)
 			continue
 		}

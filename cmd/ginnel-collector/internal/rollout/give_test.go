@@ -78,6 +78,16 @@ func TestSilentHubStopsTheOther(t *testing.T) {
 	next(t, &r, of, t0, "running|hub-south|||") // an operator said so
 }
 
+// What an older rollout has on trial still counts.
+func TestApartFromOtherRollouts(t *testing.T) {
+	r, of := county()
+	r.Pushes = r.Pushes[1:2] // hub-south
+	r.Beside = map[string]string{"kestrel": "hub-north"}
+	next(t, &r, of, t0, "running||||one after the other: hub-south waits for hub-north")
+	r.Beside["kestrel"] = "hub-south" // its own older trial, which this ends
+	next(t, &r, of, t0, "running|hub-south|||")
+}
+
 // A gateway that is there and does not take its config does not hold up all.
 func TestNotTaken(t *testing.T) {
 	r, of := sites()

@@ -91,7 +91,7 @@ func (s *step) judge() {
 	}
 	for ring, all := range worse {
 		most := max(1, s.r.Pause.Gateways, int(math.Ceil(s.r.Pause.Share*float64(size[ring]))))
-		if len(all) >= most {
+		if len(all) >= max(1, min(most, size[ring])) { // behind a ring that is bad altogether nothing goes on
 			s.pause(fmt.Sprintf("%d of %d gateways of ring %s got worse: %s", len(all), size[ring], s.r.Rings[ring], some(all)))
 			return
 		}

@@ -218,6 +218,17 @@ func silent(names ...string) func(map[string]Gateway) {
 	}
 }
 
+// A measure that is larger than a ring still stops behind one that is bad
+// altogether.
+func TestRingThatIsBadAltogether(t *testing.T) {
+	r, of := county()
+	r.Pause.Gateways, r.Ring = 3, 1
+	r.Pushes = r.Pushes[2:]
+	next1(&r, of, t0)
+	says(of, "avocet-1", 15, block.ConfigFailed)
+	next(t, &r, of, t0, "paused||||")
+}
+
 func TestInconclusiveIsTriedAgain(t *testing.T) {
 	r, of := sites()
 	r.Pushes = r.Pushes[:1]

@@ -29,6 +29,8 @@ type Rollout struct {
 	Reason string // of State
 	Ring   int    // that has come; those before it are through
 	Pushes []Push
+	// Beside is what other rollouts have on trial: by word of Apart, a gateway.
+	Beside map[string]string
 }
 
 // Push is one gateway's part.
@@ -140,4 +142,11 @@ func (p Push) Target() centre.ConfigRef {
 // onTrial says whether the gateway may have a config that has not been proved.
 func (p Push) onTrial() bool {
 	return !p.Excused && (p.Stage == Offered || p.Stage == Applying || p.Stage == Unconfirmed)
+}
+
+// Trying says whether the gateway is heard and may have what p wants on trial,
+// also where a newer rollout wants something else of it by now.
+func (p Push) Trying(g Gateway) bool {
+	tries := g.Offer == p.Target().Hash && (g.State == block.ConfigApplying || g.State == block.ConfigUnconfirmed)
+	return !g.Silent && (p.onTrial() || p.Stage == Superseded && tries)
 }
