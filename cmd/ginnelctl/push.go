@@ -115,6 +115,10 @@ func (o *pushOrder) prepare(ctx context.Context) (*survey, *plan.Plan, error) {
 		return nil, nil, cli.WithHint(fmt.Errorf("%s was made before this:\n  %s", o.file, strings.Join(some(moved), "\n  ")),
 			"ginnelctl plan makes it anew")
 	}
+	if astray := p.Astray(s.fleet.Signers, s.fleet.Collector); len(astray) > 0 {
+		return nil, nil, cli.WithHint(fmt.Errorf("refused: %s names other signers, or another collector, than fleet.toml for:\n  %s", o.file, strings.Join(some(astray), "\n  ")),
+			"nothing was signed. ginnelctl plan makes it anew")
+	}
 	bundles, err := s.client.Bundles(ctx, p.Hashes())
 	if err != nil {
 		return nil, nil, o.advise(err)

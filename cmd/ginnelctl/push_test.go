@@ -13,6 +13,8 @@ import (
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/cmd/internal/fleet"
+	"github.com/ginnel/ginnel/cmd/internal/fleet/fleettest"
 	"github.com/ginnel/ginnel/tunnels/key"
 )
 
@@ -150,6 +152,27 @@ func TestPlanWithAnotherWayBack(t *testing.T) {
 		t.Error("it was pushed")
 	}
 	b.want(0, nil, "push", "--yes", "--sign-with", b.key, "monday.plan")
+}
+
+// TestPlanWithOtherSigners: a plan file gives no gateway into other hands than the
+// fleet's, also where nothing runs that it could be compared with.
+func TestPlanWithOtherSigners(t *testing.T) {
+	b := newBench(t)
+	b.want(2, nil, "plan", "--out", "monday.plan")
+	text := b.read("monday.plan")
+	f, err := fleet.Load(b.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line := strings.Fields(f.Signers[1])[1]
+	if !strings.Contains(text, line) {
+		t.Fatal("the plan has no signers")
+	}
+	b.write("tuesday.plan", strings.ReplaceAll(text, line, strings.Fields(fleettest.Signers[0])[1]))
+	b.want(1, []string{"refused: tuesday.plan names other signers, or another collector, than fleet.toml for:\n"}, "push", "--yes", "--sign-with", b.key, "tuesday.plan")
+	if len(b.pushed) > 0 {
+		t.Error("it was pushed")
+	}
 }
 
 // TestTwoOperators: the second is told who was first, and its numbers are not

@@ -2,6 +2,7 @@ package plan_test
 
 import (
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -77,6 +78,15 @@ func TestFileCannotHide(t *testing.T) {
 	}
 	if got := p.Summary(false); strings.Contains(got, "nothing to speak of") || !strings.Contains(got, "+ check records-tls on kestrel") {
 		t.Errorf("shown as\n%s", got)
+	}
+	p, err = plan.Parse([]byte(strings.NewReplacer(`"network kestrel"`, `"x"`, `"needs": [`, `"needs": ["x",`).Replace(string(raw))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	fulmar, _ := p.Change("fulmar-1")
+	hub, _ := p.Change("hub-north")
+	if fmt.Sprint(fulmar.Needs, hub.Apart) != "[hub-north] [network kestrel]" {
+		t.Errorf("needs %v, apart %v", fulmar.Needs, hub.Apart)
 	}
 }
 

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -9,8 +10,9 @@ import (
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
 
-// look notes what of a gateway's state an operator should see before a push.
-func (p *Plan) look(w Want, s centre.GatewayState, known bool, now time.Time) {
+// look notes what of a gateway's state an operator should see before a push, and
+// which keys are to be asked for; mine as Input has it.
+func (p *Plan) look(w Want, s centre.GatewayState, known bool, now time.Time, mine func(network string) bool) {
 	note := func(kind, hint, format string, a ...any) {
 		p.Looks = append(p.Looks, Look{Kind: kind, Gateway: w.Gateway, Text: w.Gateway + fmt.Sprintf(format, a...), Hint: hint})
 	}
@@ -27,7 +29,9 @@ func (p *Plan) look(w Want, s centre.GatewayState, known bool, now time.Time) {
 		return
 	case len(w.Waiting) > 0:
 		note(Waiting, "", " waits for a key of %s", strings.Join(w.Waiting, ", "))
-		p.Wanted[w.Gateway] = w.Waiting
+		if ask := slices.DeleteFunc(slices.Clone(w.Waiting), func(n string) bool { return mine != nil && !mine(n) }); len(ask) > 0 {
+			p.Wanted[w.Gateway] = ask
+		}
 	}
 	if s.LastSeen.IsZero() {
 		note(NotSeen, "", " since it was enrolled; takes the newest when it comes")

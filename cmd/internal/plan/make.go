@@ -58,6 +58,11 @@ type Input struct {
 // a collector could have all numbers used up.
 const leap = 900_000
 
+// highest is the highest generation that a gateway is said to have been given.
+func highest(w Want, s centre.GatewayState) uint64 {
+	return max(w.Pushed.Generation, s.Desired.Generation, s.Mark)
+}
+
 // Make makes the plan.
 func Make(ctx context.Context, in Input) (*Plan, error) {
 	p := &Plan{Format: Format, Fleet: in.Fleet, Made: in.Now.UTC().Truncate(time.Second), Looks: slices.Clone(in.Looks),
@@ -78,7 +83,7 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 		if w.Site != "" {
 			sites[w.Site] = true
 		}
-		p.look(w, s, known, in.Now)
+		p.look(w, s, known, in.Now, in.Mine)
 		switch {
 		case len(w.Refused) > 0:
 			p.Refused++
@@ -87,6 +92,10 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 			p.Wait++
 		case stays(w, s):
 			p.Stay++
+		case highest(w, s) > w.Pushed.Generation+leap:
+			p.Refused++
+			p.Looks = append(p.Looks, Look{Kind: Refused, Gateway: w.Gateway, Hint: "look at that gateway, and at the collector: one of them says what is not so",
+				Text: fmt.Sprintf("%s: the collector says that generation %d was there, and generations.csv has %d: nobody signed so many", w.Gateway, highest(w, s), w.Pushed.Generation)})
 		default:
 			changing = append(changing, w)
 		}
@@ -151,11 +160,7 @@ func (p *Plan) changes(ctx context.Context, in Input, changing []Want, states ma
 }
 
 func newChange(w Want, s centre.GatewayState, raw []byte, signers bundle.Signers) (*Change, error) {
-	above := max(w.Pushed.Generation, s.Desired.Generation, s.Mark)
-	if above > w.Pushed.Generation+leap {
-		return nil, fmt.Errorf("%s: the collector says that generation %d was there, and %s has %d: nobody signed so many",
-			w.Gateway, above, "generations.csv", w.Pushed.Generation)
-	}
+	above := highest(w, s)
 	c := &Change{Gateway: w.Gateway, Site: w.Site, Hub: w.Hub, Ring: w.Ring, Window: w.Window, Over: s.Desired, Running: s.Running,
 		Sequence: above + 1, Text: w.Text(above + 1)}
 	var err error
@@ -254,6 +259,7 @@ func (p *Plan) order() {
 		c := &p.Changes[i]
 		switch {
 		case c.Hub:
+			c.Apart = nil
 			for _, n := range c.new.Networks {
 				c.Apart = append(c.Apart, "network "+n.Name)
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/tunnels"
 )
 
 // Format is the version of a plan as a file; another one is refused.
@@ -162,10 +163,13 @@ func Parse(raw []byte) (*Plan, error) {
 		case c.Ring < 0 || c.Ring >= len(p.Rollout.Rings):
 			return nil, fmt.Errorf("plan: %s is in ring %d of %d", c.Gateway, c.Ring, len(p.Rollout.Rings))
 		}
-		// What is shown of a change is what it is, whatever the file says.
+		// What is shown of a change is what it is, whatever the file says, and
+		// so is what must not happen before or beside it.
 		seen[c.Gateway] = true
+		c.Hub = c.Hub || slices.ContainsFunc(c.new.Networks, func(n config.Network) bool { return n.Role == tunnels.Hub })
 		c.describe()
 	}
+	p.order()
 	return &p, nil
 }
 

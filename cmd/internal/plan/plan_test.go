@@ -86,8 +86,25 @@ func TestGenerations(t *testing.T) {
 	county := newCounty()
 	_, s := county.runs(t, "avocet-1", "avocet", 1, site("avocet-1", 7, ""), site("avocet-1", 7, records))
 	s.Mark = math.MaxInt64
-	if _, err := plan.Make(t.Context(), county.in); err == nil || !strings.Contains(err.Error(), "nobody signed so many") {
-		t.Errorf("the last generation: %v", err)
+	county.runs(t, "bittern-1", "bittern", 1, site("bittern-1", 8, ""), site("bittern-1", 8, records))
+	p := county.plan(t) // one gateway that lies does not keep the others from being pushed
+	if got := p.Summary(false); p.Refused != 1 || len(p.Changes) != 1 || !strings.Contains(got, "refused    avocet-1: ") || !strings.Contains(got, "nobody signed") {
+		t.Errorf("the last generation:\n%s", got)
+	}
+}
+
+// A scoped operator asks for the keys of the networks that are theirs.
+func TestWantedOfAScopedOperator(t *testing.T) {
+	county := newCounty()
+	w, _ := county.runs(t, "avocet-1", "avocet", 1, site("avocet-1", 7, ""), site("avocet-1", 7, ""))
+	w.Waiting = []string{"heron", "osprey"}
+	county.in.Mine = func(network string) bool { return network == "osprey" }
+	if got := county.plan(t).Wanted["avocet-1"]; !slices.Equal(got, []string{"osprey"}) {
+		t.Errorf("asked for %v", got)
+	}
+	county.in.Mine = func(network string) bool { return false }
+	if p := county.plan(t); !p.Nothing() {
+		t.Errorf("asked for %v", p.Wanted)
 	}
 }
 

@@ -94,6 +94,18 @@ func (p *Plan) Hashes() (hashes []string) {
 	return slices.Compact(hashes)
 }
 
+// Astray names the gateways whose text names other signers, or another collector,
+// than the files: a first config shows neither, and whoever is named there has
+// the gateway.
+func (p *Plan) Astray(signers, collector []string) (gateways []string) {
+	for _, c := range p.Changes {
+		if !slices.Equal(c.new.Signers, signers) || !slices.Equal(c.new.Collector, collector) {
+			gateways = append(gateways, c.Gateway)
+		}
+	}
+	return gateways
+}
+
 // Strange names the gateways whose way back is not what they ran, as an operator
 // signed it: a plan that came as a file is not believed. bundles are those of
 // Hashes; pushed is the hash that was pushed last to a gateway from here.
