@@ -293,8 +293,8 @@ func (e *eye) wireguard() (lines []string, err error) {
 	return lines, nil
 }
 
-// nftables tells our tables rule by rule. The comment is told without the digest,
-// which a port that nobody asked for would change.
+// nftables tells our tables rule by rule. The comment is told without the digest
+// and the sum, which a port that nobody asked for would change.
 func (e *eye) nftables() (lines []string, err error) {
 	ports, err := e.ports()
 	if err != nil {
@@ -376,8 +376,8 @@ func (e *eye) exprs(r *nftables.Rule, ports map[string]string) (string, error) {
 		}
 	}
 	comment, _ := userdata.GetString(r.UserData, userdata.TypeComment)
-	if word := strings.Fields(comment); len(word) > 1 && word[0] == "ginnel" {
-		comment = strings.Join(append(word[:1], word[2:]...), " ")
+	if word := strings.Fields(comment); len(word) > 3 && word[0] == "ginnel" {
+		comment = strings.Join(slices.Concat(word[:1], word[2:3], word[4:]), " ")
 	}
 	return fmt.Sprintf("%v %q", words, comment), nil
 }

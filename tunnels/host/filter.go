@@ -18,13 +18,6 @@ import (
 // tablePrefix begins the name of each nftables table of ours.
 const tablePrefix = "ginnel_"
 
-// mark is the comment on each rule of ours: which Filter the table was made
-// from, which rule of how many this is, and what it refuses. So a table that
-// somebody took a rule from, or added one to, is known for what it is.
-func mark(digest string, i, n int, reason string) string {
-	return strings.TrimSpace(fmt.Sprintf("ginnel %s %d/%d %s", digest, i+1, n, reason))
-}
-
 // filters lists our tables. The digest of one that was changed is empty.
 func (h *Host) filters() ([]tunnels.Filter, error) {
 	nft, err := nftables.New(nftables.AsLasting()) // many questions by one socket
@@ -40,12 +33,16 @@ func (h *Host) filters() ([]tunnels.Filter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("list nftables chains: %w", err)
 	}
+	newest, err := newestSets()
+	if err != nil {
+		return nil, fmt.Errorf("list nftables sets: %w", err)
+	}
 	var found []tunnels.Filter
 	for _, t := range tables {
 		if !strings.HasPrefix(t.Name, tablePrefix) {
 			continue
 		}
-		f, err := readFilter(nft, t, chains)
+		f, err := readFilter(nft, t, chains, newest[t.Name])
 		if errors.Is(err, unix.ENOENT) { // gone since
 			continue
 		}
@@ -58,11 +55,12 @@ func (h *Host) filters() ([]tunnels.Filter, error) {
 }
 
 // readFilter reads back what a table was made from, and what it has refused.
-// Its digest is empty if the table is no longer what we made.
-func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain) (tunnels.Filter, error) {
+// Its digest is empty if the table is no longer what we made. newest is the number
+// of its newest set.
+func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain, newest uint64) (tunnels.Filter, error) {
 	f := tunnels.Filter{Table: t.Name}
-	var comments []string
-	changed := false
+	var found []written
+	changed := t.Flags != 0 // a dormant one filters nothing
 	refused := map[string]tunnels.Refusal{}
 	for _, c := range chains {
 		if c.Table.Name != t.Name {
@@ -75,7 +73,7 @@ func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain)
 		}
 		for _, r := range rules {
 			text, _ := userdata.GetString(r.UserData, userdata.TypeComment)
-			comments = append(comments, text)
+			found = append(found, written{r, text})
 			note(refused, r, text)
 		}
 	}
@@ -83,52 +81,24 @@ func readFilter(nft *nftables.Conn, t *nftables.Table, chains []*nftables.Chain)
 		f.Refused = append(f.Refused, refused[rule])
 	}
 	if !changed {
-		f.Digest = wholeDigest(comments)
+		f.Digest = digest(found, newest)
 	}
 	return f, nil
-}
-
-// asMade is true of a chain that hooks in where we put it, or nowhere.
-func asMade(c *nftables.Chain) bool {
-	want, isBase := base[c.Name]
-	if !isBase {
-		return c.Hooknum == nil
-	}
-	return c.Type == want.Type && c.Hooknum != nil && *c.Hooknum == *want.Hooknum &&
-		c.Priority != nil && *c.Priority == *want.Priority && c.Policy != nil && *c.Policy == nftables.ChainPolicyAccept
 }
 
 // note adds up what the rules with one reason have counted.
 func note(refused map[string]tunnels.Refusal, r *nftables.Rule, comment string) {
 	part := strings.Fields(comment)
-	if len(part) != 4 || part[0] != "ginnel" {
+	if len(part) != 5 || part[0] != "ginnel" {
 		return
 	}
+	reason := part[4]
 	for _, e := range r.Exprs {
 		if c, ok := e.(*expr.Counter); ok && c.Packets > 0 {
-			sum := refused[part[3]]
-			refused[part[3]] = tunnels.Refusal{Rule: part[3], Packets: sum.Packets + c.Packets, Bytes: sum.Bytes + c.Bytes}
+			sum := refused[reason]
+			refused[reason] = tunnels.Refusal{Rule: reason, Packets: sum.Packets + c.Packets, Bytes: sum.Bytes + c.Bytes}
 		}
 	}
-}
-
-// wholeDigest is the digest in the comments if they are all of one Filter, in
-// its order, and none is missing or too many.
-func wholeDigest(comments []string) string {
-	if len(comments) == 0 {
-		return ""
-	}
-	first := strings.Fields(comments[0])
-	if len(first) < 3 || first[0] != "ginnel" {
-		return ""
-	}
-	for i, c := range comments {
-		part := strings.Fields(c)
-		if len(part) < 3 || mark(first[1], i, len(comments), "") != strings.Join(part[:3], " ") {
-			return ""
-		}
-	}
-	return first[1]
 }
 
 // applyFilter replaces or removes a table in one transaction: there is no
@@ -152,7 +122,7 @@ func (h *Host) applyFilter(s tunnels.Step) error {
 		return nil
 	}
 	err = transact(f, i >= 0, s.Op != tunnels.Remove)
-	if errors.Is(err, unix.EOPNOTSUPP) {
+	if noNftables(err) {
 		return withoutNftables(err)
 	}
 	if err != nil {

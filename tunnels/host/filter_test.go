@@ -241,6 +241,13 @@ func TestForwardsOursOnly(t *testing.T) {
 	}
 }
 
+// replaceRule puts another rule in the place of the first with a word, with the
+// comment of the one that was there.
+func replaceRule(chain, word, by string) string {
+	return fmt.Sprintf(`rule=$(nft -a list chain inet ginnel_kestrel %[1]s | grep -m1 '%[2]s.*comment')
+		nft "replace rule inet ginnel_kestrel %[1]s handle ${rule##*handle } %[3]s $(echo "$rule" | grep -o 'comment "[^"]*"')"`, chain, word, by)
+}
+
 // A table that somebody has changed is known for it, and is written anew.
 func TestChangedTableIsNoticed(t *testing.T) {
 	if !apart(t) {
@@ -279,9 +286,18 @@ func TestChangedTableIsNoticed(t *testing.T) {
 		"nft add rule inet ginnel_kestrel input counter comment '\"ginnel x 1/1\"'",
 		"nft delete rule inet ginnel_kestrel forward handle $(nft -a list chain inet ginnel_kestrel forward | sed -n 's/.*handle //p' | tail -1)",
 		"nft 'add chain inet ginnel_kestrel forward { policy drop; }'",
+		"nft 'add table inet ginnel_kestrel { flags dormant; }'",
+		replaceRule("forward", "iifname", "accept"),
+		replaceRule("in", "counter", "counter accept"),
+		// The same but for what is in its set.
+		replaceRule("in", "443", "ip daddr 192.168.10.20 tcp dport { 22, 443 } accept"),
 		"nft delete table inet ginnel_kestrel; nft add table inet ginnel_kestrel",
 	} {
+		before := sh(t, "nft -s list ruleset")
 		sh(t, change)
+		if sh(t, "nft -s list ruleset") == before {
+			t.Errorf("%s changed nothing", change)
+		}
 		if got := digest(); got != "" {
 			t.Errorf("after %s the digest is %q", change, got)
 		}

@@ -27,14 +27,30 @@ func (h *Host) Nftables() error {
 
 // noNftables is true of what a kernel without nf_tables answers: without
 // nfnetlink there is no such protocol; with it, questions are invalid and
-// transactions are not supported. One without the inet family says so as well.
+// transactions are not supported. One without the inet family says so as well. As
+// a kernel that has them answers the same to what it does not understand, it is
+// asked for what can be asked in one way only.
 func noNftables(err error) bool {
-	for _, no := range []error{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT, unix.EINVAL} {
+	return (unsupported(err) || errors.Is(err, unix.EINVAL)) && unsupported(changeNothing())
+}
+
+func unsupported(err error) bool {
+	for _, no := range []error{unix.EPROTONOSUPPORT, unix.EOPNOTSUPP, unix.EAFNOSUPPORT} {
 		if errors.Is(err, no) {
 			return true
 		}
 	}
 	return false
+}
+
+// changeNothing adds a table and removes it, in one transaction.
+func changeNothing() error {
+	nft, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	nft.DelTable(nft.AddTable(&nftables.Table{Name: "ginnel", Family: nftables.TableFamilyINet}))
+	return nft.Flush()
 }
 
 func withoutNftables(err error) error {

@@ -127,7 +127,7 @@ func (r *ruleset) number() error {
 	for _, c := range r.chains {
 		for _, x := range c.rules {
 			r.nft.AddRule(&nftables.Rule{Table: r.table, Chain: c.Chain, Exprs: x.match,
-				UserData: userdata.AppendString(nil, userdata.TypeComment, mark(r.filter.Sum(), i, total, x.reason))})
+				UserData: userdata.AppendString(nil, userdata.TypeComment, mark(r.filter.Sum(), i, total, x.match, x.reason))})
 			i++
 		}
 	}
