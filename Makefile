@@ -1,7 +1,7 @@
 # make help tells what there is. SHORT=1 gives scenarios and bench their short form.
 
 VERSION ?= 0.1.0
-PROGRAMS := ginnel ginnel-dataplane ginnelctl ginnel-collector ginnel-lab
+PROGRAMS := ginnel ginnel-dataplane ginnelctl ginnel-collector ginnel-lab ginnel-check-clinical
 TOOL     := go tool -modfile=.tools/go.mod
 BUILD    := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X main.version=$(VERSION)'
 # Everything that needs root asks for it; root asks nobody.

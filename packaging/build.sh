@@ -24,7 +24,7 @@ for arch in "$@"; do
 	export ARCH="$arch"
 	GOOS=linux GOARCH=$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false \
 		-ldflags "-s -w -X main.version=$VERSION" -o "$stage/" \
-		./cmd/ginnel ./cmd/ginnel-dataplane ./cmd/ginnelctl ./cmd/ginnel-collector
+		./cmd/ginnel ./cmd/ginnel-dataplane ./cmd/ginnelctl ./cmd/ginnel-collector ./cmd/ginnel-check-clinical
 	for config in packaging/nfpm/*.yaml; do
 		for kind in ${KINDS:-deb rpm}; do
 			go tool -modfile=.tools/go.mod nfpm package --config "$config" --packager $kind --target "$out/" |

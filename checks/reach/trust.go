@@ -1,6 +1,7 @@
 package reach
 
 import (
+	"crypto/tls"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -48,4 +49,22 @@ func (tr Trust) Believe(chain []*x509.Certificate) error {
 	}
 	_, err := chain[0].Verify(o)
 	return err
+}
+
+// TrustOptions are the options that TrustOf reads.
+func TrustOptions() checks.Schema {
+	return checks.Schema{
+		"server_name": {Type: "string", Doc: "the name that the certificate must have; not given: the target's host"},
+		"verify":      {Type: "bool", Doc: "refuse a certificate that is not trusted, not of that name, or out of date", Default: true},
+		"roots":       {Type: "string", Doc: "PEM file of the trusted authorities; not given: the system's"},
+	}
+}
+
+// Config is that of a client which believes as tr does.
+func (tr Trust) Config() *tls.Config {
+	return &tls.Config{
+		ServerName:         tr.Name,
+		InsecureSkipVerify: true, // VerifyConnection does it
+		VerifyConnection:   func(s tls.ConnectionState) error { return tr.Believe(s.PeerCertificates) },
+	}
 }
