@@ -59,11 +59,11 @@ func (c *Counts) add(r Result) {
 }
 
 const (
-	slotLength = 30 * time.Second
-	slotCount  = 10 // five minutes, of which the last slot is filling
+	slotLength = 50 * time.Second
+	slotCount  = 6 // five minutes, of which the last slot is filling
 )
 
-// window keeps the last five minutes in slots of half a minute. The zero
+// window keeps the last five minutes in slots. The zero
 // window is empty and begins with its first result.
 type window struct {
 	begin time.Time

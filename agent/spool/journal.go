@@ -2,6 +2,8 @@ package spool
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -57,12 +59,57 @@ type sample struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (l line) bytes() ([]byte, error) {
-	raw, err := json.Marshal(l)
-	if err != nil {
-		return nil, err
+// appendTo appends the line to raw, which is empty.
+func (l line) appendTo(raw []byte) ([]byte, error) {
+	const sum = "00000000 "
+	raw = append(raw, sum...)
+	if l.Kind == sampleLine && plain(l.Sample.Verdict) {
+		raw = l.appendSample(raw)
+	} else {
+		text, err := json.Marshal(l)
+		if err != nil {
+			return nil, err
+		}
+		raw = append(raw, text...)
 	}
-	return fmt.Appendf(nil, "%08x %s\n", crc32.Checksum(raw, castagnoli), raw), nil
+	var crc [4]byte
+	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(raw[len(sum):], castagnoli))
+	hex.Encode(raw, crc[:])
+	return append(raw, '\n'), nil
+}
+
+// appendSample is json.Marshal for the one line of which there are a thousand in
+// a second.
+func (l line) appendSample(raw []byte) []byte {
+	number := func(key string, n int64) { raw = strconv.AppendInt(append(raw, key...), n, 10) }
+	raw = append(raw, `{"k":"sample"`...)
+	if l.Elapsed != 0 {
+		number(`,"e":`, int64(l.Elapsed))
+	}
+	number(`,"sample":{"Subject":`, int64(l.Sample.Subject))
+	raw = append(append(append(raw, `,"Verdict":"`...), l.Sample.Verdict...), '"')
+	number(`,"Sent":`, int64(l.Sample.Sent))
+	number(`,"Received":`, int64(l.Sample.Received))
+	for i, d := range l.Sample.RTT {
+		if i == 0 {
+			number(`,"RTT":[`, int64(d))
+		} else {
+			number(`,`, int64(d))
+		}
+	}
+	if len(l.Sample.RTT) > 0 {
+		raw = append(raw, ']')
+	}
+	return append(raw, "}}"...)
+}
+
+// plain says that a verdict is one that JSON takes as it is.
+func plain(v checks.Verdict) bool {
+	switch v {
+	case checks.OK, checks.Degraded, checks.Failed, checks.Unknown:
+		return true
+	}
+	return false
 }
 
 // readJournal gives the block that a journal tells of, up to the first line that
@@ -153,6 +200,27 @@ func place(subjects []block.Subject, class block.Class, name string) int {
 		}
 	}
 	return -1
+}
+
+// places remembers where subjects were found, for there may be a thousand. What
+// it says is tried first, and need not be right.
+type places map[subjectKey]int
+
+type subjectKey struct {
+	class block.Class
+	name  string
+}
+
+func (p places) find(subjects []block.Subject, class block.Class, name string) int {
+	key := subjectKey{class, name}
+	i, ok := p[key]
+	if ok && i < len(subjects) && subjects[i].Class == class && subjects[i].Name == name {
+		return i
+	}
+	if i = place(subjects, class, name); i >= 0 {
+		p[key] = i
+	}
+	return i
 }
 
 func (m *sample) count(s *block.Subject) {

@@ -35,6 +35,9 @@ type current struct {
 // maxJournal ends a block early, so that no block grows too large to be packed.
 const maxJournal = 1 << 20
 
+// maxLine is how large a buffer for a line is kept.
+const maxLine = 64 << 10
+
 // maxWords bounds what a subject or an edge may say in one field, in bytes.
 const maxWords = 400
 
@@ -55,7 +58,7 @@ func (s *Spool) Sample(sub Subject, r checks.Result) error {
 		return err
 	}
 	err := s.declare(sub, checks.UnknownState)
-	i := place(s.open.block.Subjects, sub.Class, words(sub.Name))
+	i := s.places.find(s.open.block.Subjects, sub.Class, words(sub.Name))
 	if i < 0 {
 		return fmt.Errorf("sample of %s: %w", sub.Name, err)
 	}
@@ -100,10 +103,10 @@ func (s *Spool) edge(e block.Edge) error {
 		return err
 	}
 	var err error
-	if place(s.subjects, e.Class, e.Name) < 0 {
+	if s.places.find(s.subjects, e.Class, e.Name) < 0 {
 		err = s.declare(Subject{Class: e.Class, Name: e.Name}, e.From)
 	}
-	i := place(s.subjects, e.Class, e.Name)
+	i := s.places.find(s.subjects, e.Class, e.Name)
 	s.subjects[i].State, s.subjects[i].Since, s.subjects[i].Cause = e.To, e.At, e.Cause()
 	return errors.Join(err, s.write(line{Kind: edgeLine, Edge: &e}))
 }
@@ -141,7 +144,7 @@ func (s *Spool) SetState(sub Subject, state checks.State) error {
 		begin = state // the block has only begun
 	}
 	err := s.declare(sub, begin)
-	if i := place(s.subjects, sub.Class, words(sub.Name)); i >= 0 && s.subjects[i].State != state {
+	if i := s.places.find(s.subjects, sub.Class, words(sub.Name)); i >= 0 && s.subjects[i].State != state {
 		err = errors.Join(err, s.edge(block.Edge{Class: sub.Class, Name: sub.Name, From: s.subjects[i].State, To: state}))
 	}
 	if err != nil {
@@ -158,12 +161,13 @@ func (s *Spool) Forget(class block.Class, name string) error {
 	if err := s.turn(); err != nil {
 		return err
 	}
-	i := place(s.subjects, class, words(name))
+	i := s.places.find(s.subjects, class, words(name))
 	if i < 0 {
 		return nil
 	}
 	err := s.edge(block.Edge{Class: class, Name: name, From: s.subjects[i].State, To: checks.UnknownState, Reason: checks.NotRun, Text: "not wanted any more"})
 	s.subjects = slices.Delete(s.subjects, i, i+1)
+	delete(s.places, subjectKey{class, words(name)})
 	if err != nil {
 		return fmt.Errorf("forget %s: %w", name, err)
 	}
@@ -175,7 +179,7 @@ func (s *Spool) declare(sub Subject, state checks.State) error {
 	d := block.Subject{
 		Class: sub.Class, Name: words(sub.Name), Network: words(sub.Network), Target: words(sub.Target), StandsFor: words(sub.StandsFor), State: state,
 	}
-	i := place(s.subjects, d.Class, d.Name)
+	i := s.places.find(s.subjects, d.Class, d.Name)
 	if i >= 0 {
 		old := &s.subjects[i]
 		if old.Network == d.Network && old.Target == d.Target && old.StandsFor == d.StandsFor {
@@ -212,9 +216,12 @@ func (s *Spool) write(l line) error {
 // its whole lines, and the block goes on in memory.
 func (s *Spool) append(l line) error {
 	c := s.open
-	raw, err := l.bytes()
+	raw, err := l.appendTo(s.line[:0])
 	if err != nil {
 		return err
+	}
+	if s.line = raw; cap(raw) > maxLine {
+		s.line = nil
 	}
 	if c.file == nil {
 		c.size += int64(len(raw)) // as a bound

@@ -147,7 +147,7 @@ func (s *Spool) drop(c *current) {
 
 // begin opens the next block, with the subjects as they are now.
 func (s *Spool) begin(sequence uint64, start time.Time, mono time.Duration, gaps []block.Gap) {
-	b := &block.Block{Gateway: s.o.Gateway, Epoch: s.epoch, First: sequence, Sequence: sequence, Boot: s.o.Boot, Start: start}
+	b := &block.Block{Gateway: s.o.Gateway, Epoch: s.epoch, First: sequence, Sequence: sequence, Boot: s.o.Boot, Start: start, Subjects: slices.Clone(s.subjects), Gaps: gaps}
 	_, now := s.clock()
 	s.open = &current{block: b, mono: mono, seen: now, name: fmt.Sprintf("%020d.open", sequence)}
 	f, err := s.root.OpenFile(s.open.name, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|os.O_APPEND, 0o600)
@@ -163,9 +163,6 @@ func (s *Spool) begin(sequence uint64, start time.Time, mono time.Duration, gaps
 		lines = append(lines, line{Kind: gapLine, Gap: &gaps[i]})
 	}
 	for _, l := range lines {
-		if l.Kind != headLine {
-			l.apply(b)
-		}
 		_ = s.append(l) // a failure is in s.fault
 	}
 	if s.open.file != nil {

@@ -77,6 +77,8 @@ type Spool struct {
 	mu       sync.Mutex
 	open     *current // nil: closed
 	subjects []block.Subject
+	places   places
+	line     []byte     // the last one, to be written over
 	finished []finished // sealed, not yet in a segment
 	fault    error      // of the journal
 	owed     end        // the record's end, while the clock says that it is still to come
@@ -140,7 +142,7 @@ func open(dir string, o Options, c clock) (*Spool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open spool: %w", err)
 	}
-	s := &Spool{o: o, root: root, clock: c, kick: make(chan struct{}, 1)}
+	s := &Spool{o: o, root: root, clock: c, kick: make(chan struct{}, 1), places: places{}}
 	if err := s.load(); err != nil {
 		s.release()
 		return nil, fmt.Errorf("open spool %s: %w", dir, err)

@@ -194,13 +194,13 @@ func FuzzJournal(f *testing.F) {
 		{Kind: headLine, Head: &head{Gateway: "avocet-1", Epoch: 1, Sequence: 1}}, {Kind: subjectLine, Subject: &block.Subject{Name: "records"}},
 		{Kind: sampleLine, Elapsed: 5, Sample: &sample{Verdict: checks.OK, RTT: []time.Duration{1}}}, {Kind: edgeLine, Edge: &block.Edge{}}, {Kind: gapLine, Gap: &block.Gap{}},
 	} {
-		raw, err := l.bytes()
+		raw, err := l.appendTo(nil)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(string(raw[9:]))
 	}
-	head, err := line{Kind: headLine, Head: &head{Gateway: "avocet-1", Epoch: 1, Sequence: 1}}.bytes()
+	head, err := line{Kind: headLine, Head: &head{Gateway: "avocet-1", Epoch: 1, Sequence: 1}}.appendTo(nil)
 	if err != nil {
 		f.Fatal(err)
 	}
