@@ -61,9 +61,11 @@ type Agent struct {
 	started  time.Time
 	boot     string // the kernel's boot id
 	identity *identity.Identity
+	trust    *trust.Trust
 
 	named    chan struct{} // closed once the gateway has a name
 	enrolled chan struct{} // closed once it has an identity
+	anew     chan struct{} // it was enrolled once more
 	wanted   chan struct{} // closed once it has a config
 	changed  chan struct{} // a check or tunnel changed its state
 
@@ -80,7 +82,6 @@ type Agent struct {
 
 	mu       sync.Mutex // of what follows
 	name     string
-	trust    *trust.Trust
 	config   *config.Config
 	text     []byte
 	spec     tunnels.Spec // of config, less what is shut out
@@ -113,7 +114,7 @@ func New(o Options) (*Agent, error) {
 	}
 	a := &Agent{
 		o: o, started: time.Now(), boot: bootID(), identity: id,
-		named: make(chan struct{}), enrolled: make(chan struct{}), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
+		named: make(chan struct{}), enrolled: make(chan struct{}), anew: make(chan struct{}, 1), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
 		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
 		last: condition{State: checks.UnknownState}, since: time.Now(),
 	}

@@ -22,30 +22,33 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 		progress(local.Progress{Step: uplink.StepPack, Text: err.Error()})
 		return &local.Error{Text: err.Error(), Advice: "the wrong pack, or the wrong place? ginnel status says which gateway this is"}
 	}
-	id, err := Enrolment(ctx, a.o.Paths, a.o.Host.Proxy, a.o.Host.ExtraCA, a.o.Version, pack, progress)
-	if err != nil {
-		return err
-	}
-	// Not opened anew: two of them on one file would undo each other's marks.
-	if err := a.believed().Begin(id.Signers()); err != nil {
-		return err
-	}
-	a.mu.Lock()
+	// Neither the identity nor what it believes is opened anew: of two on one file
+	// one undoes what the other writes.
 	again := a.identity.Enrolled()
-	a.identity = id
-	a.mu.Unlock()
+	if err := Enrolment(ctx, a.identity, a.o.Paths, a.o.Host.Proxy, a.o.Host.ExtraCA, a.o.Version, pack, progress); err != nil {
+		return err
+	}
+	if err := a.trust.Begin(a.identity.Signers()); err != nil {
+		return err
+	}
 	a.call(pack.Site.Gateway)
 	if !again {
 		close(a.enrolled)
+	} else {
+		select {
+		case a.anew <- struct{}{}:
+		default: // it begins anew already
+		}
 	}
 	a.o.Log.InfoContext(ctx, "enrolled", "gateway", pack.Site.Gateway, "site", pack.Site.ID)
 	return nil
 }
 
-// Enrolment is the enrolment itself, also where no agent runs.
-func Enrolment(ctx context.Context, paths Paths, proxy, extraCA, version string, pack identity.Pack, progress func(local.Progress)) (*identity.Identity, error) {
+// Enrolment is the enrolment itself, of an identity that is open already, or,
+// where no agent runs and it is nil, of the one that the paths say.
+func Enrolment(ctx context.Context, id *identity.Identity, paths Paths, proxy, extraCA, version string, pack identity.Pack, progress func(local.Progress)) error {
 	e := uplink.Enrolment{
-		Pack: pack, Dir: paths.Identity(), Version: version, Proxy: proxy, Keys: paths.publicKey,
+		Pack: pack, Identity: id, Dir: paths.Identity(), Version: version, Proxy: proxy, Keys: paths.publicKey,
 		Progress: func(step string, ok bool, text string) {
 			progress(local.Progress{Step: step, OK: ok, Text: text})
 		},
@@ -53,8 +56,9 @@ func Enrolment(ctx context.Context, paths Paths, proxy, extraCA, version string,
 	if extraCA != "" {
 		var err error
 		if e.ExtraCA, err = os.ReadFile(extraCA); err != nil {
-			return nil, err
+			return err
 		}
 	}
-	return uplink.Enrol(ctx, e)
+	_, err := uplink.Enrol(ctx, e)
+	return err
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"sync"
 
 	"github.com/ginnel/ginnel/agent/block/report"
 	"github.com/ginnel/ginnel/agent/config"
@@ -60,6 +61,28 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 		return nil
 	case <-a.enrolled:
 	}
+	for ctx.Err() == nil {
+		if err := a.reportTo(ctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// reportTo keeps the centre told until the gateway is enrolled once more, perhaps
+// at another one.
+func (a *Agent) reportTo(ctx context.Context) error {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	wg.Go(func() {
+		select {
+		case <-a.anew:
+			stop()
+		case <-ctx.Done():
+		}
+	})
 	var extraCA []byte
 	if file := a.o.Host.ExtraCA; file != "" {
 		var err error
@@ -68,10 +91,10 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 		}
 	}
 	a.mu.Lock()
-	id, kept := a.identity, a.spool
+	kept := a.spool
 	a.mu.Unlock()
 	up, err := uplink.New(uplink.Options{
-		Identity: id, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Steering: a.pilot, Preferred: a.preferred,
+		Identity: a.identity, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Steering: a.pilot, Preferred: a.preferred,
 		Keys: a.o.Paths.publicKey, Boot: bootID(),
 		Queue: kept, Clock: a.clock.compared, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
 	})

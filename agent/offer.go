@@ -47,7 +47,7 @@ func (p *pilot) snapshot() (c block.ConfigSnapshot) {
 	refused := p.refused
 	p.mu.Unlock()
 	r := p.trial.Record()
-	c.Mark, c.List = p.a.believed().Mark(), p.a.listNumber()
+	c.Mark, c.List = p.a.trust.Mark(), p.a.listNumber()
 	c.State = states[r.Phase]
 	if r.Phase != "" && r.Phase != trial.Kept {
 		c.Trial = &block.TrialSnapshot{Generation: r.Generation, Hash: r.Hash, Began: r.Began, Reason: r.Reason, Evidence: r.Evidence}

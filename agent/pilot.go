@@ -68,10 +68,7 @@ func (p *pilot) Say(s *wire.Said) {
 // Hear takes a receipt, a list of what is shut out.
 func (p *pilot) Hear(ctx context.Context, t wire.Told) {
 	if r := t.Receipt; r != nil {
-		p.a.mu.Lock()
-		id := p.a.identity
-		p.a.mu.Unlock()
-		if err := r.Verify(p.a.called(), []byte(id.CA())); err != nil {
+		if err := r.Verify(p.a.called(), []byte(p.a.identity.CA())); err != nil {
 			p.a.o.Log.WarnContext(ctx, "a receipt is not believed", "err", err)
 		} else {
 			p.trial.Receipt(r.Nonce, r.Hash)
@@ -80,7 +77,7 @@ func (p *pilot) Hear(ctx context.Context, t wire.Told) {
 	if len(t.List) == 0 {
 		return
 	}
-	changed, err := p.a.believed().TakeList(t.List)
+	changed, err := p.a.trust.TakeList(t.List)
 	switch {
 	case err != nil:
 		p.a.o.Log.WarnContext(ctx, "a list of what is shut out is not believed", "err", err)
@@ -92,7 +89,7 @@ func (p *pilot) Hear(ctx context.Context, t wire.Told) {
 
 // listNumber is that of the list in force; 0: none is.
 func (a *Agent) listNumber() uint64 {
-	if l := a.believed().List(); l != nil {
+	if l := a.trust.List(); l != nil {
 		return l.Number
 	}
 	return 0
@@ -172,12 +169,11 @@ const settledIn = 10 * time.Second
 
 // Keep has the signers of a confirmed config be the accepted ones.
 func (p *pilot) Keep(raw []byte) error {
-	t := p.a.believed()
-	o, err := t.Judge(raw, p.a.called())
+	o, err := p.a.trust.Judge(raw, p.a.called())
 	if err != nil {
 		return err
 	}
-	return t.Confirm(o)
+	return p.a.trust.Confirm(o)
 }
 
 // run works off what the journal, the centre and technicians want.
@@ -231,7 +227,7 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 		return nil, err
 	}
 	return func() (*work, error) {
-		if err := p.a.believed().Accept(offer); err != nil {
+		if err := p.a.trust.Accept(offer); err != nil {
 			return p.start(ctx, p.trial.Resume), err
 		}
 		p.mu.Lock()

@@ -24,7 +24,7 @@ func (p *pilot) prepare(ctx context.Context, raw []byte) (*trust.Offer, *trial.C
 	if name == "" {
 		return nil, nil, &local.Error{Text: "this gateway has no name yet", Advice: "enrol it first: ginnel enrol PACK"}
 	}
-	offer, err := a.believed().Judge(raw, name)
+	offer, err := a.trust.Judge(raw, name)
 	if err != nil {
 		return nil, nil, err
 	}

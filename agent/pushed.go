@@ -15,7 +15,7 @@ import (
 // enrolled, up to its first push, and never runs two configs in turn.
 
 // centreRules reports whether the config is the centre's.
-func (a *Agent) centreRules() bool { return a.believed().Mark() > 0 }
+func (a *Agent) centreRules() bool { return a.trust.Mark() > 0 }
 
 // ErrCentreRules says that the config comes from the centre.
 var ErrCentreRules = errors.New("the config of this gateway comes from the centre")

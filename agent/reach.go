@@ -14,7 +14,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/trial"
 	"github.com/ginnel/ginnel/agent/uplink"
 )
@@ -29,21 +28,16 @@ type Beside interface {
 }
 
 // reach is the way to the collector, as a trial sees it.
-type reach struct {
-	a  *Agent
-	id *identity.Identity
-}
+type reach struct{ a *Agent }
 
 var _ trial.Centre = (*reach)(nil)
 
 // reach is nil where there is no collector.
 func (a *Agent) reach() *reach {
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if !a.identity.Enrolled() {
 		return nil
 	}
-	return &reach{a, a.identity}
+	return &reach{a}
 }
 
 func (r *reach) uplink() *uplink.Uplink {
@@ -76,7 +70,7 @@ func (r *reach) urls() []string {
 	if up := r.uplink(); up != nil {
 		return up.Collectors()
 	}
-	return r.id.Collector()
+	return r.a.identity.Collector()
 }
 
 // lookupTime bounds one question for a name.
@@ -183,7 +177,7 @@ func (r *reach) answers(ctx context.Context, mark func(network, address string, 
 	if file := r.a.o.Host.ExtraCA; file != "" {
 		extra, _ = os.ReadFile(file) // the uplink says what is wrong with it
 	}
-	tls, err := r.id.TLSConfig(extra)
+	tls, err := r.a.identity.TLSConfig(extra)
 	if err != nil {
 		return false
 	}

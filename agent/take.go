@@ -7,7 +7,6 @@ import (
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/internal/durable"
-	"github.com/ginnel/ginnel/agent/trust"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -50,7 +49,7 @@ func (a *Agent) vet(ctx context.Context, file string, text []byte, host bool) (c
 	if err := a.sameName("config", c.Gateway); err != nil {
 		return none, err
 	}
-	spec, err := a.believed().Apply(c).Spec(a.o.Paths.Key)
+	spec, err := a.trust.Apply(c).Spec(a.o.Paths.Key)
 	if err != nil {
 		return none, err
 	}
@@ -99,13 +98,6 @@ func (a *Agent) putNone(ctx context.Context) {
 	a.o.Log.InfoContext(ctx, "no config any more")
 }
 
-// believed is whom and what the gateway believes.
-func (a *Agent) believed() *trust.Trust {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	return a.trust
-}
-
 // wants is what is on the tunnels' list now.
 func (a *Agent) wants() tunnels.Spec {
 	a.mu.Lock()
@@ -123,7 +115,7 @@ func (a *Agent) shutOut(ctx context.Context) {
 	if c == nil {
 		return
 	}
-	spec, err := a.believed().Apply(c).Spec(a.o.Paths.Key)
+	spec, err := a.trust.Apply(c).Spec(a.o.Paths.Key)
 	if err != nil {
 		a.o.Log.ErrorContext(ctx, "the list of what is shut out cannot be applied", "err", err)
 		return

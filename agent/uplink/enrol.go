@@ -22,8 +22,9 @@ var ErrDeclined = errors.New("not enrolled: the answer was no, nothing was chang
 // Enrolment is one use of a site pack.
 type Enrolment struct {
 	Pack     identity.Pack
-	PackFile string // where the pack lies, its token and secret are taken out of it at the end; empty: nowhere
-	Dir      string // of the identity
+	PackFile string             // where the pack lies, its token and secret are taken out of it at the end; empty: nowhere
+	Identity *identity.Identity // that it is of; nil: the one in Dir
+	Dir      string
 	Version  string
 	Proxy    string // as in Options
 	ExtraCA  []byte // as in Options
@@ -54,7 +55,10 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 	if e.Progress == nil {
 		e.Progress = func(string, bool, string) {}
 	}
-	id, err := identity.Open(e.Dir)
+	id, err := e.Identity, error(nil)
+	if id == nil {
+		id, err = identity.Open(e.Dir)
+	}
 	if err != nil {
 		return nil, e.fail(StepKey, err)
 	}

@@ -112,7 +112,7 @@ func handOver(ctx context.Context, file string, pack identity.Pack, tell func(lo
 	if err != nil {
 		return err
 	}
-	if _, err := agent.Enrolment(ctx, paths, host.Proxy, host.ExtraCA, version, pack, tell); err != nil {
+	if err := agent.Enrolment(ctx, nil, paths, host.Proxy, host.ExtraCA, version, pack, tell); err != nil {
 		return err
 	}
 	return paths.GiveAway(paths.Identity())
