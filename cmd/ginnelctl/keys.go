@@ -150,6 +150,12 @@ func keysApprove(ctx context.Context, std cli.IO, args []string) error {
 				return err
 			}
 		}
+		for _, k := range s.proved[g].Gone {
+			changes++
+			if _, err := fmt.Fprintf(std.Out, "  - %s %s  %s, of the device before\n", g, k.Network, k.Fingerprint); err != nil {
+				return err
+			}
+		}
 	}
 	if changes == 0 {
 		_, err := fmt.Fprintln(std.Out, "Nothing to approve: keys.csv has what they proved.")
@@ -161,6 +167,9 @@ func keysApprove(ctx context.Context, std cli.IO, args []string) error {
 	for _, g := range gateways {
 		for _, c := range s.proved[g].Changed {
 			s.fleet.SetKey(c.New)
+		}
+		for _, k := range s.proved[g].Gone {
+			s.fleet.DropKey(g, k.Network)
 		}
 	}
 	if err := s.fleet.Save(); err != nil {

@@ -12,6 +12,7 @@
 package fleet
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -50,6 +51,7 @@ type Fleet struct {
 	notes    config.Problems
 	digest   string
 	sheets   map[string]*sheet
+	was      map[string][sha256.Size]byte // the files of sheets, as they were read or written
 	gateways []Gateway
 	index
 }
@@ -154,7 +156,7 @@ type Gateway struct {
 // Load reads and validates the fleet in a directory. Its error is
 // config.Problems, every mistake of all files, unless a file could not be read.
 func Load(dir string) (*Fleet, error) {
-	r := &reading{Fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}}}
+	r := &reading{Fleet: &Fleet{Dir: dir, Organisations: map[string]string{}, sheets: map[string]*sheet{}, was: map[string][sha256.Size]byte{}}}
 	if err := r.read(); err != nil {
 		return nil, err
 	}

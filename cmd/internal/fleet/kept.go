@@ -1,11 +1,16 @@
 package fleet
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 
 	"github.com/ginnel/ginnel/agent/config"
@@ -128,6 +133,18 @@ func (f *Fleet) SetKey(k Key) {
 	s.set(r, "first_seen", k.FirstSeen)
 }
 
+// DropKey takes a row out of keys.csv. Save writes it.
+func (f *Fleet) DropKey(gateway, network string) {
+	r, ok := f.keys[end{gateway, network}]
+	if !ok {
+		return
+	}
+	s := f.sheets[keysFile]
+	s.rows = slices.DeleteFunc(s.rows, func(o *row) bool { return o == r })
+	s.changed = true
+	delete(f.keys, end{gateway, network})
+}
+
 // written is the sheet of a file that we write, with all its columns.
 func (f *Fleet) written(name string, columns []string) *sheet {
 	s := f.sheets[name]
@@ -194,17 +211,30 @@ func (f *Fleet) Wanted() map[string][]string {
 }
 
 // Save writes what changed of keys.csv, addresses.csv and generations.csv, each
-// of them whole or not at all; rows and columns of others stay as they are.
+// of them whole or not at all; rows and columns of others stay as they are. It
+// writes nothing where somebody else has changed one since it was read.
 func (f *Fleet) Save() error {
+	var changed []*sheet
 	for _, name := range []string{keysFile, addressesFile, generationsFile} {
 		s := f.sheets[name]
 		if s == nil || !s.changed {
 			continue
 		}
-		if err := writeFile(filepath.Join(f.Dir, name), s.bytes()); err != nil {
+		now, err := os.ReadFile(filepath.Join(f.Dir, name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return fmt.Errorf("write %s: %w", name, err)
 		}
-		s.changed = false
+		if sha256.Sum256(now) != f.was[name] {
+			return config.Problems{{File: name, Message: "was changed since it was read, by another command or by git", Hint: "nothing was written; run this again"}}
+		}
+		changed = append(changed, s)
+	}
+	for _, s := range changed {
+		text := s.bytes()
+		if err := writeFile(filepath.Join(f.Dir, s.name), text); err != nil {
+			return fmt.Errorf("write %s: %w", s.name, err)
+		}
+		s.changed, f.was[s.name] = false, sha256.Sum256(text)
 	}
 	return nil
 }

@@ -56,6 +56,7 @@ func (r *reading) read() error {
 		case err != nil:
 			return fmt.Errorf("read fleet: %w", err)
 		}
+		r.was[name] = sha256.Sum256(raw)
 		fmt.Fprintf(sum, "%s %d\n", name, len(raw))
 		sum.Write(raw)
 		if name == tomlFile {

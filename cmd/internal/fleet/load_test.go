@@ -67,3 +67,40 @@ func TestSaveKeepsWhatIsPeoples(t *testing.T) {
 		t.Error("another fleet has the same digest")
 	}
 }
+
+// Two commands at once: the second to save overwrites nothing of the first.
+func TestSaveOverwritesNobody(t *testing.T) {
+	dir := with(t, nil)
+	one, two := load(t, dir), load(t, dir)
+	row := func(gateway string) Key {
+		return Key{Gateway: gateway, Network: "kestrel", Public: keyFor(gateway), Fingerprint: fingerprintOf(keyFor(gateway)), FirstSeen: "2026-11-20"}
+	}
+	one.SetKey(row("gull-1"))
+	if err := one.Save(); err != nil {
+		t.Fatal(err)
+	}
+	two.SetGeneration(Generation{Gateway: "avocet-1", Number: 3, Hash: strings.Repeat("0", 64)})
+	two.SetKey(row("heron-1"))
+	if err := two.Save(); err == nil || !strings.Contains(err.Error(), "keys.csv: was changed since it was read") {
+		t.Errorf("%v", err)
+	}
+	again := load(t, dir)
+	if _, ok := again.KeyOf("gull-1", "kestrel"); !ok {
+		t.Error("the first one's row is gone")
+	}
+	if g, ok := again.GenerationOf("avocet-1"); ok && g.Number == 3 {
+		t.Error("half of it was saved")
+	}
+	one.SetKey(row("heron-1"))
+	one.DropKey("gull-1", "kestrel")
+	if err := one.Save(); err != nil {
+		t.Errorf("once more by the first: %v", err)
+	}
+	again = load(t, dir)
+	if _, ok := again.KeyOf("gull-1", "kestrel"); ok {
+		t.Error("a row that was dropped is there")
+	}
+	if _, ok := again.KeyOf("heron-1", "kestrel"); !ok {
+		t.Error("a row that was added is not there")
+	}
+}

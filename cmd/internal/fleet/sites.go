@@ -186,6 +186,5 @@ func (c cells) fits(l *LAN) {
 	default:
 		return
 	}
-	l.As = l.Prefix.Masked()
 	*l = LAN{Prefix: l.Prefix, MayCover: l.MayCover, line: l.line}
 }

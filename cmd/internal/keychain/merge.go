@@ -7,13 +7,13 @@ import (
 
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/fleet"
-	"github.com/ginnel/ginnel/tunnels/key"
 )
 
 // Merged is what a statement adds to keys.csv.
 type Merged struct {
 	New     []fleet.Key // may be recorded
 	Changed []Change    // are to be approved by a person first
+	Gone    []fleet.Key // of a replaced device, and not of this one: go with the approval
 }
 
 // Change is a row that would take the place of another.
@@ -24,7 +24,8 @@ type Change struct {
 
 // Merge compares a verified statement with a gateway's rows of keys.csv. Rows
 // that the statement has nothing of stay. With another device than before, all
-// that it states is a change: the gateway was replaced.
+// that it states is a change, and rows of the one before are none of its: the
+// gateway was replaced.
 func Merge(known []fleet.Key, st identity.Statement, now time.Time) Merged {
 	day := now.UTC().Format(time.DateOnly)
 	rows := []fleet.Key{{Gateway: st.Gateway, Network: fleet.Device, Public: encode(st.Device), Fingerprint: identity.Fingerprint(st.Device), FirstSeen: day}}
@@ -47,17 +48,10 @@ func Merge(known []fleet.Key, st identity.Statement, now time.Time) Merged {
 			m.New = append(m.New, row)
 		}
 	}
-	return m
-}
-
-// Former are the WireGuard keys, base64, that approved changes void: those of a
-// replaced device, for the list of what is shut out.
-func (m Merged) Former() []string {
-	var keys []string
-	for _, c := range m.Changed {
-		if _, err := key.ParsePublic(c.Old.Public); err == nil {
-			keys = append(keys, c.Old.Public)
+	for _, k := range known {
+		if replaced && !slices.ContainsFunc(rows, func(row fleet.Key) bool { return row.Network == k.Network }) {
+			m.Gone = append(m.Gone, k)
 		}
 	}
-	return keys
+	return m
 }

@@ -207,7 +207,7 @@ func TestLifeOfKeys(t *testing.T) {
 		t.Errorf("again: %s", networks(m))
 	}
 	proofs = append(proofs, g.prove(identity.Secret{}, "kestrel"))
-	if m = verify(nil, known); networks(m) != "kestrel~" || m.Changed[0].Old != known[1] || len(m.Former()) != 1 || m.Former()[0] != known[1].Public {
+	if m = verify(nil, known); networks(m) != "kestrel~" || m.Changed[0].Old != known[1] {
 		t.Errorf("a lost key: %s", networks(m))
 	}
 	// Another machine, by a new pack; the old one's proofs are still shown.
@@ -229,9 +229,41 @@ func TestLifeOfKeys(t *testing.T) {
 	}
 }
 
-// networks are a merge in short: "heron+ kestrel~".
+// What the device before had, and the next one has not, goes with the approval:
+// else no proof would ever account for it, and the old device would keep its way
+// in.
+func TestReplacedInFewerNetworks(t *testing.T) {
+	secret := identity.NewSecret()
+	first, next := newGateway(t, "fulmar-1"), newGateway(t, "fulmar-1")
+	st, err := Verify("fulmar-1", []identity.Proof{first.prove(secret, "kestrel", "heron")}, []identity.Secret{secret}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := Merge(nil, st, day).New
+	proofs := []identity.Proof{next.prove(secret2, "kestrel")}
+	if st, err = Verify("fulmar-1", proofs, []identity.Secret{secret2}, known); err != nil {
+		t.Fatal(err)
+	}
+	m := Merge(known, st, day)
+	if networks(m) != "heron- -~ kestrel~" {
+		t.Fatalf("replaced: %s", networks(m))
+	}
+	if st, err = Verify("fulmar-1", proofs, nil, []fleet.Key{m.Changed[0].New, m.Changed[1].New}); err != nil || networks(Merge([]fleet.Key{m.Changed[0].New, m.Changed[1].New}, st, day)) != "" {
+		t.Errorf("once approved: %v", err)
+	}
+	if _, err = Verify("fulmar-1", proofs, nil, append(m.Gone, m.Changed[0].New, m.Changed[1].New)); err == nil {
+		t.Error("with the old device's row it would pass, too")
+	}
+}
+
+var secret2 = identity.NewSecret()
+
+// networks are a merge in short: "osprey- heron+ kestrel~".
 func networks(m Merged) string {
 	var all []string
+	for _, k := range m.Gone {
+		all = append(all, k.Network+"-")
+	}
 	for _, c := range m.Changed {
 		all = append(all, c.New.Network+"~")
 	}
