@@ -157,7 +157,7 @@ func (s *shutting) change(ctx context.Context, std cli.IO,
 	if err != nil {
 		return err
 	}
-	now, err := s.inForce(ctx, c, signers)
+	now, err := s.inForce(ctx, c, f, signers)
 	if err != nil {
 		return err
 	}
@@ -193,14 +193,16 @@ func (s *shutting) change(ctx context.Context, std cli.IO,
 	if err != nil {
 		return s.advise(err)
 	}
-	_, err = fmt.Fprintf(std.Out, "List %d is sent: in force at %d of %d gateways, at the others with their next heartbeat.\n",
+	f.SetGeneration(fleet.Generation{Gateway: fleet.List, Number: next.Number, Hash: b.Hash()})
+	_, err = fmt.Fprintf(std.Out, "List %d is sent: in force at %d of %d gateways, at the others with their next heartbeat.\nCommit generations.csv.\n",
 		put.Number, put.Reached, put.All)
-	return err
+	return errors.Join(f.Save(), err)
 }
 
 // inForce reads the list in force from the collector, who could show an old one
-// or none: whose signature it carries, and what gateways say, is looked at.
-func (s *shutting) inForce(ctx context.Context, c *centre.Client, signers bundle.Signers) (*bundle.DenyList, error) {
+// or none: whose signature it carries is looked at, and what number gateways say
+// that they have, and the files say that was sent.
+func (s *shutting) inForce(ctx context.Context, c *centre.Client, f *fleet.Fleet, signers bundle.Signers) (*bundle.DenyList, error) {
 	shown, err := c.List(ctx)
 	if err != nil {
 		return nil, s.advise(err)
@@ -225,6 +227,9 @@ func (s *shutting) inForce(ctx context.Context, c *centre.Client, signers bundle
 	gateways, err := c.Fleet(ctx)
 	if err != nil {
 		return nil, s.advise(err)
+	}
+	if sent, ok := f.GenerationOf(fleet.List); ok {
+		gateways = append(gateways, centre.GatewayState{Name: "generations.csv", List: sent.Number})
 	}
 	for _, g := range gateways {
 		if g.List > max(now.Serial(), s.after) {

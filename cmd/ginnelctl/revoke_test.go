@@ -154,6 +154,7 @@ func TestIsolateAndReconnect(t *testing.T) {
 
 At once and without a trial; nobody else's tunnel changes.
 Sign list 1 as alice and put it in force? [y/N] List 1 is sent: in force at 2 of 8 gateways, at the others with their next heartbeat.
+Commit generations.csv.
 `
 	out, errs, code = r.do("y\n", "isolate", "avocet", "--why", "their LAN scans ours")
 	if d := cmp.Diff(want, out); d != "" || code != 0 {
@@ -235,6 +236,26 @@ func TestListsThatTheCollectorMakes(t *testing.T) {
 	_, errs, code = r.do("y\n", "reconnect", "avocet", "--anew")
 	if code != 1 || !strings.Contains(errs, "the list that the collector shows: its signature is not of this text") {
 		t.Errorf("an altered list: exit %d: %s", code, errs)
+	}
+}
+
+// A collector that keeps a list back, and says so for its gateways, undoes none:
+// the fleet's files remember the number.
+func TestListThatIsKeptBack(t *testing.T) {
+	r := newShutRig(t)
+	if out, errs, code := r.do("y\n", "isolate", "avocet", "--why", "x"); code != 0 || !strings.Contains(out, "Commit generations.csv.") {
+		t.Fatalf("exit %d: %s%s", code, out, errs)
+	}
+	r.list = centre.List{}
+	_, errs, code := r.do("y\n", "isolate", "dunlin", "--why", "y")
+	if code != 1 || !strings.Contains(errs, "generations.csv has list 1, and the collector shows 0") || !strings.Contains(errs, "--after 1") {
+		t.Errorf("exit %d: %s", code, errs)
+	}
+	if out, errs, code := r.do("y\n", "isolate", "dunlin", "--why", "y", "--after", "1"); code != 0 || r.list.Number != 2 {
+		t.Errorf("made anew: exit %d, list %d: %s%s", code, r.list.Number, out, errs)
+	}
+	if _, err := fleet.Load(r.dir); err != nil {
+		t.Error(err)
 	}
 }
 

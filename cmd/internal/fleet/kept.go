@@ -21,6 +21,10 @@ import (
 // Device is the network of the row of keys.csv that has a gateway's device key.
 const Device = "-"
 
+// List stands for a gateway in the row of generations.csv that has the last list
+// of what is shut out.
+const List = "-"
+
 // The columns of the files that commands write.
 var (
 	keyColumns        = []string{"gateway", "network", "public_key", "fingerprint", "first_seen"}
@@ -39,7 +43,7 @@ type Key struct {
 
 // Generation is a row of generations.csv: what was pushed last.
 type Generation struct {
-	Gateway string
+	Gateway string // or List
 	Number  uint64
 	Hash    string // SHA-256 of the pushed text, in hex
 }
