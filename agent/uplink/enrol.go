@@ -16,13 +16,9 @@ import (
 	"github.com/ginnel/ginnel/tunnels/key"
 )
 
-// ErrDeclined is what Enrol returns when the person said no.
-var ErrDeclined = errors.New("not enrolled: the answer was no, nothing was changed")
-
 // Enrolment is one use of a site pack.
 type Enrolment struct {
 	Pack     identity.Pack
-	PackFile string             // where the pack lies, its token and secret are taken out of it at the end; empty: nowhere
 	Identity *identity.Identity // that it is of; nil: the one in Dir
 	Dir      string
 	Version  string
@@ -31,8 +27,6 @@ type Enrolment struct {
 	// Keys gives the public key of a network of the pack, and makes it on first
 	// use; nil: none are proved.
 	Keys func(network string) (key.Public, error)
-	// Confirm reads the pack aloud and asks; nil: yes.
-	Confirm func(identity.Pack) bool
 	// Progress is told of each step when it is over; nil: nobody is.
 	Progress func(step string, ok bool, text string)
 }
@@ -65,9 +59,6 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 	if err := errors.Join(e.Pack.Usable(time.Now()), id.MayAdopt(e.Pack)); err != nil {
 		return nil, e.fail(StepPack, err)
 	}
-	if e.Confirm != nil && !e.Confirm(e.Pack) {
-		return nil, ErrDeclined
-	}
 	e.Progress(StepPack, true, fmt.Sprintf("%s, %s, until %s", e.Pack.Site.Gateway, e.Pack.Site.Name, e.Pack.Expires.Format("2 Jan 2006")))
 	if err := id.Prepare(); err != nil {
 		return nil, e.fail(StepKey, err)
@@ -84,7 +75,7 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 		return nil, e.fail(StepSession, err)
 	}
 	e.Progress(StepSession, true, strings.TrimPrefix(id.Collector()[0], "https://")+" knows us by our certificate")
-	e.spend()
+	e.Progress(StepToken, true, "used up")
 	return id, nil
 }
 
@@ -215,18 +206,4 @@ func (e Enrolment) insist(ctx context.Context, try func(base string) error) erro
 		}
 	}
 	return err
-}
-
-// spend takes the token out of the pack's file. It is worthless by now, so a
-// file that cannot be written is worth a word, not a failure.
-func (e Enrolment) spend() {
-	if e.PackFile == "" {
-		e.Progress(StepToken, true, "used up")
-		return
-	}
-	if err := identity.SpendPack(e.PackFile); err != nil {
-		e.Progress(StepToken, true, "used up; it could not be taken out of the file: "+err.Error())
-		return
-	}
-	e.Progress(StepToken, true, "used up, and taken out of "+e.PackFile)
 }
