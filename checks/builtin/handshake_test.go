@@ -96,6 +96,8 @@ func TestHandshake(t *testing.T) {
 		{"old, and the hub calls in vain", []sighting{at(30, Handshake{Last: ago(7200), Sent: 500, Received: 500}), at(0, Handshake{Last: ago(7200), Sent: 684, Received: 796})},
 			"keys differ", checks.Failed, checks.NoHandshake, checks.PhaseConnect,
 			"the hub calls and no session comes of it: the preshared key or a public key has changed, or our answers are lost; the last handshake was 2h0m0s ago"},
+		{"old, and the hub calls once", []sighting{at(30, Handshake{Last: ago(7200), Sent: 500, Received: 500}), at(0, Handshake{Last: ago(7200), Sent: 592, Received: 648})},
+			"idle", checks.OK, "", "", "idle; the last handshake was 2h0m0s ago"},
 		{"a new device under the same name", []sighting{at(30, Handshake{Sent: 500, Received: 500}), at(0, Handshake{Last: ago(7200), Sent: 400})},
 			"idle", checks.OK, "", "", "idle; the last handshake was 2h0m0s ago"},
 		{"none though asked", []sighting{at(0, Handshake{Sent: 296, Endpoint: hub})}, "only goes", checks.Failed, checks.NoHandshake, checks.PhaseConnect,
