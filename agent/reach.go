@@ -101,7 +101,7 @@ func (r *reach) Ways(ctx context.Context) []string {
 			way("collector", to)
 		}
 	}
-	for _, to := range resolvers("/etc/resolv.conf") {
+	for _, to := range resolvers("/etc/resolv.conf", "/run/systemd/resolve/resolv.conf") {
 		way("resolver", to)
 	}
 	return lines
@@ -130,8 +130,22 @@ func (r *reach) addresses(ctx context.Context, host string, lines *[]string) []n
 	return list
 }
 
-// resolvers are the name servers of a resolv.conf.
-func resolvers(file string) (list []netip.Addr) {
+// resolvers are the name servers of a resolv.conf. Where this host asks itself they
+// are those of upstream too, which systemd-resolved(8) writes: it is on the way to
+// them that a change can cut the names off.
+func resolvers(file, upstream string) (list []netip.Addr) {
+	for _, to := range nameservers(file) {
+		if !to.IsLoopback() {
+			list = append(list, to)
+		} else if upstream != "" {
+			list, upstream = append(list, resolvers(upstream, "")...), ""
+		}
+	}
+	return list
+}
+
+// nameservers are those of a resolv.conf, as they stand there.
+func nameservers(file string) (list []netip.Addr) {
 	f, err := os.Open(file)
 	if err != nil {
 		return nil
@@ -142,7 +156,7 @@ func resolvers(file string) (list []netip.Addr) {
 		if len(words) < 2 || words[0] != "nameserver" {
 			continue
 		}
-		if to, err := netip.ParseAddr(words[1]); err == nil && !to.IsLoopback() {
+		if to, err := netip.ParseAddr(words[1]); err == nil {
 			list = append(list, to.Unmap())
 		}
 	}

@@ -47,10 +47,7 @@ func (j Journal) Read() (Record, error) {
 
 // Write replaces the record, for good.
 func (j Journal) Write(r Record) error {
-	if !r.Phase.Open() {
-		r.Bundle, r.Boot, r.Nonce, r.Ways, r.Tunnels, r.Checks = nil, "", "", nil, nil, nil
-	}
-	text, err := json.Marshal(r)
+	text, err := json.Marshal(r.trimmed())
 	if err != nil {
 		return err
 	}

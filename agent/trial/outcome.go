@@ -49,7 +49,7 @@ func (t *Trial) note(r Record) error {
 
 func (t *Trial) set(r Record) {
 	t.mu.Lock()
-	t.record = r
+	t.record = r.trimmed()
 	t.mu.Unlock()
 	t.tell()
 }

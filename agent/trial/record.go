@@ -52,3 +52,11 @@ type Record struct {
 	Reason   string   `json:"reason,omitempty"`
 	Evidence []string `json:"evidence,omitempty"`
 }
+
+// trimmed is r without what only an open trial needs, which may be many MiB.
+func (r Record) trimmed() Record {
+	if !r.Phase.Open() {
+		r.Bundle, r.Boot, r.Nonce, r.Ways, r.Tunnels, r.Checks = nil, "", "", nil, nil, nil
+	}
+	return r
+}

@@ -220,6 +220,9 @@ func (w *world) is(phase trial.Phase, running, reason string) {
 	if r.Phase != phase || w.trial.Record().Phase != phase || w.running != running || !strings.Contains(r.Reason, reason) || (reason == "") != (r.Reason == "") {
 		w.t.Errorf("%s (shown: %s), %q runs, because %q; want %s, %q, %q", r.Phase, w.trial.Record().Phase, w.running, r.Reason, phase, running, reason)
 	}
+	if shown := w.trial.Record(); !phase.Open() && shown.Bundle != nil {
+		w.t.Errorf("%s: %d bytes of a config are kept in memory", phase, len(shown.Bundle))
+	}
 	good, err := os.ReadFile(w.journal.LastGood)
 	if want := map[bool]string{true: newText, false: oldText}[phase == trial.Kept && running == newText]; err != nil || string(good) != want && running != newerText {
 		w.t.Errorf("the last good config is %q, %v, want %q", good, err, want)
