@@ -33,6 +33,11 @@ func (a *Agent) Apply(ctx context.Context, raw []byte, tell func(local.Progress)
 		if former {
 			return &local.Error{Text: "the trial could not begin", Advice: "the agent's log says why: journalctl -u ginnel"}
 		}
+		if last == "" && r.Phase != trial.Trying && !r.Began.Before(asked) { // it was quicker than our looks
+			begins := r
+			begins.Phase = trial.Trying
+			tell(local.Progress{Step: string(begins.Phase), OK: true, Text: stepText(begins)})
+		}
 		if r.Phase != last {
 			tell(local.Progress{Step: string(r.Phase), OK: r.Phase != trial.Failed && r.Phase != trial.Leaving, Text: stepText(r)})
 		}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
@@ -37,6 +38,7 @@ func (a *Agent) facts(ctx context.Context) why.Facts {
 			f.Config.Text = fmt.Sprintf("generation %d", c.Generation)
 		}
 	}
+	f.Config.Newest, f.Config.Held = newestText(a.pilot.snapshot())
 	if up != nil {
 		s := up.Status()
 		f.Collector = why.Collector{Name: hostOf(s.URL), LastReceipt: s.LastReceipt, Error: s.Error, Kind: string(up.Trouble())}
@@ -57,6 +59,22 @@ func (a *Agent) facts(ctx context.Context) why.Facts {
 		a.tunnelFacts(ctx, &f, c, list)
 	}
 	return f
+}
+
+// newestText says what became of the newest signed config, where it did not stay
+// or nobody can tell yet.
+func newestText(c block.ConfigSnapshot) (text string, held bool) {
+	if c.State != block.ConfigFailed && c.State != block.ConfigUnconfirmed {
+		return "", false
+	}
+	name := "the newest one"
+	if c.Trial.Generation > 0 {
+		name = fmt.Sprintf("generation %d", c.Trial.Generation)
+	}
+	if c.State == block.ConfigUnconfirmed {
+		return name + " runs, unconfirmed: " + c.Trial.Reason, true
+	}
+	return name + " did not stay: " + c.Trial.Reason, false
 }
 
 func hostOf(raw string) string {

@@ -48,7 +48,7 @@ func (p *pilot) snapshot() (c block.ConfigSnapshot) {
 	p.mu.Unlock()
 	r := p.trial.Record()
 	c.Mark, c.List = p.a.trust.Mark(), p.a.listNumber()
-	c.State = states[r.Phase]
+	c.State, c.Stick = states[r.Phase], r.Stick
 	if r.Phase != "" && r.Phase != trial.Kept {
 		c.Trial = &block.TrialSnapshot{Generation: r.Generation, Hash: r.Hash, Began: r.Began, Reason: r.Reason, Evidence: r.Evidence}
 		if r.Phase == trial.Trying {
@@ -57,7 +57,7 @@ func (p *pilot) snapshot() (c block.ConfigSnapshot) {
 	}
 	if refused.Hash != nil {
 		reason, rest, _ := strings.Cut(refused.Message, "\n")
-		c.State, c.Trial = block.ConfigFailed, &block.TrialSnapshot{Hash: hex.EncodeToString(refused.Hash), Reason: reason}
+		c.Stick, c.State, c.Trial = false, block.ConfigFailed, &block.TrialSnapshot{Hash: hex.EncodeToString(refused.Hash), Reason: reason}
 		if rest != "" {
 			c.Trial.Evidence = strings.Split(rest, "\n")
 		}

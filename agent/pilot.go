@@ -226,6 +226,7 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 	if err != nil || change == nil {
 		return nil, err
 	}
+	change.Stick = o.done != nil
 	return func() (*work, error) {
 		if err := p.a.trust.Accept(offer); err != nil {
 			return p.start(ctx, p.trial.Resume), err

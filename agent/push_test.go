@@ -21,6 +21,7 @@ import (
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/trial"
 	"github.com/ginnel/ginnel/agent/uplink"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -104,7 +105,7 @@ func TestGatewayByHandIsTakenOverByItsFirstPush(t *testing.T) {
 	if len(steps) == 0 || steps[len(steps)-1].Step != "kept" {
 		t.Errorf("steps: %+v", steps)
 	}
-	if c := r.config(block.ConfigApplied, 1); c.Mark != 1 || c.Trial != nil || c.Error != "" || !strings.Contains(c.Ignored, "desired.toml") {
+	if c := r.config(block.ConfigApplied, 1); c.Mark != 1 || c.Trial != nil || c.Error != "" || !c.Stick || !strings.Contains(c.Ignored, "desired.toml") {
 		t.Errorf("config: %+v", c)
 	}
 	if n := len(r.host.Take()); n == 0 {
@@ -118,7 +119,7 @@ func TestGatewayByHandIsTakenOverByItsFirstPush(t *testing.T) {
 	r.write(strings.Replace(site, "198.51.100.0/24", "198.51.100.0/25", 1))
 	again := start(t, root, "")
 	again.untilUp()
-	if c := again.agent.Snapshot().Config; c.Generation != 1 || c.State != block.ConfigApplied {
+	if c := again.agent.Snapshot().Config; c.Generation != 1 || c.State != block.ConfigApplied || !c.Stick {
 		t.Errorf("after a restart: %+v", c)
 	}
 }
@@ -142,8 +143,11 @@ func TestPushThatStrandsGoesBack(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	c := r.config(block.ConfigFailed, 1)
-	if c.Mark != 2 || c.Trial == nil || c.Trial.Generation != 2 || len(c.Trial.Evidence) == 0 {
+	if c.Mark != 2 || c.Trial == nil || c.Trial.Generation != 2 || len(c.Trial.Evidence) == 0 || c.Code != string(why.ConfigFailed) {
 		t.Errorf("config: %+v, trial %+v", c, c.Trial)
+	}
+	if report, err := r.agent.Why(t.Context(), ""); err != nil || report.Code != why.ConfigFailed || !strings.Contains(report.Headline, "generation 2 did not stay: kestrel/hub-north was good") {
+		t.Errorf("why: %+v, %v", report, err)
 	}
 	if got := r.endpoint(); got != "192.0.2.10:51820" {
 		t.Errorf("the hub is at %s", got)

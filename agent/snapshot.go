@@ -22,6 +22,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	now := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 	s.Clock = clockSnapshot(a.clock.now(a.o.Sight.Kept))
 	s.Config = a.pilot.snapshot()
+	s.Config.Code = newestCode(s.Config.State)
 	if a.o.Sight.Host != nil {
 		s.Host = a.around.get(context.Background(), a.o.Sight.Host)
 	}
@@ -61,6 +62,17 @@ func (a *Agent) Snapshot() block.Snapshot {
 		}
 	}
 	return s
+}
+
+// newestCode is the code of a config that did not stay, or that nobody can tell of.
+func newestCode(s block.ConfigState) string {
+	switch s {
+	case block.ConfigFailed:
+		return string(why.ConfigFailed)
+	case block.ConfigUnconfirmed:
+		return string(why.ConfigHeld)
+	}
+	return ""
 }
 
 // trouble says what is wrong with the spool in dir; a full disk has many errors,

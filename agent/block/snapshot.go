@@ -98,11 +98,12 @@ type ConfigSnapshot struct {
 	Applied    time.Time `json:"applied"`
 	Hash       string    `json:"hash"` // SHA-256 of the file, in hex
 	Error      string    `json:"error,omitempty"`
-	Code       string    `json:"code,omitempty"` // of Error
+	Code       string    `json:"code,omitempty"` // of Error, or else of a newest one that failed or is unconfirmed
 
 	Ignored string `json:"ignored,omitempty"` // a config by hand that does not count, in words
 
-	State ConfigState    `json:"state,omitempty"` // of what the centre sent last; empty: it sent nothing
+	State ConfigState    `json:"state,omitempty"` // of the newest signed one; empty: there was none
+	Stick bool           `json:"stick,omitempty"` // that one came by ginnel apply, not from the centre
 	Trial *TrialSnapshot `json:"trial,omitempty"` // the trial that runs, or the last one that was not confirmed
 	Mark  uint64         `json:"mark,omitempty"`  // the highest generation that was ever accepted
 	List  uint64         `json:"list,omitempty"`  // number of the list of what is shut out; 0: none

@@ -69,6 +69,9 @@ func (i *Identity) makeKey() error {
 	return nil
 }
 
+// DevicePublic is the public half of the device key, PKIX in DER.
+func (i *Identity) DevicePublic() ([]byte, error) { return x509.MarshalPKIXPublicKey(&i.key.PublicKey) }
+
 func (i *Identity) readUID() error {
 	path := i.path(uidFile)
 	text, err := os.ReadFile(path)

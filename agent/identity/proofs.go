@@ -9,7 +9,6 @@ import (
 	"slices"
 	"time"
 
-	"crypto/x509"
 	"github.com/ginnel/ginnel/agent/internal/durable"
 	"github.com/ginnel/ginnel/tunnels/key"
 )
@@ -66,7 +65,7 @@ func (i *Identity) Prove(gateway string, keys map[string]key.Public, s Secret) (
 // next is the statement that follows the newest; same: it would say nothing
 // new. The caller holds mu.
 func (i *Identity) next(gateway string, keys map[string]key.Public) (st Statement, same bool, err error) {
-	device, err := x509.MarshalPKIXPublicKey(&i.key.PublicKey)
+	device, err := i.DevicePublic()
 	if err != nil {
 		return st, false, err
 	}

@@ -49,6 +49,7 @@ type Checks interface {
 type Change struct {
 	Generation uint64
 	Hash       string // SHA-256 of its text, in hex
+	Stick      bool   // a technician brought it, not the centre
 	Bundle     []byte // as bundle.Parse reads it
 	Limit      time.Duration
 	// Touched, Wanted, Before and Was of each. While an older trial is open also

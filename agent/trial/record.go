@@ -31,7 +31,8 @@ func (p Phase) Open() bool { return p == Trying || p == Held || p == Leaving }
 type Record struct {
 	Phase      Phase     `json:"phase"`
 	Generation uint64    `json:"generation"`
-	Hash       string    `json:"hash"` // SHA-256 of its text, in hex
+	Hash       string    `json:"hash"`            // SHA-256 of its text, in hex
+	Stick      bool      `json:"stick,omitempty"` // a technician brought it, not the centre
 	Began      time.Time `json:"began"`
 	Ended      time.Time `json:"ended,omitzero"`
 	Tries      int       `json:"tries,omitempty"` // with this one

@@ -86,7 +86,7 @@ func poke(c chan struct{}) {
 // config that this one is gone back from to.
 func (t *Trial) Run(ctx context.Context, c Change) error {
 	now := time.Now()
-	r := Record{Phase: Trying, Generation: c.Generation, Hash: c.Hash, Bundle: c.Bundle, Boot: t.Boot, Nonce: rand.Text(),
+	r := Record{Phase: Trying, Generation: c.Generation, Hash: c.Hash, Stick: c.Stick, Bundle: c.Bundle, Boot: t.Boot, Nonce: rand.Text(),
 		Began: now, Until: now.Add(c.Limit), Limit: c.Limit, Tries: 1}
 	former, err := t.Journal.Read()
 	if err == nil && former.Hash == c.Hash {

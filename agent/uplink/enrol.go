@@ -63,7 +63,11 @@ func Enrol(ctx context.Context, e Enrolment) (*identity.Identity, error) {
 	if err := id.Prepare(); err != nil {
 		return nil, e.fail(StepKey, err)
 	}
-	e.Progress(StepKey, true, "made here, never leaves; instance "+id.UID().String())
+	device, err := id.DevicePublic()
+	if err != nil {
+		return nil, e.fail(StepKey, err)
+	}
+	e.Progress(StepKey, true, identity.Fingerprint(device)+", made here, never leaves; instance "+id.UID().String())
 	if err := e.prove(id); err != nil {
 		return nil, err
 	}

@@ -49,6 +49,8 @@ const (
 	TakenDown     Code = "GN-CONF-02"
 	NoConfig      Code = "GN-CONF-03"
 	NoSuchCheck   Code = "GN-CONF-04"
+	ConfigFailed  Code = "GN-CONF-05"
+	ConfigHeld    Code = "GN-CONF-06"
 
 	NoDevice    Code = "GN-DEV-01"
 	DeviceOther Code = "GN-DEV-02"
@@ -131,6 +133,10 @@ var Codes = []Entry{
 	{NoConfig, "There is no config: nothing to do.", Site, onSite + ": write one, or enrol the gateway"},
 	{NoSuchCheck, "A check cannot be run here: this gateway lacks its kind, or its program.", Site,
 		onSite + ": ginnel check list shows the kinds that there are"},
+	{ConfigFailed, "The newest config from the centre did not stay: it was refused, or gone back from; the one before goes on.", Centre,
+		opsKnow + ": their rollout shows the same reason; the next push ends it"},
+	{ConfigHeld, "The newest config runs, and nobody can tell yet whether it is good; the one before is kept.", Centre,
+		opsKnow + ": it is confirmed by itself once the collector is heard; ginnel rollback goes back before that"},
 
 	{NoDevice, "A network's device is not there and cannot be made.", Site, onSite + ": the log tells more (journalctl -u ginnel)"},
 	{DeviceOther, "A network's device is not as it should be, and cannot be made so.", Site,

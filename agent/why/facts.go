@@ -39,6 +39,9 @@ type Config struct {
 	There bool
 	Fault string // why the newest was refused; empty: it was not
 	Text  string // "generation 14", for people
+
+	Newest string // what became of the newest signed one, in words; empty: it runs, or is being tried
+	Held   bool   // it runs all the same, unconfirmed
 }
 
 // WAN is the site's own line.

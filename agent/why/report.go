@@ -99,9 +99,9 @@ func (f Facts) explainSite(all Findings) *Report {
 	r := f.report("")
 	w := f.site()
 	r.Steps = w.steps
-	refused := f.refused()
-	if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == "config" && s.Result == Good }); i >= 0 && refused.Broken() {
-		r.Steps[i] = Step{Name: "config", Result: Failed, Code: refused.Code, Text: strings.TrimPrefix(refused.Text, "the newest config is ") + "; the one before goes on"}
+	newest := f.newest()
+	if i := slices.IndexFunc(r.Steps, func(s Step) bool { return s.Name == "config" && s.Result == Good }); i >= 0 && newest.Broken() {
+		r.Steps[i] = f.newestStep(newest)
 	}
 	r.State, r.Since = f.worst()
 	first, subject, at := all.Site, f.Gateway, Tunnel{}
@@ -145,7 +145,7 @@ func (f Facts) explainSite(all Findings) *Report {
 		r.State = checks.DegradedState
 	}
 	if !first.Broken() { // what says nothing of the site's own state
-		first = refused
+		first = newest
 		if !first.Broken() {
 			first = lost
 		}

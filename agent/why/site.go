@@ -218,13 +218,33 @@ func (f Facts) config() (string, Finding) {
 	return f.Config.Text, Finding{}
 }
 
-// refused is the newest config with a mistake in it. Nothing hangs on that: the
-// one before goes on.
-func (f Facts) refused() Finding {
-	if f.Config.Fault == "" {
+// newest is what is wrong with the newest config: it has a mistake in it, or did
+// not stay, or nobody can tell. Nothing hangs on that: a good one runs.
+func (f Facts) newest() Finding {
+	found := Finding{Step: "config", Object: "config"}
+	switch {
+	case f.Config.Fault != "":
+		found.Code, found.Text = ConfigRefused, "the newest config is refused: "+f.Config.Fault
+	case f.Config.Newest == "":
 		return Finding{}
+	case f.Config.Held:
+		found.Code, found.Text = ConfigHeld, f.Config.Newest
+	default:
+		found.Code, found.Text = ConfigFailed, f.Config.Newest
 	}
-	return Finding{Code: ConfigRefused, Step: "config", Object: "config", Text: "the newest config is refused: " + f.Config.Fault}
+	return found
+}
+
+// newestStep is the step of such a config.
+func (f Facts) newestStep(found Finding) Step {
+	s := Step{Name: "config", Result: Failed, Code: found.Code, Text: f.Config.Text + "; " + found.Text}
+	switch found.Code {
+	case ConfigRefused:
+		s.Text = strings.TrimPrefix(found.Text, "the newest config is ") + "; the one before goes on"
+	case ConfigHeld:
+		s.Result, s.Text = NotTried, found.Text
+	}
+	return s
 }
 
 func (f Facts) forwards() (string, Finding) {

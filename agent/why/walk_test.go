@@ -128,6 +128,7 @@ var cases = []struct {
 	}},
 	{ForeignDrop, "filter", "heron", func(f *Facts) { f.Host.Drops = Drop{By: "docker's chain FORWARD"} }},
 	{ConfigRefused, "config", "", func(f *Facts) { f.Config.Fault = "desired.toml:12:33: bits set beyond /24" }},
+	{ConfigFailed, "config", "", func(f *Facts) { f.Config.Newest = "generation 15 did not stay: records was good and is dead" }},
 	{TakenDown, "agent", "", func(f *Facts) {
 		allDown(f)
 		f.Down, f.Checks[2].State, f.Collector.Error, f.Collector.Kind = cut, checks.Up, "", ""
@@ -245,7 +246,7 @@ func TestOneCauseIsOneAlarm(t *testing.T) {
 			note(found)
 		}
 		want := 1
-		if c.code.Layer() == "COLL" || c.code == ConfigRefused {
+		if c.code.Layer() == "COLL" || c.code == ConfigRefused || c.code == ConfigFailed {
 			want = 0 // the site has no alarm: nothing of it hangs on these
 		}
 		if len(causes) != want {
@@ -256,6 +257,19 @@ func TestOneCauseIsOneAlarm(t *testing.T) {
 				t.Errorf("%s: %s is down and neither broken nor waiting", c.code, tunnel.Network)
 			}
 		}
+	}
+}
+
+// A config that is held runs: nothing is broken, and why tells of it all the same.
+func TestHeldConfig(t *testing.T) {
+	f := avocet()
+	f.Config.Newest, f.Config.Held = "generation 15 runs, unconfirmed: the collector cannot be reached", true
+	r, err := Explain(f, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Code != ConfigHeld || r.State != checks.Up || len(failures(r)) > 0 || !strings.Contains(r.Text(time.UTC), "-     config     generation 15 runs, unconfirmed: ") {
+		t.Errorf("%s, %s:\n%s", r.Code, r.State, r.Text(time.UTC))
 	}
 }
 

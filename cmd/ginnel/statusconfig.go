@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/ginnel/ginnel/agent/block"
 )
@@ -17,8 +18,12 @@ func (f statusText) config(c block.ConfigSnapshot, enrolled bool) {
 	if c.Trial == nil {
 		return
 	}
-	if c.Trial.Reason != "" {
-		f.below(c.Trial.Reason)
+	code := ""
+	if c.Error == "" { // else it is that one's, and stands at the head
+		code = c.Code
+	}
+	if text := strings.TrimSpace(code + " " + c.Trial.Reason); text != "" {
+		f.below(text)
 	}
 	for _, line := range c.Trial.Evidence {
 		f.below("- " + line)
@@ -47,6 +52,8 @@ func (f statusText) fares(c block.ConfigSnapshot) string {
 		newest = fmt.Sprintf("generation %d", c.Trial.Generation)
 	}
 	switch {
+	case c.State == block.ConfigApplied && c.Stick:
+		return ", from a signed file (ginnel apply)"
 	case c.State == block.ConfigApplied:
 		return ", as the centre wants it"
 	case c.State == block.ConfigApplying && c.Trial != nil && !c.Trial.Until.IsZero():

@@ -29,12 +29,19 @@ func TestEnrolment(t *testing.T) {
 		t.Fatal(err)
 	}
 	var steps []string
+	shown := ""
 	id, err := uplink.Enrol(t.Context(), uplink.Enrolment{Pack: pack, Dir: dir, Version: "0.1.0",
 		Progress: func(step string, ok bool, text string) {
 			steps = append(steps, map[bool]string{true: "ok ", false: "FAIL "}[ok]+step)
+			if step == uplink.StepKey {
+				shown = text
+			}
 		}})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if want := identity.Fingerprint(id.Certificate().RawSubjectPublicKeyInfo) + ", made here, "; !strings.HasPrefix(shown, want) {
+		t.Errorf("the technician is shown %q, and the desk %q", shown, want)
 	}
 	want := []string{"ok site pack", "ok device key", "ok certificate", "ok session", "ok token"}
 	if d := cmp.Diff(want, steps); d != "" {
