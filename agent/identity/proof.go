@@ -30,7 +30,8 @@ type Proof struct {
 
 // Statement is what a Proof says: all keys that the gateway has by then. Each
 // later one of a device stands for those before it, and accounts for every key
-// that was ever stated, so that an old one that is shown again can be told.
+// that was ever stated (but those of long ago, see maxFormer), so that an old one
+// that is shown again can be told.
 type Statement struct {
 	Gateway string `json:"gateway"`
 	UID     string `json:"uid"`
@@ -47,7 +48,7 @@ type Statement struct {
 const (
 	MaxProof     = 64 << 10 // bytes of text
 	MaxProofKeys = 64       // networks
-	maxFormer    = 64       // of a network
+	maxFormer    = 64       // of a network; fewer where the text would be too long
 )
 
 // Errors of ByPack and ByDevice.
@@ -141,12 +142,16 @@ func (p Proof) Hash() string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// newProof signs a statement; the caller holds mu.
+// newProof signs a statement, less the oldest of the former keys where it is too
+// long; the caller holds mu.
 func (i *Identity) newProof(st Statement, s Secret) (Proof, error) {
 	if err := st.validate(); err != nil {
 		return Proof{}, err
 	}
 	text, err := json.Marshal(st)
+	for err == nil && len(text) > MaxProof && st.shorten() {
+		text, err = json.Marshal(st)
+	}
 	if err != nil {
 		return Proof{}, err
 	}
@@ -156,4 +161,20 @@ func (i *Identity) newProof(st Statement, s Secret) (Proof, error) {
 		return Proof{}, err
 	}
 	return Proof{Text: text, MAC: s.mac(signedText(text)), Signature: signature}, nil
+}
+
+// shorten leaves out the oldest key of the network that changed most often; false:
+// there is none.
+func (st Statement) shorten() bool {
+	most := ""
+	for network, former := range st.Former {
+		if len(former) > len(st.Former[most]) {
+			most = network
+		}
+	}
+	if most == "" {
+		return false
+	}
+	st.Former[most] = st.Former[most][1:]
+	return true
 }

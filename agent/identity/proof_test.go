@@ -4,6 +4,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
 	"slices"
@@ -195,4 +196,28 @@ func FuzzProof(f *testing.F) {
 		}
 		p.Hash()
 	})
+}
+
+// However often keys change, what is stated can be read, and goes on from what was
+// stated before; of the keys of long ago the oldest are left out.
+func TestManyChangesOfKeys(t *testing.T) {
+	id := prepared(t)
+	for round := range 30 {
+		keys := map[string]key.Public{"kestrel": newKey()}
+		for n := range MaxProofKeys - 1 {
+			keys[fmt.Sprintf("network-%d", n)] = newKey()
+		}
+		st, err := prove(t, id, keys, Secret{}).ByDevice(device(t, id))
+		if err != nil || st.Number != uint64(round+1) || len(st.Keys) != MaxProofKeys || round > 0 && len(st.Former["kestrel"]) == 0 {
+			t.Fatalf("round %d: number %d, %d keys, %v", round, st.Number, len(st.Keys), err)
+		}
+	}
+	id = prepared(t)
+	for round := range 70 {
+		before := id.Stated()["kestrel"]
+		st, err := prove(t, id, map[string]key.Public{"kestrel": newKey()}, Secret{}).ByDevice(device(t, id))
+		if former := st.Former["kestrel"]; err != nil || len(former) != min(round, maxFormer) || round > 0 && former[len(former)-1] != before {
+			t.Fatalf("change %d: %d former keys, %v", round, len(former), err)
+		}
+	}
 }
