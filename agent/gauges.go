@@ -86,8 +86,22 @@ func (g *gauges) Tunnels(ctx context.Context, since time.Time) []trial.Part {
 			parts = append(parts, p)
 		}
 	}
+	parts = append(parts, g.shutOut(judged)...)
 	parts = append(parts, g.sites(since, judged, r)...)
 	return append(parts, g.probe(ctx, since, judged)...)
+}
+
+// shutOut are the parts that a list took away since the trial began: no change is
+// at fault.
+func (g *gauges) shutOut(judged map[string]bool) (parts []trial.Part) {
+	wanted := map[string]bool{}
+	each(g.a.wants(), func(name string, _ tunnels.Network, _ string) { wanted[name] = true })
+	for name := range judged {
+		if judged[name] && !wanted[name] {
+			parts = append(parts, trial.Part{Name: name, Now: trial.Good, Is: "shut out"})
+		}
+	}
+	return parts
 }
 
 // probe asks the hubs of a site, all at once.

@@ -101,3 +101,28 @@ func TestHubIsJudgedByTheSitesThatAChangeTouches(t *testing.T) {
 	}
 	r.config(block.ConfigFailed, 2)
 }
+
+// A site that is shut out within the trial of a change that touches it says nothing
+// against the change.
+func TestSiteIsShutOutDuringATrial(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	r := start(t, root, hubOf(3))
+	c := &callers{silent: map[string]string{}}
+	go c.call(t, r)
+	r.until("all sites are heard", func(local.Client) bool {
+		s := r.agent.Snapshot()
+		return len(s.Tunnels) == 1 && s.Tunnels[0].PeersUp == 3
+	})
+	c.silence("192.168.22.0/24", siteKey(2))
+	go func() {
+		r.config(block.ConfigApplying, 1)
+		r.agent.Steering().Hear(t.Context(), d.list(1, d.bob, "site-2"))
+	}()
+	if _, err := r.apply(d.bundle(1, strings.Replace(hubOf(3), `"192.168.2.0/24"`, `"192.168.22.0/24"`, 1))); err != nil {
+		t.Errorf("apply = %v", err)
+	}
+	if c := r.config(block.ConfigApplied, 1); c.List != 1 {
+		t.Errorf("config: %+v", c)
+	}
+}
