@@ -58,7 +58,7 @@ func (c *ntpCheck) Run(ctx context.Context) checks.Result {
 	if err != nil {
 		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), err))
 	}
-	if step := stepBetween(r.Start, time.Now()); step.Abs() >= clockStep {
+	if step := reach.Stepped(r.Start, time.Now()); step != 0 {
 		r.Verdict, r.Reason, r.Phase = checks.Unknown, checks.ClockStepped, checks.PhaseResponse
 		r.Detail = fmt.Sprintf("the clock of this host moved by %v during the question", step)
 		return r

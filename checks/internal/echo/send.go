@@ -1,0 +1,96 @@
+package echo
+
+import (
+	"errors"
+	"slices"
+	"syscall"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+	"golang.org/x/sys/unix"
+)
+
+// patience is how long a question may wait for room in the socket.
+const patience = 100 * time.Millisecond
+
+// fateOfOpen is what becomes of a question that has none when its train ends.
+func fateOfOpen(p *packet) checks.Fate {
+	if p.sent.IsZero() {
+		return checks.Unsent
+	}
+	return checks.Lost
+}
+
+// flush sends what is in a socket's queue. What finds no room waits for the next
+// pass.
+func (e *Engine) flush(s *socket, now time.Time) {
+	s.queue = slices.DeleteFunc(s.queue, func(q question) bool { return q.t.ended })
+	for len(s.queue) > 0 {
+		n := min(len(s.queue), batchSize)
+		for _, q := range s.queue[:n] {
+			q.t.packets[q.i].seq = s.seq
+			s.seq++
+		}
+		e.out.compose(s, s.queue[:n])
+		left := e.transmit(s, s.queue[:n], now)
+		clear(s.queue[copy(s.queue, s.queue[left:]):])
+		s.queue = s.queue[:len(s.queue)-left]
+		e.readErrors(s) // the stamps, before they fill the socket
+		if left < n {
+			return
+		}
+	}
+}
+
+// transmit sends composed questions and returns how many are dealt with.
+func (e *Engine) transmit(s *socket, questions []question, now time.Time) int {
+	again := -1 // the one that was tried twice
+	for i := 0; i < len(questions); {
+		at := time.Now()
+		n, err := e.out.transmit(s.fd, i, len(questions))
+		for _, q := range questions[i : i+n] {
+			q.t.packets[q.i].sent = at
+			s.keys[s.key%ring] = stampOf{s.key, q.t.number(q.i)}
+			s.key++
+		}
+		i += n
+		if err == nil {
+			continue
+		}
+		q := questions[i]
+		if err == syscall.EAGAIN && now.Sub(q.due) < patience && !q.t.ended {
+			return i
+		}
+		// An error of a question before is reported by this call, which then
+		// sent nothing: the error queue tells of that too. Once more.
+		unix.GetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_ERROR)
+		if again == i {
+			i++
+		} else {
+			again = i
+		}
+		e.readErrors(s)
+		if again != i {
+			e.unsent(s, q, err)
+		}
+		s.renumber()
+	}
+	return len(questions)
+}
+
+// unsent gives a question its fate that this host refused to send.
+func (e *Engine) unsent(s *socket, q question, err error) {
+	switch {
+	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EAGAIN):
+	case errors.Is(err, unix.EINVAL) && s.from.IsValid(): // it has gone since we bound it
+		q.t.err = faultOfOpening(s.place, unix.EADDRNOTAVAIL)
+	default:
+		q.t.denial = &Denial{Errno: err}
+		if errors.Is(err, unix.EMSGSIZE) {
+			q.t.denial.MTU = s.mtu
+		}
+		q.t.packets[q.i].denial = q.t.denial
+	}
+	q.t.settle(q.i, checks.Unsent)
+	e.settled(q.t)
+}
