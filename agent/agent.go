@@ -94,6 +94,7 @@ type Agent struct {
 	spoolErr error
 	spool    *spool.Spool
 	uplink   *uplink.Uplink
+	severed  error  // why there is no uplink though the gateway is enrolled
 	before   memory // what a former agent showed
 	last     condition
 	since    time.Time // of last.State

@@ -83,6 +83,12 @@ func start(t *testing.T, root, text string) *rig {
 // startAt is start where the hub is at an address, and nowhere else.
 func startAt(t *testing.T, root, text, at string) *rig {
 	t.Helper()
+	return startOn(t, root, text, at, config.Host{})
+}
+
+// startOn is startAt on a host with settings of its own.
+func startOn(t *testing.T, root, text, at string, host config.Host) *rig {
+	t.Helper()
 	r := &rig{t: t, at: at, paths: agent.DefaultPaths(root), host: new(tunnelstest.Host)}
 	if err := os.MkdirAll(r.paths.Etc, 0o755); err != nil {
 		t.Fatal(err)
@@ -100,7 +106,7 @@ func startAt(t *testing.T, root, text, at string) *rig {
 		t.Fatal(err)
 	}
 	r.agent, err = agent.New(agent.Options{
-		Paths: r.paths, Version: "test", Tunnels: r.manager, Registry: registry, Log: slog.New(slog.DiscardHandler),
+		Paths: r.paths, Host: host, Version: "test", Tunnels: r.manager, Registry: registry, Log: slog.New(slog.DiscardHandler),
 		Collisions: func(_ context.Context, c *config.Config, _ tunnels.Spec) (config.Problems, error) {
 			lan := tunnels.Link{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.168.77.1/24")}}
 			return config.HostCollisions(c, config.HostFacts{Links: []tunnels.Link{lan}}), nil

@@ -14,6 +14,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +23,7 @@ import (
 	"github.com/open-telemetry/opamp-go/protobufs"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/local"
 )
@@ -125,4 +128,22 @@ func TestEnrolledAtAnotherCollector(t *testing.T) {
 			return c.heard.Load() > enrolled && r.agent.Snapshot().Collector.URL == c.url
 		})
 	}
+}
+
+// A setting of the host that leads to no centre is told, and takes nothing else
+// with it.
+func TestSiteRunsWithoutAWayToTheCentre(t *testing.T) {
+	root := t.TempDir()
+	r := start(t, root, site)
+	if err := r.agent.Enrol(t.Context(), newCollector(t).pack(), func(local.Progress) {}); err != nil {
+		t.Fatal(err)
+	}
+	r.stop()
+	r = startOn(t, root, site, "", config.Host{ExtraCA: filepath.Join(root, "nothing.pem")})
+	r.untilUp()
+	r.until("it tells why the centre hears nothing", func(local.Client) bool {
+		c := r.agent.Snapshot().Collector
+		return c.URL != "" && strings.Contains(c.Error, "nothing.pem")
+	})
+	r.stop()
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"time"
 
 	"github.com/ginnel/ginnel/agent/block/report"
 	"github.com/ginnel/ginnel/agent/config"
@@ -62,15 +63,22 @@ func (a *Agent) report(ctx context.Context, ready func()) error {
 	case <-a.enrolled:
 	}
 	for ctx.Err() == nil {
-		if err := a.reportTo(ctx); err != nil {
-			return err
+		if err := a.reportTo(ctx); err != nil { // what ginnel.toml says, which must not end all else
+			a.o.Log.ErrorContext(ctx, "the way to the centre cannot be opened; it is tried again", "err", err)
+			a.mu.Lock()
+			a.severed = err
+			a.mu.Unlock()
+			pause(ctx, reopen)
 		}
 	}
 	return nil
 }
 
+// reopen is the pause between tries to open the way to the centre.
+const reopen = time.Minute
+
 // reportTo keeps the centre told until the gateway is enrolled once more, perhaps
-// at another one.
+// at another one. The error is of what it is to do that by.
 func (a *Agent) reportTo(ctx context.Context) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -95,14 +103,14 @@ func (a *Agent) reportTo(ctx context.Context) error {
 	a.mu.Unlock()
 	up, err := uplink.New(uplink.Options{
 		Identity: a.identity, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Steering: a.pilot, Preferred: a.preferred,
-		Keys: a.o.Paths.publicKey, Boot: bootID(),
+		Keys: a.o.Paths.publicKey, Boot: a.boot,
 		Queue: kept, Clock: a.clock.compared, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
 	})
 	if err != nil {
 		return err
 	}
 	a.mu.Lock()
-	a.uplink = up
+	a.uplink, a.severed = up, nil
 	a.mu.Unlock()
 	return run.Run(ctx, []run.Task{
 		{Name: "control", Run: up.Control},

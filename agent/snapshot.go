@@ -45,6 +45,8 @@ func (a *Agent) Snapshot() block.Snapshot {
 		if s.Collector.Error != "" {
 			s.Collector.Code = string(why.CollectorCode(string(a.uplink.Trouble())))
 		}
+	} else if a.severed != nil {
+		s.Collector.URL, s.Collector.Error = a.identity.Collector()[0], firstLine(a.severed)
 	}
 	s.Agent.Version = a.o.Version
 	if a.o.Backend != nil {
