@@ -221,12 +221,20 @@ func lagSnapshot(l checks.Lag) block.LagSnapshot {
 
 // figures are null where nothing was measured.
 func figures(f checks.Figures) block.Figures {
-	var out block.Figures
+	out := block.Figures{Sent: f.Sent, Received: f.Received, Odd: block.OddCount(f.Odd)}
 	if f.Timed > 0 {
-		out.RTTp50, out.RTTp95 = new(f.P50.Seconds()), new(f.P95.Seconds())
+		out.RTTMin, out.RTTp50, out.RTTp95 = new(f.Min.Seconds()), new(f.P50.Seconds()), new(f.P95.Seconds())
+		out.TooFew = fmt.Sprintf("it takes %d answers, and there are %d", checks.P99Needs, f.Timed)
+	}
+	if f.P99 > 0 {
+		out.RTTp99, out.PDV, out.TooFew = new(f.P99.Seconds()), new(f.PDV.Seconds()), ""
+	}
+	if f.Jitter.Of > 0 {
+		out.Jitter = new(f.Jitter.Value.Seconds())
 	}
 	if loss, ok := f.Loss(); ok {
-		out.Loss = &loss
+		low, high := f.LossBetween()
+		out.Loss, out.LossBetween = &loss, &[2]float64{low, high}
 	}
 	return out
 }

@@ -127,14 +127,15 @@ type Result struct {
 	Values []Value // further figures, as an offset or days to expiry
 }
 
-// Odd counts what is neither an answer in time nor a loss. None of it is in
-// Received.
+// Odd counts what is neither an answer in time nor a loss. None of it but
+// Reordered is in Received.
 type Odd struct {
-	Late      int // answers after their time: they are lost as well
+	Late      int // answers after their time, also to questions of the run before: they are lost as well
 	Duplicate int // further answers to one question
 	Reordered int // answers in time that came after the answer to a later question (RFC 4737)
 	Corrupt   int // answers whose content had changed
 	Unsent    int // questions that this host could not send; they are not in Sent
+	Dropped   int // answers, of whatever, that this host had no room for (SO_RXQ_OVFL) meanwhile
 }
 
 // Packet is one question and what became of it.

@@ -15,6 +15,7 @@ const tick = 10 * time.Millisecond
 // in time. It is one goroutine, which sleeps while nothing is due. Time is
 // monotonic.
 type engine struct {
+	now   func() time.Time
 	begin time.Time // by the wall clock of then a multiple of tick
 	wake  chan struct{}
 	acts  []act // of this turn; loop's own
@@ -33,14 +34,15 @@ type act struct {
 type actKind int
 
 const (
-	begins  actKind = iota // start the run
-	skips                  // leave it out: the run before has not ended
-	overdue                // answer for it
+	nothing actKind = iota
+	begins          // start the run
+	skips           // leave it out: the run before has not ended
+	overdue         // answer for it
 )
 
-func newEngine() *engine {
-	now := time.Now()
-	return &engine{begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
+func newEngine(clock func() time.Time) *engine {
+	now := clock()
+	return &engine{now: clock, begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
 }
 
 // loop runs until ctx ends.
@@ -59,7 +61,7 @@ func (e *engine) loop(ctx context.Context) {
 		}
 		e.mu.Lock()
 		if len(e.queue) > 0 {
-			timer.Reset(time.Until(e.tickAt(e.queue[0].at)))
+			timer.Reset(e.tickAt(e.queue[0].at).Sub(e.now()))
 		} else {
 			timer.Stop()
 		}
@@ -77,7 +79,7 @@ func (e *engine) tickAt(at time.Time) time.Time {
 func (e *engine) turn() []act {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	now := time.Now()
+	now := e.now()
 	clear(e.acts)
 	e.acts = e.acts[:0]
 	for len(e.queue) > 0 && !e.queue[0].at.After(now) {
@@ -91,8 +93,14 @@ func (e *engine) turn() []act {
 // again.
 func (e *engine) step(w *worker, now time.Time) act {
 	f := w.flight
-	if f != nil && !f.answered && !now.Before(f.late) {
-		f.answered, f.behind = true, now.Sub(f.late)
+	switch {
+	case f == nil:
+	case !f.passed && !now.Before(f.deadline):
+		f.passed, f.behind = true, now.Sub(f.deadline)
+		w.at = earlier(w.next, f.late)
+		return act{f, nothing}
+	case f.passed && !f.answered && !now.Before(f.late):
+		f.answered, f.behind = true, max(f.behind, now.Sub(f.late))
 		w.at = w.next
 		return act{f, overdue}
 	}
@@ -109,7 +117,7 @@ func (e *engine) step(w *worker, now time.Time) act {
 		fresh.late = w.next
 	}
 	w.flight = fresh
-	w.at = earlier(w.next, fresh.late)
+	w.at = earlier(w.next, fresh.deadline)
 	w.runner.wg.Add(1) // the loop holds the group above zero
 	return act{fresh, begins}
 }
@@ -136,7 +144,7 @@ func (e *engine) admit(w *worker) {
 		return
 	}
 	w.held = false
-	w.starts = newSchedule(w.runner.options.Gateway, w.spec, time.Now())
+	w.starts = newSchedule(w.runner.options.Gateway, w.spec, e.now())
 	w.next = w.starts.first()
 	w.at = w.next
 	heap.Push(&e.queue, w)
@@ -170,6 +178,9 @@ func (e *engine) ended(f *flight) (again, answered bool) {
 		return true, true
 	}
 	w.flight = nil
+	if now := e.now(); !f.passed && now.After(f.deadline) {
+		f.behind = now.Sub(f.deadline) // else the loop had been there before
+	}
 	switch {
 	case w.gone:
 		e.admit(w.heir)

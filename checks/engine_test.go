@@ -167,6 +167,46 @@ func TestLateEngineIsOurFault(t *testing.T) {
 	})
 }
 
+// TestAnswerMissedByUs lets a run end by its deadline while this program is, or is
+// not, held up over that.
+func TestAnswerMissedByUs(t *testing.T) {
+	lost := Result{Verdict: Failed, Reason: Timeout, Sent: 1}
+	byKernel, refused := lost, Result{Verdict: Failed, Reason: Refused, Sent: 1, Received: 1}
+	byKernel.Stamps = KernelRXStamps
+	for _, test := range []struct {
+		name string
+		held time.Duration // over the deadline
+		r    Result
+		want Reason
+	}{
+		{"in time", 0, lost, Timeout},
+		{"a little late", heldUp, lost, Timeout},
+		{"too late to say", 200 * time.Millisecond, lost, SelfFault},
+		{"the kernel knows", 200 * time.Millisecond, byKernel, Timeout},
+		{"an answer is an answer", 200 * time.Millisecond, refused, Refused},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var held atomic.Int64 // what the clock jumps ahead, as after a standstill
+				now := func() time.Time { return time.Now().Add(time.Duration(held.Load())) }
+				r, sink := newTestRunner(t, RunnerOptions{now: now}, sharedKind(func(_ context.Context, _ time.Time, done func(Result)) {
+					time.AfterFunc(4900*time.Millisecond, func() {
+						if test.held > 0 {
+							held.Store(int64(10*time.Millisecond + test.held))
+						}
+					})
+					time.AfterFunc(4990*time.Millisecond, func() { done(test.r) })
+				}))
+				r.Sync([]Spec{{Name: "a", Kind: "shared", Interval: 30 * time.Second}})
+				pass(firstWithin + 5*time.Second)
+				if got := sink.of("a")[0]; got.Reason != test.want || got.Valid() != nil {
+					t.Errorf("got %+v, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
 // BenchmarkRunner runs checks that answer at once, as fast as they come, and
 // tells the CPU time of one run in all threads.
 func BenchmarkRunner(b *testing.B) {

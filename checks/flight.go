@@ -8,15 +8,16 @@ import (
 )
 
 // flight is one run of a worker, from its start to its end. The engine's mu
-// guards answered.
+// guards passed and answered.
 type flight struct {
 	worker   *worker
 	due      time.Time     // when it should have begun
 	start    time.Time     // when it did
 	deadline time.Time     // of the check
 	late     time.Time     // when the engine answers for it
-	behind   time.Duration // by how much the engine was late itself when it did so
-	answered bool          // the engine has
+	passed   bool          // the engine has seen the deadline go by
+	behind   time.Duration // by how much it was late itself for that
+	answered bool          // it has answered for the run
 }
 
 // do carries out what a turn decided.
@@ -88,15 +89,25 @@ func (f *flight) tell(o outcome) {
 	if o.Start.IsZero() {
 		o.Start = f.start
 	}
-	f.worker.runner.teller.deliver(f.worker, o)
+	f.worker.runner.teller.deliver(f.worker, f.excuse(o))
 }
 
-// overrun is the result of a run that has not ended in time. Where we come late
-// ourselves, it may have had no chance to.
+// overrun is the result of a run that has not ended in time.
 func (f *flight) overrun() Result {
-	if f.behind > grace {
-		return selfFault(fmt.Sprintf("this program was held up for %v", f.behind.Round(time.Millisecond)))
-	}
 	return Result{Verdict: Failed, Reason: Timeout, Start: f.start,
 		Detail: fmt.Sprintf("the check did not end within its %v", f.worker.spec.Target.Timeout)}
+}
+
+// heldUp is how late this program may be for a deadline before an answer that it
+// did not see may well have been there.
+const heldUp = 100 * time.Millisecond
+
+// excuse takes the blame where an answer is missing and this program did not run
+// when time was up. By the kernel's stamps it knows better.
+func (f *flight) excuse(o outcome) outcome {
+	if (o.Reason == Timeout || o.Reason == Loss) && f.behind > heldUp && (o.Stamps == "" || o.Stamps == UserStamps) {
+		o.Verdict, o.Reason, o.Phase = Unknown, SelfFault, NoPhase
+		o.Detail = fmt.Sprintf("this program was held up for %v", f.behind.Round(time.Millisecond))
+	}
+	return o
 }

@@ -22,7 +22,7 @@ func (r Result) Valid() error {
 		return fmt.Errorf("%d times of %d answers", len(r.RTT), r.Received)
 	case len(r.RTT) > 0 && slices.Min(r.RTT) < 0:
 		return fmt.Errorf("a time of %v", slices.Min(r.RTT))
-	case min(r.Odd.Late, r.Odd.Duplicate, r.Odd.Reordered, r.Odd.Corrupt, r.Odd.Unsent) < 0:
+	case min(r.Odd.Late, r.Odd.Duplicate, r.Odd.Reordered, r.Odd.Corrupt, r.Odd.Unsent, r.Odd.Dropped) < 0:
 		return fmt.Errorf("a count below zero in %+v", r.Odd)
 	case r.Odd.Reordered > r.Received:
 		return fmt.Errorf("%d reordered of %d answers", r.Odd.Reordered, r.Received)

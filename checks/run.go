@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 )
@@ -58,24 +57,6 @@ func panicked(p any, stack []byte) outcome {
 	return outcome{Result: selfFault(fmt.Sprintf("the check panicked: %v", p)), stack: stack}
 }
 
-// judge holds a result to what every result must be, and to the wanted RTT.
-func judge(s Spec, o outcome) Result {
-	r := o.Result
-	if err := r.Valid(); err != nil {
-		f := selfFault("the check contradicts itself: " + err.Error())
-		f.Start = r.Start
-		return f
-	}
-	r.Detail = oneLine(r.Detail)
-	if r.Verdict == OK && s.Degraded > 0 && len(r.RTT) > 0 {
-		if m := median(r.RTT); m > s.Degraded {
-			r.Verdict, r.Reason, r.Phase = Degraded, Slow, PhaseResponse
-			r.Detail = fmt.Sprintf("%v, above %v", m.Round(time.Microsecond), s.Degraded)
-		}
-	}
-	return r
-}
-
 func selfFault(detail string) Result {
 	return Result{Verdict: Unknown, Reason: SelfFault, Detail: oneLine(detail), Start: time.Now()}
 }
@@ -87,11 +68,6 @@ func notRun(err error) Result {
 		detail += " (hint: " + e.Hint + ")"
 	}
 	return Result{Verdict: Unknown, Reason: NotRun, Detail: oneLine(detail), Start: time.Now()}
-}
-
-func median(ds []time.Duration) time.Duration {
-	ds = slices.Sorted(slices.Values(ds))
-	return ds[len(ds)/2]
 }
 
 // oneLine makes foreign text fit for a line of a terminal.

@@ -48,3 +48,28 @@ func TestContradictionsAreOurFault(t *testing.T) {
 		t.Errorf("a median of 13 ms not above 13 ms is %+v", got)
 	}
 }
+
+func TestLossOfOurOwnIsNoLoss(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		r    Result
+		want Reason
+	}{
+		{"nothing could be sent", Result{Verdict: Failed, Reason: Timeout, Odd: Odd{Unsent: 3}}, SelfFault},
+		{"what was sent came back", Result{Verdict: Degraded, Reason: Loss, Sent: 2, Received: 2, Odd: Odd{Unsent: 1}}, SelfFault},
+		{"and not all of it", Result{Verdict: Degraded, Reason: Loss, Sent: 2, Received: 1, Odd: Odd{Unsent: 1}}, Loss},
+		{"good in spite of it", Result{Verdict: OK, Sent: 2, Received: 2, Odd: Odd{Unsent: 1}}, NoReason},
+		{"no room for the answer", Result{Verdict: Failed, Reason: Timeout, Sent: 1, Odd: Odd{Dropped: 1}}, SelfFault},
+		{"no room for one, two are missing", Result{Verdict: Degraded, Reason: Loss, Sent: 3, Received: 1, Odd: Odd{Dropped: 1}}, Loss},
+		{"refused is refused", Result{Verdict: Failed, Reason: Refused, Sent: 1, Received: 1, Odd: Odd{Unsent: 1, Dropped: 9}}, Refused},
+		{"blocked stays", Result{Verdict: Unknown, Reason: Blocked, Odd: Odd{Unsent: 1}}, Blocked},
+	} {
+		got := judge(Spec{}, outcome{Result: test.r})
+		if got.Reason != test.want || (got.Verdict == Unknown) != (test.want == SelfFault || test.want == Blocked) {
+			t.Errorf("%s: %+v, want %q", test.name, got, test.want)
+		}
+		if err := got.Valid(); err != nil {
+			t.Errorf("%s: %v", test.name, err)
+		}
+	}
+}

@@ -31,6 +31,8 @@ type RunnerOptions struct {
 	Sink     Sink         // nil: none
 	Blocker  Blocker      // nil: nothing is ever blocked
 	Log      *slog.Logger // nil: none
+
+	now func() time.Time // tests set the clock; nil: time.Now
 }
 
 // Runner keeps the wanted checks running, each on its own: every interval at a
@@ -59,8 +61,11 @@ func NewRunner(o RunnerOptions) *Runner {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	if o.now == nil {
+		o.now = time.Now
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(), teller: newTeller()}
+	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller()}
 	r.wg.Go(func() { r.engine.loop(ctx) })
 	r.wg.Go(func() { r.teller.loop(ctx) })
 	return r

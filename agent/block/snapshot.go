@@ -85,11 +85,35 @@ type ContestedSnapshot struct {
 	Culprit string    `json:"culprit,omitempty"`
 }
 
-// Figures are measured over the last five minutes. Null: nothing was measured.
+// Figures are measured over the last five minutes. Null: nothing was measured,
+// or too little to say.
 type Figures struct {
 	RTTp50 *float64 `json:"rtt_p50_seconds"`
 	RTTp95 *float64 `json:"rtt_p95_seconds"`
-	Loss   *float64 `json:"loss_ratio"`
+	Loss   *float64 `json:"loss_ratio"` // RFC 6673
+
+	// LossBetween is where the loss of the way lies, with 95 % confidence
+	// (Wilson's interval of Sent and Received).
+	LossBetween *[2]float64 `json:"loss_ratio_95,omitempty"`
+
+	RTTMin   *float64 `json:"rtt_min_seconds,omitempty"`
+	RTTp99   *float64 `json:"rtt_p99_seconds,omitempty"` // of 100 answers or more
+	PDV      *float64 `json:"pdv_p99_seconds,omitempty"` // RTTp99 above RTTMin (RFC 5481, 4.2)
+	Jitter   *float64 `json:"jitter_seconds,omitempty"`  // RFC 3550, 6.4.1, of round trips
+	TooFew   string   `json:"rtt_p99_missing,omitempty"` // why there is no RTTp99, in words
+	Sent     int      `json:"sent,omitempty"`            // questions asked
+	Received int      `json:"received,omitempty"`        // answers in time
+	Odd      OddCount `json:"odd,omitzero"`
+}
+
+// OddCount counts what is neither an answer in time nor a loss; see checks.Odd.
+type OddCount struct {
+	Late      int `json:"late,omitempty"`
+	Duplicate int `json:"duplicate,omitempty"`
+	Reordered int `json:"reordered,omitempty"`
+	Corrupt   int `json:"corrupt,omitempty"`
+	Unsent    int `json:"unsent,omitempty"`
+	Dropped   int `json:"dropped,omitempty"`
 }
 
 // ConfigSnapshot is the running config.
