@@ -1,9 +1,11 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strings"
 
@@ -67,6 +69,10 @@ func push(ctx context.Context, std cli.IO, args []string) error {
 	}
 	if err := s.refuse(p); err != nil {
 		return err
+	}
+	handover, err := handover(p)
+	if _, printErr := io.WriteString(std.Out, handover); err != nil || printErr != nil {
+		return errors.Join(err, printErr)
 	}
 	if p.Nothing() {
 		_, err := fmt.Fprintln(std.Out, "Nothing to push.")
@@ -160,6 +166,29 @@ func (s *survey) refuse(p *plan.Plan) error {
 	return nil
 }
 
+// handover tells who may sign a push that takes signers out, before anybody is
+// asked; an error where nobody may.
+func handover(p *plan.Plan) (string, error) {
+	leave, stay := p.Handover()
+	switch {
+	case len(leave) == 0:
+		return "", nil
+	case len(stay) == 0:
+		return "", cli.WithHint(fmt.Errorf("refused: it takes %s out of the signers, and nobody stays whom the gateways trust now, to sign the way back", called(leave, " and ")),
+			"change one signer, push, then the other")
+	}
+	return cli.Wrap(fmt.Sprintf("No signer any more: %s. %s must sign this push, as its way back is signed with it.", called(leave, " and "), called(stay, " or ")), width, "    ") + "\n", nil
+}
+
+// called names signers for people.
+func called(all bundle.Signers, joint string) string {
+	names := make([]string, len(all))
+	for i, s := range all {
+		names[i] = cmp.Or(s.Name, s.Fingerprint())
+	}
+	return strings.Join(names, joint)
+}
+
 // ask shows what is about to be done, and waits for a yes.
 func (o *pushOrder) ask(std cli.IO, p *plan.Plan) error {
 	rings := strings.Join(p.Rollout.Rings, ", ")
@@ -176,12 +205,15 @@ func (o *pushOrder) ask(std cli.IO, p *plan.Plan) error {
 // send signs, notes the generations as used, and starts the rollout.
 func (o *pushOrder) send(ctx context.Context, std cli.IO, s *survey, p *plan.Plan) (centre.Rollout, error) {
 	key, err := signing.Open(ctx, o.signWith, s.signers, std)
+	if leave, stay := p.Handover(); err != nil && len(leave) > 0 {
+		return centre.Rollout{}, cli.WithHint(fmt.Errorf("%w; and whom a push takes out of the signers cannot sign its way back", err), called(stay, " or ")+" can push it")
+	}
 	if err != nil {
 		return centre.Rollout{}, err
 	}
 	if strange := p.NotSigner(key.By); len(strange) > 0 {
 		return centre.Rollout{}, cli.WithHint(fmt.Errorf("%s would refuse it: %s is not among the signers that it trusts now", strange[0], key.By.Name),
-			"the other signer pushes the change of signers")
+			"a signer of now pushes the change of signers")
 	}
 	signatures := p.Signatures()
 	if key.Touched() && signatures > 1 {

@@ -239,7 +239,7 @@ func TestMistakesOfTheFiles(t *testing.T) {
 func TestStrangersSignature(t *testing.T) {
 	b := newBench(t)
 	strange, _ := operatorKey(t, "mallory")
-	b.want(1, []string{"no gateway would believe"}, "push", "--yes", "--sign-with", strange)
+	b.want(1, []string{" is not one of the fleet's signers"}, "push", "--yes", "--sign-with", strange)
 	if _, err := os.Stat(filepath.Join(b.dir, "generations.csv")); err == nil || len(b.pushed) > 0 {
 		t.Error("numbers were used, or something was pushed")
 	}

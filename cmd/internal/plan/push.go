@@ -177,21 +177,6 @@ func (p *Plan) Signatures() (n int) {
 	return n
 }
 
-// NotSigner names the gateways that would refuse what by signs, by the signers
-// of what they run.
-func (p *Plan) NotSigner(by bundle.Signer) (gateways []string) {
-	for _, c := range p.Changes {
-		if c.old == nil || len(c.old.Signers) == 0 {
-			continue // those of its pack, which are not known here
-		}
-		trusted, err := bundle.ParseSigners(c.old.Signers)
-		if err != nil || !slices.ContainsFunc(trusted, func(s bundle.Signer) bool { return string(s.Key.Marshal()) == string(by.Key.Marshal()) }) {
-			gateways = append(gateways, c.Gateway)
-		}
-	}
-	return gateways
-}
-
 // Has says whether there is a look of a kind.
 func (p *Plan) Has(kind string) bool {
 	return slices.ContainsFunc(p.Looks, func(l Look) bool { return l.Kind == kind })

@@ -85,7 +85,7 @@ func (o opener) named(s bundle.Signer) bundle.Signer {
 
 // refuse says that a key would not be believed.
 func (o opener) refuse(s bundle.Signer) error {
-	return cli.WithHint(fmt.Errorf("no gateway would believe %s %s: it is not one of the fleet's signers", cmp.Or(s.Name, "the key"), s.Fingerprint()),
+	return cli.WithHint(fmt.Errorf("%s %s is not one of the fleet's signers", cmp.Or(s.Name, "the key"), s.Fingerprint()),
 		"the signers are "+tell(o.accepted))
 }
 
