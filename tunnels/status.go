@@ -86,6 +86,13 @@ func (m *Manager) Status() []Status {
 	return list
 }
 
+// Fault is why the host could not be read at the last look; nil: it was.
+func (m *Manager) Fault() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.fault
+}
+
 // lacks is what of a network could not be had at the last look. The caller holds
 // m.mu.
 func (m *Manager) lacks(network string) (list []Problem) {

@@ -1,6 +1,9 @@
-package wireguard
+// Package nstest runs the tests of tunnels on a real kernel, each in a process
+// with namespaces of its own. What the tests are about is not its business.
+package nstest
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -13,13 +16,13 @@ import (
 	"time"
 )
 
-// apart runs the rest of a test in a process with network, mount and process
+// Apart runs the rest of a test in a process with network, mount and process
 // namespaces of its own, where it returns true; the sockets of WireGuard are
 // files, and files are common to all network namespaces. What the test leaves
 // running ends with that process, and so such tests run side by side.
 //
-//	if !apart(t) { return }
-func apart(t *testing.T) bool {
+//	if !nstest.Apart(t) { return }
+func Apart(t *testing.T) bool {
 	t.Helper()
 	if os.Getenv("GINNEL_TEST_APART") == t.Name() {
 		furnish(t)
@@ -28,9 +31,9 @@ func apart(t *testing.T) bool {
 	if os.Getuid() != 0 {
 		t.Fatal("this test makes network namespaces: run it as root")
 	}
-	for _, tool := range []string{"ip", "wg", "ping"} {
+	for _, tool := range []string{"ip", "wg", "ping", "nft"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			t.Fatalf("%s is needed: apt-get install iproute2 wireguard-tools iputils-ping", tool)
+			t.Fatalf("%s is needed: apt-get install iproute2 wireguard-tools iputils-ping nftables", tool)
 		}
 	}
 	self, err := os.Executable()
@@ -40,7 +43,7 @@ func apart(t *testing.T) bool {
 	t.Parallel()
 	cmd := exec.CommandContext(t.Context(), self, "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=3m")
 	// Under -race a process waits for a second before it ends, if not told otherwise.
-	cmd.Env = append(os.Environ(), "GINNEL_TEST_APART="+t.Name(), "GINNEL_TEST_DATAPLANE="+program(t), "GORACE=atexit_sleep_ms=0")
+	cmd.Env = append(os.Environ(), "GINNEL_TEST_APART="+t.Name(), "GINNEL_TEST_DATAPLANE="+Program(t), "GORACE=atexit_sleep_ms=0")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET | syscall.CLONE_NEWNS | syscall.CLONE_NEWPID}
 	out, err := cmd.CombinedOutput()
 	if err != nil || testing.Verbose() {
@@ -62,7 +65,7 @@ func furnish(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	sh(t, "ip link set lo up")
+	Sh(t, "ip link set lo up")
 }
 
 // built is the folder that build made; empty: none.
@@ -82,7 +85,8 @@ var build = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-func TestMain(m *testing.M) {
+// Main is a TestMain; the caller exits with what it returns.
+func Main(m *testing.M) int {
 	flag.Parse()
 	// They wait more than they work.
 	if err := flag.Set("test.parallel", "8"); err != nil {
@@ -90,16 +94,16 @@ func TestMain(m *testing.M) {
 	}
 	code := m.Run()
 	os.RemoveAll(built)
-	os.Exit(code)
+	return code
 }
 
-// program is the data plane, built for the tests.
-func program(t *testing.T) string {
+// Program is the data plane, built for the tests.
+func Program(t *testing.T) string {
 	t.Helper()
 	if path := os.Getenv("GINNEL_TEST_DATAPLANE"); path != "" {
 		return path
 	}
-	if os.Getenv("GINNEL_TEST_BACKEND") == "kernel" {
+	if Backend() == "kernel" {
 		return "/nonexistent" // nothing needs it, and nothing can build it there
 	}
 	path, err := build()
@@ -109,17 +113,12 @@ func program(t *testing.T) string {
 	return path
 }
 
-// backend is the one that the tests are about: userspace, or what
+// Backend is the one that the tests are about: "userspace", or what
 // GINNEL_TEST_BACKEND says.
-func backend() Backend {
-	if b := os.Getenv("GINNEL_TEST_BACKEND"); b != "" {
-		return Backend(b)
-	}
-	return Userspace
-}
+func Backend() string { return cmp.Or(os.Getenv("GINNEL_TEST_BACKEND"), "userspace") }
 
-// sh runs a command line and returns what it printed.
-func sh(t *testing.T, line string) string {
+// Sh runs a command line and returns what it printed.
+func Sh(t *testing.T, line string) string {
 	t.Helper()
 	out, err := exec.Command("sh", "-c", line).CombinedOutput()
 	if err != nil {
@@ -128,8 +127,8 @@ func sh(t *testing.T, line string) string {
 	return strings.TrimSpace(string(out))
 }
 
-// eventually waits for a condition that is to come true by itself.
-func eventually(t *testing.T, what string, true func() bool) {
+// Eventually waits for a condition that is to come true by itself.
+func Eventually(t *testing.T, what string, true func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 		if true() {

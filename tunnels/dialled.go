@@ -28,9 +28,31 @@ func (m *Manager) Names() []KnownName {
 	return list
 }
 
-// Fault is why the host could not be read at the last look; nil: it was.
-func (m *Manager) Fault() error {
+// dialled is the host names that the Spec dials; true for those of a hub that
+// does not answer.
+func (m *Manager) dialled() map[string]bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.fault
+	last := map[peerAt]time.Time{}
+	for _, d := range m.seen.Devices {
+		for _, p := range d.Peers {
+			last[peerAt{d.Name, p.PublicKey}] = p.Seen.LastHandshake
+		}
+	}
+	hosts := map[string]bool{}
+	for _, n := range m.spec.Networks {
+		for _, t := range n.Devices {
+			for _, p := range t.Peers {
+				// Without keepalive an old handshake may only mean silence.
+				at, there := last[peerAt{t.Device, p.PublicKey}]
+				silent := there && (at.IsZero() || p.Keepalive > 0 && time.Since(at) > liveFor)
+				for _, e := range p.Endpoints {
+					if host, _, ok := splitPort(e); ok {
+						hosts[host] = hosts[host] || silent
+					}
+				}
+			}
+		}
+	}
+	return hosts
 }
