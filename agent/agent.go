@@ -148,10 +148,7 @@ func (a *Agent) Tasks() []run.Task {
 			ready()
 			return a.o.Watch(ctx, func() {
 				a.o.Tunnels.Wake()
-				select {
-				case a.events <- struct{}{}:
-				default: // it will look
-				}
+				tip(a.events)
 			})
 		}})
 	}
@@ -292,6 +289,14 @@ func (a *Agent) Down(ctx context.Context) error {
 	a.mu.Unlock()
 	a.look()
 	return nil
+}
+
+// tip wakes who waits for c, now or next time.
+func tip(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 var _ local.Agent = (*Agent)(nil)

@@ -71,7 +71,7 @@ func stepText(r trial.Record) string {
 }
 
 // Rollback goes back to the config before, until there is a newer generation.
-func (a *Agent) Rollback(ctx context.Context) error { return a.pilot.order(ctx, order{}) }
+func (a *Agent) Rollback(ctx context.Context) error { return a.pilot.order(ctx, order{back: true}) }
 
 // order hands one over and waits for its answer.
 func (p *pilot) order(ctx context.Context, o order) error {

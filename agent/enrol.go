@@ -35,10 +35,7 @@ func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Prog
 	if !again {
 		close(a.enrolled)
 	} else {
-		select {
-		case a.anew <- struct{}{}:
-		default: // it begins anew already
-		}
+		tip(a.anew)
 	}
 	a.o.Log.InfoContext(ctx, "enrolled", "gateway", pack.Site.Gateway, "site", pack.Site.ID)
 	return nil

@@ -1,11 +1,15 @@
 package agent_test
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/agent/local"
@@ -104,4 +108,23 @@ func TestListIsInForceAtOnce(t *testing.T) {
 	}
 	hear(d.list(8, d.alice))
 	r.lets(8, "avocet-1", "fulmar-1")
+}
+
+// A list that cannot be applied at once is applied once it can be.
+func TestListIsAppliedOnceItCanBe(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	r := start(t, root, hub)
+	r.lets(0, "avocet-1", "fulmar-1")
+	keys := filepath.Join(r.paths.Var, "keys")
+	if err := errors.Join(os.Rename(keys, keys+".away"), os.WriteFile(keys, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	r.agent.Steering().Hear(t.Context(), d.list(7, d.bob, "fulmar-1"))
+	time.Sleep(time.Second)
+	r.lets(7, "avocet-1", "fulmar-1")
+	if err := errors.Join(os.Remove(keys), os.Rename(keys+".away", keys)); err != nil {
+		t.Fatal(err)
+	}
+	r.lets(7, "avocet-1")
 }

@@ -28,6 +28,7 @@ type pilot struct {
 	booted chan struct{} // closed once the agent runs what it starts with
 	orders chan order
 	woken  chan struct{} // an offer waits
+	listed chan struct{} // another list is in force
 
 	mu      sync.Mutex // of what follows
 	offer   *order     // of the centre, that waits; nil: none
@@ -37,7 +38,8 @@ type pilot struct {
 
 // order is what a technician wants, whose answer comes on done, or the centre.
 type order struct {
-	apply []byte     // nil: go back to the config before
+	apply []byte     // a signed config, to be tried
+	back  bool       // go back to the config before, instead
 	hash  string     // of apply, in hex, as the centre has it
 	done  chan error // nil: it is the centre's
 }
@@ -45,7 +47,7 @@ type order struct {
 var _ uplink.Steering = (*pilot)(nil)
 
 func newPilot(a *Agent) *pilot {
-	p := &pilot{a: a, booted: make(chan struct{}), orders: make(chan order), woken: make(chan struct{}, 1)}
+	p := &pilot{a: a, booted: make(chan struct{}), orders: make(chan order), woken: make(chan struct{}, 1), listed: make(chan struct{}, 1)}
 	p.gauges.a = a
 	p.trial = &trial.Trial{Journal: a.o.Paths.Journal(), Boot: a.boot, Host: p, Tunnels: &p.gauges, Checks: &p.gauges,
 		Changed: func() { a.look(); a.wakeUplink() }, Log: a.o.Log}
@@ -83,16 +85,8 @@ func (p *pilot) Hear(ctx context.Context, t wire.Told) {
 		p.a.o.Log.WarnContext(ctx, "a list of what is shut out is not believed", "err", err)
 	case changed:
 		p.a.o.Log.InfoContext(ctx, "another list of what is shut out is in force", "number", p.a.listNumber())
-		go p.a.shutOut(context.WithoutCancel(ctx)) // waits for whoever changes the config
+		tip(p.listed)
 	}
-}
-
-// listNumber is that of the list in force; 0: none is.
-func (a *Agent) listNumber() uint64 {
-	if l := a.trust.List(); l != nil {
-		return l.Number
-	}
-	return 0
 }
 
 // Offer takes a config; the newest one counts. What is on the way already, or
@@ -108,14 +102,8 @@ func (p *pilot) Offer(_ context.Context, hash, raw []byte) {
 	if (known || at == p.judged) && !p.mayTryAgain(at) {
 		return
 	}
-	if raw == nil { // no way back is meant: it is refused as anything that is not signed
-		raw = []byte{}
-	}
 	p.judged, p.offer = at, &order{apply: raw, hash: at}
-	select {
-	case p.woken <- struct{}{}:
-	default:
-	}
+	tip(p.woken)
 }
 
 // mayTryAgain: a config that failed and was perhaps not at fault.
@@ -184,6 +172,9 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 		return nil
 	case <-p.booted:
 	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { p.shutOut(ctx) })
 	p.gauges.open()
 	work := p.start(ctx, p.trial.Resume)
 	for {
@@ -219,7 +210,7 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 
 // decide says what follows from an order; nil: nothing does.
 func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), error) {
-	if o.apply == nil {
+	if o.back {
 		return func() (*work, error) { return p.goBack(ctx) }, nil
 	}
 	offer, change, err := p.prepare(ctx, o.apply)

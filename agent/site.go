@@ -134,12 +134,7 @@ func (a *Agent) wakeUplink() {
 }
 
 // look has the state of the whole gateway judged anew, soon.
-func (a *Agent) look() {
-	select {
-	case a.changed <- struct{}{}:
-	default: // it looks already
-	}
-}
+func (a *Agent) look() { tip(a.changed) }
 
 // steer has what would go through a dead tunnel refused at once, until it is
 // seen to live again.

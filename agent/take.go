@@ -104,27 +104,3 @@ func (a *Agent) wants() tunnels.Spec {
 	defer a.mu.Unlock()
 	return a.spec
 }
-
-// shutOut has the running config lose or get back what another list says.
-func (a *Agent) shutOut(ctx context.Context) {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
-	a.mu.Lock()
-	c := a.config
-	a.mu.Unlock()
-	if c == nil {
-		return
-	}
-	spec, err := a.trust.Apply(c).Spec(a.o.Paths.Key)
-	if err != nil {
-		a.o.Log.ErrorContext(ctx, "the list of what is shut out cannot be applied", "err", err)
-		return
-	}
-	a.mu.Lock()
-	a.spec = spec
-	down := !a.down.IsZero()
-	a.mu.Unlock()
-	if !down { // by hand: the next reload has it
-		a.o.Tunnels.Set(spec)
-	}
-}
