@@ -10,6 +10,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -29,6 +30,9 @@ func DNS() checks.Kind {
 			"transport": {Type: "string", Doc: "how to ask", Default: "udp", Enum: []string{"udp", "tcp"}},
 			"expect":    {Type: "strings", Doc: "values that must be among the answers; none: any answer will do"},
 			"recurse":   {Type: "bool", Doc: "ask the resolver to ask others", Default: true},
+			"compare":   {Type: "strings", Doc: "other resolvers, at host or host:port, that are asked the same at the same time"},
+			"differ":    {Type: "bool", Doc: "the others have to answer otherwise, as a split horizon does; else they have to answer the same", Default: false},
+			"blocked":   {Type: "strings", Doc: "addresses of pages that say that a name is blocked", Default: []string{"0.0.0.0", "::"}},
 		},
 		New: newDNS,
 	}
@@ -46,6 +50,7 @@ type dnsCheck struct {
 	question  dns.Question
 	recurse   bool
 	expect    []string
+	others    []reach.Place
 }
 
 func newDNS(t checks.Target) (checks.Check, error) {
@@ -60,50 +65,111 @@ func newDNS(t checks.Target) (checks.Check, error) {
 	if _, ok := dns.IsDomainName(name); !ok {
 		return nil, &checks.OptionError{Option: "name", Err: fmt.Errorf("%q is not a domain name", name)}
 	}
-	return &dnsCheck{
+	c := &dnsCheck{
 		target: t, place: p, transport: t.StringOption("transport"), recurse: t.BoolOption("recurse"),
 		question: dns.Question{Name: dns.Fqdn(name), Qtype: dnsTypes[t.StringOption("type")], Qclass: dns.ClassINET},
 		expect:   t.StringsOption("expect"),
-	}, nil
+	}
+	for _, o := range t.StringsOption("compare") {
+		other, err := reach.ParsePlace(o, 53)
+		if err != nil {
+			return nil, &checks.OptionError{Option: "compare", Err: err}
+		}
+		c.others = append(c.others, other)
+	}
+	if t.BoolOption("differ") && len(c.others) == 0 {
+		return nil, &checks.OptionError{Option: "differ", Err: errors.New("there is nobody to differ from"), Hint: "name the others in compare"}
+	}
+	return c, nil
 }
 
 func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1, Stamps: checks.UserStamps}
-	answer, rtt, err := c.ask(ctx)
-	if err != nil {
-		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), err))
+	asked := c.askAll(ctx)
+	main := asked[0]
+	r.Path = main.path
+	for _, a := range asked {
+		r.Steps = append(r.Steps, a.steps...)
 	}
-	r.Received, r.RTT = 1, []time.Duration{rtt}
-	if f := c.judge(answer); f != nil {
+	if main.err != nil {
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), main.err))
+	}
+	r.Received, r.RTT, r.Detail = 1, []time.Duration{main.rtt}, strings.TrimSpace(main.stale)
+	f := c.judge(main.answer)
+	if f == nil {
+		f = c.compare(ctx, asked)
+	}
+	if f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
 	return r
 }
 
+// inquiry is what became of asking one resolver.
+type inquiry struct {
+	place  reach.Place
+	answer *dns.Msg
+	rtt    time.Duration
+	path   string
+	stale  string // of the resolver's own name; see reach.Way
+	steps  []checks.Step
+	err    error
+}
+
+// askAll asks the target, which comes first, and the others at once.
+func (c *dnsCheck) askAll(ctx context.Context) []inquiry {
+	asked := make([]inquiry, 1+len(c.others))
+	var wg sync.WaitGroup
+	for i, p := range append([]reach.Place{c.place}, c.others...) {
+		asked[i].place = p
+		wg.Go(func() { asked[i].err = c.ask(ctx, &asked[i]) })
+	}
+	wg.Wait()
+	return asked
+}
+
 // ask sends the question and waits for its answer.
-func (c *dnsCheck) ask(ctx context.Context) (*dns.Msg, time.Duration, error) {
-	conn, err := reach.Dial(ctx, c.target, c.transport, c.place)
+func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
+	conn, err := reach.Dial(ctx, c.target, c.transport, i.place)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	defer conn.Close()
 	defer reach.Until(ctx, conn)()
+	i.path, i.stale = conn.Link(), conn.Stale()
+	i.steps = append(i.steps, conn.Step(i.place.Host))
 	m := dns.Msg{Question: []dns.Question{c.question}}
 	m.Id, m.RecursionDesired = dns.Id(), c.recurse
 	m.SetEdns0(1232, false)
 	packed, err := m.Pack()
 	if err != nil {
-		return nil, 0, reach.Ours(checks.SelfFault, checks.PhaseRequest, "packing the question: %v", err)
+		return reach.Ours(checks.SelfFault, checks.PhaseRequest, "packing the question: %v", err)
 	}
 	if c.transport == "tcp" {
+		i.steps = append(i.steps, conn.Connect())
 		packed = append(binary.BigEndian.AppendUint16(nil, uint16(len(packed))), packed...)
 	}
 	begin := time.Now()
 	if _, err := conn.Write(packed); err != nil {
-		return nil, 0, err
+		return err
 	}
-	answer, err := readAnswer(conn, c.transport, m.Id, c.question)
-	return answer, time.Since(begin), err
+	i.answer, err = readAnswer(conn, c.transport, m.Id, c.question)
+	i.rtt = time.Since(begin)
+	if err == nil {
+		i.steps = append(i.steps, checks.Step{Phase: checks.PhaseResponse, Name: "ask " + i.place.String(), Took: i.rtt, Detail: summary(i.answer, c.question.Qtype)})
+	}
+	return err
+}
+
+// summary is an answer in a few words.
+func summary(m *dns.Msg, kind uint16) string {
+	if m.Rcode != dns.RcodeSuccess {
+		return rcodeName(m.Rcode)
+	}
+	if got := valuesOf(m, kind); len(got) > 0 {
+		return strings.Join(got, ", ")
+	}
+	return "no such record"
 }
 
 // readAnswer reads until the answer to our question comes. Over UDP anything
@@ -151,60 +217,4 @@ func parseAnswer(data []byte, id uint16, q dns.Question) (*dns.Msg, error) {
 		return nil, errors.New("the answer is to another question")
 	}
 	return &m, nil
-}
-
-// judge says what is wrong with an answer; nil: nothing.
-func (c *dnsCheck) judge(m *dns.Msg) *reach.Fault {
-	name, kind := c.question.Name, dns.TypeToString[c.question.Qtype]
-	switch m.Rcode {
-	case dns.RcodeSuccess:
-	case dns.RcodeNameError:
-		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s: no such name", name)
-	case dns.RcodeRefused:
-		return reach.Fail(checks.Refused, checks.PhaseResponse, "%s: the resolver refuses to answer", name)
-	default:
-		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s: the resolver says %s", name, rcodeName(m.Rcode))
-	}
-	got := valuesOf(m, c.question.Qtype)
-	if len(got) == 0 && !m.Truncated {
-		return reach.Fail(checks.NotResolved, checks.PhaseResponse, "%s has no %s record", name, kind)
-	}
-	for _, want := range c.expect {
-		if slices.ContainsFunc(got, func(v string) bool { return sameValue(v, want) }) {
-			continue
-		}
-		if m.Truncated {
-			return reach.Fail(checks.Assertion, checks.PhaseAssert, "%s %s: %q is not in an answer that was cut short; ask by tcp", name, kind, want)
-		}
-		return reach.Fail(checks.Assertion, checks.PhaseAssert, "%s %s is %s, not %s", name, kind, strings.Join(got, ", "), want)
-	}
-	return nil
-}
-
-func rcodeName(code int) string {
-	if s, ok := dns.RcodeToString[code]; ok {
-		return s
-	}
-	return fmt.Sprint("code ", code)
-}
-
-// valuesOf returns the records of a type as text: what a zone file has after
-// the type.
-func valuesOf(m *dns.Msg, kind uint16) (values []string) {
-	for _, rr := range m.Answer {
-		if rr.Header().Rrtype != kind {
-			continue
-		}
-		if txt, ok := rr.(*dns.TXT); ok {
-			values = append(values, strings.Join(txt.Txt, ""))
-			continue
-		}
-		values = append(values, strings.TrimPrefix(rr.String(), rr.Header().String()))
-	}
-	return values
-}
-
-// sameValue compares names without regard to case and the last dot.
-func sameValue(a, b string) bool {
-	return strings.EqualFold(strings.TrimSuffix(a, "."), strings.TrimSuffix(b, "."))
 }

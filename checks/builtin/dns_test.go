@@ -13,7 +13,9 @@ import (
 )
 
 // resolver answers for example.net over both transports, at one port.
-func resolver(t *testing.T) string {
+func resolver(t *testing.T) string { return resolverOf(t, answer) }
+
+func resolverOf(t *testing.T, answer dns.HandlerFunc) string {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {
@@ -25,7 +27,7 @@ func resolver(t *testing.T) string {
 	}
 	for _, s := range []*dns.Server{{PacketConn: pc}, {Listener: l}} {
 		up := make(chan struct{})
-		s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(answer), func() { close(up) }
+		s.Handler, s.NotifyStartedFunc = answer, func() { close(up) }
 		go s.ActivateAndServe()
 		<-up
 		t.Cleanup(func() { s.Shutdown() })
@@ -58,6 +60,14 @@ func answer(w dns.ResponseWriter, q *dns.Msg) {
 		w.WriteMsg(forged)
 		w.Write([]byte("not DNS at all"))
 		m.Answer = rrs("forged.example.net. 60 IN A 198.51.100.20")
+	case strings.HasPrefix(name, "blocked."):
+		m.Rcode = dns.RcodeNameError
+		m.SetEdns0(1232, false)
+		m.IsEdns0().Option = append(m.IsEdns0().Option, &dns.EDNS0_EDE{InfoCode: dns.ExtendedErrorCodeFiltered, ExtraText: "by policy"})
+	case strings.HasPrefix(name, "page."):
+		m.Answer = rrs("page.example.net. 60 IN A 203.0.113.80")
+	case strings.HasPrefix(name, "nowhere."):
+		m.Answer = rrs("nowhere.example.net. 60 IN A 0.0.0.0")
 	case strings.HasPrefix(name, "long.") && w.LocalAddr().Network() == "udp":
 		m.Truncated = true
 	case strings.HasPrefix(name, "long."):
@@ -115,6 +125,11 @@ func TestDNS(t *testing.T) {
 		{map[string]any{"name": "absent.example.net"}, checks.Failed, checks.NotResolved, checks.PhaseResponse, "absent.example.net.: no such name"},
 		{map[string]any{"name": "refused.example.net"}, checks.Failed, checks.Refused, checks.PhaseResponse, "refused.example.net.: the resolver refuses to answer"},
 		{map[string]any{"name": "broken.example.net"}, checks.Failed, checks.NotResolved, checks.PhaseResponse, "broken.example.net.: the resolver says SERVFAIL"},
+		{map[string]any{"name": "blocked.example.net"}, checks.Failed, checks.Refused, checks.PhaseResponse, "blocked.example.net.: the resolver's filter blocks it: filtered by policy"},
+		{map[string]any{"name": "nowhere.example.net"}, checks.Failed, checks.Refused, checks.PhaseResponse, "nowhere.example.net.: the resolver's filter blocks it: the address is 0.0.0.0"},
+		{map[string]any{"name": "nowhere.example.net", "expect": []any{"0.0.0.0"}}, checks.OK, "", "", ""},
+		{map[string]any{"name": "page.example.net"}, checks.OK, "", "", ""},
+		{map[string]any{"name": "page.example.net", "blocked": []any{"203.0.113.80"}}, checks.Failed, checks.Refused, checks.PhaseResponse, "page.example.net.: the resolver's filter blocks it: the address is 203.0.113.80"},
 		{map[string]any{"name": "forged.example.net", "expect": []any{"198.51.100.20"}}, checks.OK, "", "", ""},
 		{map[string]any{"name": "forged.example.net", "transport": "tcp"}, checks.Failed, checks.Protocol, checks.PhaseResponse, "the answer is not to our question"},
 		{map[string]any{"name": "long.example.net"}, checks.OK, "", "", ""},
@@ -137,10 +152,54 @@ func TestDNS(t *testing.T) {
 	expect(t, r, checks.Failed, checks.Protocol, checks.PhaseResponse)
 }
 
+// TestDNSCompares asks two resolvers the same, inside and outside of a split
+// horizon.
+func TestDNSCompares(t *testing.T) {
+	inside := resolver(t)
+	outside := resolverOf(t, func(w dns.ResponseWriter, q *dns.Msg) {
+		m := new(dns.Msg).SetReply(q)
+		switch q.Question[0].Name {
+		case "forged.example.net.":
+			m.Answer = rrs("forged.example.net. 60 IN A 198.51.100.20")
+		case "page.example.net.":
+			m.Answer = rrs("page.example.net. 60 IN A 192.0.2.80")
+		case "silent.example.net.":
+			return
+		default:
+			m.Rcode = dns.RcodeNameError
+		}
+		w.WriteMsg(m)
+	})
+	for _, test := range []struct {
+		name, other string
+		differ      bool
+		verdict     checks.Verdict
+		reason      checks.Reason
+		says        string
+	}{
+		{"forged.example.net", outside, false, checks.OK, "", ""},
+		{"forged.example.net", outside, true, checks.Degraded, checks.Assertion, "forged.example.net. is 198.51.100.20 at " + inside + ", 198.51.100.20 at " + outside},
+		{"page.example.net", outside, false, checks.Degraded, checks.Assertion, "203.0.113.80 at " + inside + ", 192.0.2.80 at " + outside},
+		{"page.example.net", outside, true, checks.OK, "", ""},
+		{"records.example.net", outside, false, checks.Degraded, checks.Assertion, "NXDOMAIN at " + outside},
+		{"records.example.net", outside, true, checks.OK, "", ""},
+		{"records.example.net", nobody(t), false, checks.Degraded, checks.Refused, "connection refused"},
+	} {
+		t.Run(fmt.Sprint(test.name, " ", test.differ), func(t *testing.T) {
+			r := check(t, DNS(), checks.Target{Address: inside, Options: map[string]any{"name": test.name, "compare": []any{test.other}, "differ": test.differ}})
+			if r.Verdict != test.verdict || r.Reason != test.reason || !strings.Contains(r.Detail, test.says) || len(r.RTT) != 1 {
+				t.Errorf("got %s, %q: %s", r.Verdict, r.Reason, r.Detail)
+			}
+		})
+	}
+}
+
 func TestDNSRefusesOptions(t *testing.T) {
 	for option, options := range map[string]map[string]any{
-		"name": {"type": "A"},
-		"type": {"name": "example.net", "type": "HINFO"},
+		"name":    {"type": "A"},
+		"type":    {"name": "example.net", "type": "HINFO"},
+		"compare": {"name": "example.net", "compare": []any{"192.0.2.53:0"}},
+		"differ":  {"name": "example.net", "differ": true},
 	} {
 		_, err := DNS().Make(checks.Target{Address: "192.0.2.53", Options: options})
 		if e, ok := errors.AsType[*checks.OptionError](err); !ok || e.Option != option {

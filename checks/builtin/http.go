@@ -3,14 +3,15 @@ package builtin
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -24,30 +25,36 @@ import (
 // those are in the detail.
 func HTTP() checks.Kind {
 	return checks.Kind{
-		Name: "http",
-		Doc:  "makes one request of an http:// or https:// URL and looks at the answer",
-		Schema: checks.Schema{
-			"method":         {Type: "string", Doc: "the request's method", Default: "GET", Enum: []string{"GET", "HEAD", "OPTIONS"}},
-			"status":         {Type: "strings", Doc: `the statuses that are good, as "200" or "2xx"`, Default: []string{"2xx"}},
-			"header":         {Type: "strings", Doc: `what headers of the answer must contain, as "Content-Type: json"`},
-			"body":           {Type: "string", Doc: "what the body must contain; not given: anything"},
-			"body_limit":     {Type: "int", Doc: "read no more of the body, bytes", Default: 65536, Min: new(0.0), Max: new(float64(4 << 20))},
-			"request_header": {Type: "strings", Doc: `headers to send, as "Accept: application/json"; no secrets: everyone may read them`},
-			"redirects":      {Type: "int", Doc: "redirects to follow", Default: 0, Min: new(0.0), Max: new(10.0)},
-			"keep_alive":     {Type: "bool", Doc: "keep the connection for the next run", Default: false},
-			"server_name":    {Type: "string", Doc: "the name that the certificate must have; not given: the URL's host"},
-			"verify":         {Type: "bool", Doc: "refuse a certificate that is not trusted, not of that name, or out of date", Default: true},
-			"roots":          {Type: "string", Doc: "PEM file of the trusted authorities; not given: the system's"},
-		},
-		New: newHTTP,
+		Name:   "http",
+		Doc:    "makes one request of an http:// or https:// URL and looks at the answer",
+		Schema: httpSchema(),
+		New:    newHTTP,
 	}
+}
+
+func httpSchema() checks.Schema {
+	s := reach.TrustOptions()
+	maps.Copy(s, checks.Schema{
+		"method":         {Type: "string", Doc: "the request's method", Default: "GET", Enum: []string{"GET", "HEAD", "OPTIONS"}},
+		"protocol":       {Type: "string", Doc: "what to speak; any: HTTP/2 where an https server has it", Default: "any", Enum: []string{"any", "1.1", "2"}},
+		"status":         {Type: "strings", Doc: `the statuses that are good, as "200" or "2xx"`, Default: []string{"2xx"}},
+		"header":         {Type: "strings", Doc: `what headers of the answer must contain, as "Content-Type: json"`},
+		"body":           {Type: "string", Doc: "what the body must contain; not given: anything"},
+		"body_match":     {Type: "string", Doc: "a regular expression (RE2) that must match in the body; not given: anything"},
+		"body_limit":     {Type: "int", Doc: "read no more of the body, bytes", Default: 65536, Min: new(0.0), Max: new(float64(4 << 20))},
+		"request_header": {Type: "strings", Doc: `headers to send, as "Accept: application/json"; no secrets: everyone may read them`},
+		"redirects":      {Type: "int", Doc: "redirects to follow", Default: 0, Min: new(0.0), Max: new(10.0)},
+		"keep_alive":     {Type: "bool", Doc: "keep the connection for the next run", Default: false},
+	})
+	return s
 }
 
 type httpCheck struct {
 	target    checks.Target
 	url       *url.URL
 	send      http.Header
-	want      [][2]string // header name, text
+	want      [][2]string    // header name, text
+	match     *regexp.Regexp // of the body; nil: none
 	client    *http.Client
 	transport *http.Transport
 }
@@ -76,6 +83,12 @@ func newHTTP(t checks.Target) (checks.Check, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.match, err = regexp.Compile(t.StringOption("body_match")); err != nil {
+		return nil, &checks.OptionError{Option: "body_match", Err: err, Hint: "RE2, as in grep -E; a backslash is written twice between double quotes"}
+	}
+	if t.StringOption("protocol") == "2" && u.Scheme == "http" {
+		return nil, &checks.OptionError{Option: "protocol", Err: errors.New("HTTP/2 is agreed on within TLS"), Hint: "an https:// URL"}
+	}
 	c.send.Set("User-Agent", "ginnel")
 	for _, h := range send {
 		c.send.Set(h[0], h[1])
@@ -96,7 +109,8 @@ func (c *httpCheck) prepare() error {
 		DisableCompression:     true,
 		MaxResponseHeaderBytes: 64 << 10,
 		IdleConnTimeout:        2 * time.Minute,
-		TLSClientConfig:        &tls.Config{ServerName: trust.Name, RootCAs: trust.Roots, InsecureSkipVerify: !trust.Verify},
+		TLSClientConfig:        trust.Config(),
+		Protocols:              protocols(c.target.StringOption("protocol")),
 	}
 	most := c.target.IntOption("redirects")
 	c.client = &http.Client{Transport: c.transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
@@ -106,6 +120,13 @@ func (c *httpCheck) prepare() error {
 		return nil
 	}}
 	return nil
+}
+
+func protocols(option string) *http.Protocols {
+	p := new(http.Protocols)
+	p.SetHTTP1(option != "2")
+	p.SetHTTP2(option != "1.1")
+	return p
 }
 
 func placeOf(host, scheme string) (reach.Place, error) {
@@ -127,7 +148,7 @@ func (c *httpCheck) dial(ctx context.Context, network, address string) (net.Conn
 		return nil, err
 	}
 	if steps, ok := ctx.Value(stepsKey{}).(*steps); ok {
-		steps.connected(conn)
+		steps.connected(p.Host, conn)
 	}
 	return conn, nil
 }
@@ -142,22 +163,31 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	request := (&http.Request{Method: c.target.StringOption("method"), URL: c.url, Host: c.url.Host, Header: c.send.Clone()}).WithContext(ctx)
 	response, err := c.client.Do(request)
 	if err != nil {
+		r.Steps, r.Path = steps.done(), steps.path
 		return reach.Asked(r, c.fault(ctx, steps.now(), err))
 	}
 	defer response.Body.Close()
-	limit := int64(c.target.IntOption("body_limit"))
-	body, err := io.ReadAll(io.LimitReader(response.Body, limit))
+	body, cut, err := c.read(response)
+	r.Steps, r.Path = steps.done(), steps.path
 	if err != nil {
 		return reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err))
 	}
 	r.Received, r.Detail = 1, response.Status+steps.String()
+	r.Values = []checks.Value{{Name: "body", Number: float64(len(body)), Unit: "By"}}
 	if rtt, ok := steps.rtt(); ok {
 		r.RTT = []time.Duration{rtt}
 	}
-	if f := c.judge(response, body, int64(len(body)) == limit); f != nil {
+	if f := c.judge(response, body, cut); f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
 	return r
+}
+
+// read takes as much of the body as is wanted, and says whether there is more.
+func (c *httpCheck) read(response *http.Response) (body []byte, cut bool, err error) {
+	limit := c.target.IntOption("body_limit")
+	body, err = io.ReadAll(io.LimitReader(response.Body, int64(limit)))
+	return body, len(body) == limit, err
 }
 
 // fault finds what is behind the client's error.
@@ -188,12 +218,15 @@ func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *reach
 			return reach.Fail(checks.Assertion, checks.PhaseAssert, "header %s is %q, without %q", h[0], got, h[1])
 		}
 	}
-	if want := c.target.StringOption("body"); want != "" && !bytes.Contains(body, []byte(want)) {
-		seen := "the body"
-		if cut {
-			seen = fmt.Sprintf("the first %d bytes of the body", len(body))
-		}
+	seen := "the body"
+	if cut {
+		seen = fmt.Sprintf("the first %d bytes of the body", len(body))
+	}
+	if want := c.target.StringOption("body"); !bytes.Contains(body, []byte(want)) {
 		return reach.Fail(checks.Assertion, checks.PhaseAssert, "%q is not in %s", want, seen)
+	}
+	if !c.match.Match(body) {
+		return reach.Fail(checks.Assertion, checks.PhaseAssert, "%q matches nothing in %s", c.match, seen)
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -78,6 +79,8 @@ func TestHTTP(t *testing.T) {
 			`header Content-Type is "application/fhir+json", without "xml"`},
 		{"/good", map[string]any{"body": "status down"}, checks.Failed, checks.Assertion, checks.PhaseAssert, `"status down" is not in the body`},
 		{"/good", map[string]any{"body": "xx, from", "body_limit": int64(20)}, checks.Failed, checks.Assertion, checks.PhaseAssert, `is not in the first 20 bytes of the body`},
+		{"/good", map[string]any{"body_match": `status (up|ok)`}, checks.OK, "", "", ""},
+		{"/good", map[string]any{"body_match": `status \d+`}, checks.Failed, checks.Assertion, checks.PhaseAssert, `"status \\d+" matches nothing in the body`},
 		{"/endless", map[string]any{"body_limit": int64(10000)}, checks.OK, "", "", ""},
 		{"/missing", nil, checks.Failed, checks.Assertion, checks.PhaseAssert, "status 404, not 2xx"},
 		{"/missing", map[string]any{"status": strs("200", "404")}, checks.OK, "", "", ""},
@@ -155,6 +158,82 @@ func TestHTTPTrustsGivenRoots(t *testing.T) {
 	}
 }
 
+// TestHTTPProtocols: HTTP/2 where the server has it and nobody says otherwise.
+func TestHTTPProtocols(t *testing.T) {
+	for _, test := range []struct {
+		server  bool // has HTTP/2
+		option  string
+		verdict checks.Verdict
+		speaks  string
+	}{
+		{true, "any", checks.OK, "TLS 1.3, h2"},
+		{true, "1.1", checks.OK, "TLS 1.3"},
+		{true, "2", checks.OK, "TLS 1.3, h2"},
+		{false, "any", checks.OK, "TLS 1.3, http/1.1"},
+		{false, "2", checks.Failed, ""},
+	} {
+		t.Run(fmt.Sprint(test.server, " ", test.option), func(t *testing.T) {
+			server := httptest.NewUnstartedServer(pages())
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.EnableHTTP2 = test.server
+			server.StartTLS()
+			defer server.Close()
+			r := check(t, HTTP(), checks.Target{Address: server.URL + "/good", Options: map[string]any{"protocol": test.option, "verify": false}})
+			if r.Verdict != test.verdict || test.verdict == checks.Failed && r.Phase != checks.PhaseTLS {
+				t.Fatalf("got %+v", r)
+			}
+			if test.verdict == checks.OK && stepOf(r, "tls") != test.speaks {
+				t.Errorf("it speaks %q, want %q", stepOf(r, "tls"), test.speaks)
+			}
+		})
+	}
+}
+
+// stepOf is what a run says of the step of a name.
+func stepOf(r checks.Result, name string) string {
+	for _, s := range r.Steps {
+		if s.Name == name {
+			return s.Detail
+		}
+	}
+	return "(no step " + name + ")"
+}
+
+// TestHTTPSteps: what --explain prints, in order.
+func TestHTTPSteps(t *testing.T) {
+	server := httptest.NewServer(pages())
+	defer server.Close()
+	r := check(t, HTTP(), checks.Target{Address: server.URL + "/good"})
+	var names []string
+	for _, s := range r.Steps {
+		names = append(names, strings.Fields(s.Name)[0])
+	}
+	if want := []string{"resolve", "connect", "answer", "body"}; !slices.Equal(names, want) || r.Path != "lo" {
+		t.Errorf("steps %q by %q, want %q by lo", names, r.Path, want)
+	}
+}
+
+// TestHTTPEndlessHead: neither headers nor informational answers without an end
+// keep a run.
+func TestHTTPEndlessHead(t *testing.T) {
+	for name, line := range map[string]string{"headers": "X-More: and more\r\n", "informational": "HTTP/1.1 103 Early Hints\r\n\r\n"} {
+		t.Run(name, func(t *testing.T) {
+			address := serve(t, "127.0.0.1:0", func(c net.Conn) {
+				c.Read(make([]byte, 4096))
+				if name == "headers" {
+					fmt.Fprint(c, "HTTP/1.1 200 OK\r\n")
+				}
+				for {
+					if _, err := fmt.Fprint(c, strings.Repeat(line, 100)); err != nil {
+						return
+					}
+				}
+			})
+			expect(t, check(t, HTTP(), checks.Target{Address: "http://" + address}), checks.Failed, checks.Protocol, checks.PhaseResponse)
+		})
+	}
+}
+
 func TestHTTPKeepAlive(t *testing.T) {
 	for _, keep := range []bool{false, true} {
 		var connections atomic.Int32
@@ -196,6 +275,8 @@ func TestHTTPRefuses(t *testing.T) {
 		{"http://example.net", map[string]any{"header": []any{"Content-Type"}}, "header"},
 		{"http://example.net", map[string]any{"request_header": []any{"A: b\r\nC: d"}}, "request_header"},
 		{"http://example.net", map[string]any{"method": "DELETE"}, "method"},
+		{"http://example.net", map[string]any{"body_match": "("}, "body_match"},
+		{"http://example.net", map[string]any{"protocol": "2"}, "protocol"},
 	} {
 		_, err := HTTP().Make(checks.Target{Address: test.url, Options: test.options})
 		e, _ := errors.AsType[*checks.OptionError](err)

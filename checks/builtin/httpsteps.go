@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"crypto/tls"
 	"net/http/httptrace"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -21,13 +23,17 @@ type steps struct {
 	tlsBegin           time.Time
 	secured            time.Duration
 	written, firstByte time.Time
+	path               string
+	list               []checks.Step // of connections: a redirect makes several
 }
 
-func (s *steps) connected(l *reach.Conn) {
+func (s *steps) connected(host string, l *reach.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.resolved, s.dialled = l.Resolved, l.Connected
 	s.phase = checks.PhaseRequest
+	s.path = l.Link()
+	s.list = append(s.list, l.Step(host), l.Connect())
 }
 
 func (s *steps) at(p checks.Phase, f func(now time.Time)) {
@@ -40,10 +46,15 @@ func (s *steps) at(p checks.Phase, f func(now time.Time)) {
 func (s *steps) trace() *httptrace.ClientTrace {
 	return &httptrace.ClientTrace{
 		TLSHandshakeStart: func() { s.at(checks.PhaseTLS, func(now time.Time) { s.tlsBegin = now }) },
-		TLSHandshakeDone: func(_ tls.ConnectionState, err error) {
-			if err == nil {
-				s.at(checks.PhaseRequest, func(now time.Time) { s.secured = now.Sub(s.tlsBegin) })
+		TLSHandshakeDone: func(state tls.ConnectionState, err error) {
+			if err != nil {
+				return
 			}
+			s.at(checks.PhaseRequest, func(now time.Time) {
+				s.secured = now.Sub(s.tlsBegin)
+				s.list = append(s.list, checks.Step{Phase: checks.PhaseTLS, Name: "tls", Took: s.secured,
+					Detail: strings.TrimSuffix(tls.VersionName(state.Version)+", "+state.NegotiatedProtocol, ", ")})
+			})
 		},
 		// Before the flush: an answer cannot be earlier. There are no bodies.
 		WroteHeaders:         func() { s.at(checks.PhaseResponse, func(now time.Time) { s.written = now }) },
@@ -63,6 +74,23 @@ func (s *steps) rtt() (time.Duration, bool) {
 	defer s.mu.Unlock()
 	d := s.firstByte.Sub(s.written)
 	return d, !s.written.IsZero() && d > 0
+}
+
+// done lists the steps that were made, for people.
+func (s *steps) done() []checks.Step {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := slices.Clone(s.list)
+	if s.written.IsZero() {
+		return list
+	}
+	answer := checks.Step{Phase: checks.PhaseResponse, Name: "answer"}
+	if s.firstByte.IsZero() {
+		answer.Detail = "none"
+		return append(list, answer)
+	}
+	answer.Took = s.firstByte.Sub(s.written)
+	return append(list, answer, checks.Step{Phase: checks.PhaseResponse, Name: "body", Took: time.Since(s.firstByte)})
 }
 
 func (s *steps) String() string {

@@ -3,6 +3,7 @@ package builtin
 import (
 	"context"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -21,19 +22,27 @@ func TCP() checks.Kind {
 			if err != nil {
 				return nil, err
 			}
-			return checks.Func(func(ctx context.Context) checks.Result { return runTCP(ctx, t, p) }), nil
+			return &tcpCheck{target: t, place: p}, nil
 		},
 	}
 }
 
-func runTCP(ctx context.Context, t checks.Target, p reach.Place) checks.Result {
+type tcpCheck struct {
+	target checks.Target
+	place  reach.Place
+	route  reach.Route
+}
+
+func (c *tcpCheck) Run(ctx context.Context) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now(), Sent: 1}
-	conn, err := reach.Dial(ctx, t, "tcp", p)
+	conn, err := reach.Dial(ctx, c.target, "tcp", c.place)
 	if err != nil {
-		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+p.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
 	}
 	defer conn.Close()
-	r.Received = 1
+	r.Received, r.Path = 1, c.route.Link(conn.Way)
+	r.Steps = []checks.Step{conn.Step(c.place.Host), conn.Connect()}
+	r.Detail = strings.TrimSpace(conn.Stale())
 	rtt, stamps, repeated := handshakeRTT(conn)
 	r.RTT, r.Stamps = []time.Duration{rtt}, stamps
 	if repeated > 0 { // the kernel asks again after a second

@@ -1,6 +1,7 @@
 package builtin
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"net/netip"
@@ -110,5 +111,30 @@ func TestTCPAskedAgainIsLoss(t *testing.T) {
 	expect(t, r, checks.Degraded, checks.Loss, checks.PhaseConnect)
 	if r.Sent < 2 || r.Received != 1 {
 		t.Errorf("got %+v", r)
+	}
+}
+
+// BenchmarkTCP is one connection, opened and closed, with both ends' work.
+func BenchmarkTCP(b *testing.B) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		for c, err := l.Accept(); err == nil; c, err = l.Accept() {
+			c.Close()
+		}
+	}()
+	c, err := TCP().Make(checks.Target{Address: l.Addr().String()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		ctx, cancel := context.WithTimeout(b.Context(), 5*time.Second)
+		if r := c.Run(ctx); r.Verdict != checks.OK {
+			b.Fatal(r)
+		}
+		cancel()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -18,14 +19,9 @@ import (
 // a certificate of ours has been reached.
 func TLS() checks.Kind {
 	return checks.Kind{
-		Name: "tls",
-		Doc:  "makes a TLS handshake with host:port and looks at the certificate; sends no request",
-		Schema: checks.Schema{
-			"server_name": {Type: "string", Doc: "the name that the certificate must have; not given: the target's host"},
-			"verify":      {Type: "bool", Doc: "refuse a certificate that is not trusted, not of that name, or out of date", Default: true},
-			"roots":       {Type: "string", Doc: "PEM file of the trusted authorities; not given: the system's"},
-			"expiry_days": {Type: "int", Doc: "degraded when the certificate ends within so many days; 0: never", Default: 14, Min: new(0.0), Max: new(3650.0)},
-		},
+		Name:   "tls",
+		Doc:    "makes a TLS handshake with host:port and looks at the certificate; sends no request",
+		Schema: tlsSchema(),
 		New: func(t checks.Target) (checks.Check, error) {
 			p, err := reach.ParsePlace(t.Address, 0)
 			if err != nil {
@@ -55,10 +51,13 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
 	}
 	defer conn.Close()
+	r.Path, r.Steps = conn.Link(), []checks.Step{conn.Step(c.place.Host), conn.Connect()}
 	var seen hello
 	begin := time.Now()
-	err = tls.Client(conn, c.config(&seen)).HandshakeContext(ctx)
+	secure := tls.Client(conn, c.config(&seen))
+	err = secure.HandshakeContext(ctx)
 	rtt := time.Since(begin)
+	r.Steps = append(r.Steps, handshakeSteps(secure.ConnectionState(), rtt, seen)...)
 	if err != nil && !(seen.wanted && isAlert(err)) {
 		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err)))
 	}
@@ -67,7 +66,35 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 		r.Detail = "it wants a client certificate, as it should; "
 	}
 	c.judge(&r, seen.chain)
+	r.Detail += conn.Stale()
 	return r
+}
+
+// handshakeSteps tells of a handshake, and of each certificate that it showed.
+func handshakeSteps(s tls.ConnectionState, took time.Duration, seen hello) []checks.Step {
+	steps := []checks.Step{{Phase: checks.PhaseTLS, Name: "tls", Took: took}}
+	if s.HandshakeComplete {
+		steps[0].Detail = tls.VersionName(s.Version) + ", " + tls.CipherSuiteName(s.CipherSuite)
+	}
+	for i, c := range seen.chain {
+		steps = append(steps, checks.Step{Phase: checks.PhaseTLS, Name: fmt.Sprintf("certificate %d", i+1),
+			Detail: fmt.Sprintf("%s, by %s, until %s", certName(c), issuerName(c), c.NotAfter.UTC().Format("2006-01-02"))})
+	}
+	return steps
+}
+
+func issuerName(c *x509.Certificate) string {
+	if len(c.Issuer.Organization) > 0 && c.Issuer.CommonName != "" {
+		return c.Issuer.CommonName + " (" + c.Issuer.Organization[0] + ")"
+	}
+	return c.Issuer.CommonName + strings.Join(c.Issuer.Organization, ", ")
+}
+
+func tlsSchema() checks.Schema {
+	s := reach.TrustOptions()
+	s["expiry_days"] = checks.Option{Type: "int", Doc: "degraded when a certificate of the chain ends within so many days; 0: never", Default: 14, Min: new(0.0), Max: new(3650.0)}
+	s["issuer"] = checks.Option{Type: "string", Doc: "what the name of the certificate's issuer must contain; not given: anything"}
+	return s
 }
 
 // hello is what the server said in its part of the handshake.
@@ -104,14 +131,22 @@ func (c *tlsCheck) judge(r *checks.Result, chain []*x509.Certificate) {
 		}
 	}
 	left := first.NotAfter.Sub(r.Start)
+	r.Values = append(r.Values, checks.Value{Name: "certificate_left", Number: left.Seconds(), Unit: "s"})
 	ends := fmt.Sprintf("%s until %s", certName(first), first.NotAfter.UTC().Format("2006-01-02"))
-	switch {
+	poor := func(format string, args ...any) {
+		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
+		r.Detail += ends + fmt.Sprintf(format, args...)
+	}
+	issuer := c.target.StringOption("issuer")
+	switch by := reach.Inspector(chain); {
+	case !strings.Contains(issuerName(chain[0]), issuer):
+		poor(", issued by %s, not by %s: something between may open the connection", issuerName(chain[0]), issuer)
+	case by != "" && issuer == "":
+		poor(": a proxy that opens TLS (%s) stands between", by)
 	case left < 0 && c.warn > 0:
-		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
-		r.Detail += ends + ", which has passed"
+		poor(", which has passed")
 	case left < c.warn:
-		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
-		r.Detail += fmt.Sprintf("%s, in %d days", ends, int(left.Hours()/24))
+		poor(", in %d days", int(left.Hours()/24))
 	default:
 		r.Detail += ends
 	}

@@ -30,10 +30,14 @@ type authority struct {
 }
 
 func newAuthority(t *testing.T) authority {
+	return authorityOf(t, pkix.Name{CommonName: "county authority"})
+}
+
+func authorityOf(t *testing.T, name pkix.Name) authority {
 	t.Helper()
 	a := authority{key: newKey(t), file: filepath.Join(t.TempDir(), "roots.pem")}
 	a.cert = &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "county authority"}, IsCA: true, BasicConstraintsValid: true,
+		SerialNumber: big.NewInt(1), Subject: name, IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageCertSign, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(20 * 365 * 24 * time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, a.cert, a.cert, &a.key.PublicKey, a.key)
@@ -103,6 +107,8 @@ func TestTLS(t *testing.T) {
 		}
 		return serveTLS(t, c)
 	}
+	proxy := authorityOf(t, pkix.Name{CommonName: "site filter", Organization: []string{"Smoothwall"}})
+	inspected := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{proxy.issue(t, -day, 90*day)}})
 	good := server(-day, 90*day)
 	old := server(-9*day, -day)
 	near := server(-day, 9*day+time.Hour)
@@ -131,6 +137,10 @@ func TestTLS(t *testing.T) {
 		{"wants a certificate, TLS 1.2", server(-day, 90*day, wants(tls.VersionTLS12, tls.RequireAnyClientCert)), nil, checks.OK, "", "", "wants a client certificate"},
 		{"wants a certificate, of an unknown authority", server(-day, 90*day, wants(tls.VersionTLS12, tls.RequireAnyClientCert)),
 			map[string]any{"roots": newAuthority(t).file}, checks.Failed, checks.Certificate, checks.PhaseTLS, "unknown authority"},
+		{"the wanted issuer", good, map[string]any{"issuer": "county"}, checks.OK, "", "", ""},
+		{"another issuer", good, map[string]any{"issuer": "NHS"}, checks.Degraded, checks.Certificate, checks.PhaseAssert, "issued by county authority, not by NHS"},
+		{"a proxy that is believed", inspected, map[string]any{"roots": proxy.file}, checks.Degraded, checks.Certificate, checks.PhaseAssert, "a proxy that opens TLS (Smoothwall) stands between"},
+		{"a proxy that is not believed", inspected, nil, checks.Failed, checks.Certificate, checks.PhaseTLS, "a proxy that opens TLS (Smoothwall) answers in its place"},
 		{"an old protocol", server(-day, 90*day, wants(tls.VersionTLS11, tls.NoClientCert)), nil, checks.Failed, checks.Protocol, checks.PhaseTLS, "protocol version"},
 		{"no TLS", serve(t, "127.0.0.1:0", func(c net.Conn) { c.Write([]byte("220 mail.example.net ESMTP\r\n")); mute(c) }), nil,
 			checks.Failed, checks.Protocol, checks.PhaseTLS, "does not speak TLS"},
@@ -152,6 +162,23 @@ func TestTLS(t *testing.T) {
 	}
 	r := check(t, TLS(), checks.Target{Address: serve(t, "127.0.0.1:0", mute), Timeout: short})
 	expect(t, r, checks.Failed, checks.Timeout, checks.PhaseTLS)
+}
+
+// TestTLSSteps: the chain is shown, certificate by certificate, and how long the
+// one that ends first is good for.
+func TestTLSSteps(t *testing.T) {
+	a := newAuthority(t)
+	address := serveTLS(t, &tls.Config{Certificates: []tls.Certificate{a.issue(t, -time.Hour, 90*24*time.Hour)}})
+	r := check(t, TLS(), checks.Target{Address: address, Options: map[string]any{"roots": a.file}})
+	if got := stepOf(r, "certificate 1"); !strings.HasPrefix(got, "records.example.net, by county authority, until ") {
+		t.Errorf("certificate 1 is %q", got)
+	}
+	if got := stepOf(r, "tls"); !strings.HasPrefix(got, "TLS 1.3, TLS_") {
+		t.Errorf("tls is %q", got)
+	}
+	if len(r.Values) != 1 || r.Values[0].Name != "certificate_left" || r.Values[0].Number < 89*86400 || r.Values[0].Number > 90*86400 {
+		t.Errorf("values %+v", r.Values)
+	}
 }
 
 func TestTLSRefusesRoots(t *testing.T) {

@@ -7,7 +7,6 @@ package reach
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -50,8 +49,11 @@ func FaultOf(ctx context.Context, p checks.Phase, doing string, err error) *Faul
 			return owner(reason, phaseOf(reason, p), "%s: %v", doing, errno)
 		}
 	}
-	if isCertificate(err) {
-		return Fail(checks.Certificate, checks.PhaseTLS, "%s: %v", doing, err)
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		if by := Inspector(e.UnverifiedCertificates); by != "" {
+			return Fail(checks.Certificate, checks.PhaseTLS, "%s: a proxy that opens TLS (%s) answers in its place: it has to leave this target out", doing, by)
+		}
+		return Fail(checks.Certificate, checks.PhaseTLS, "%s: %v", doing, e.Err)
 	}
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return Fail(checks.Protocol, p, "%s: closed by the other side", doing)
@@ -92,17 +94,6 @@ func phaseOf(r checks.Reason, p checks.Phase) checks.Phase {
 		return checks.PhaseRoute
 	}
 	return p
-}
-
-// isCertificate says whether TLS refused the other side's certificate.
-func isCertificate(err error) bool {
-	if _, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
-		return true
-	}
-	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
-	_, invalid := errors.AsType[x509.CertificateInvalidError](err)
-	_, name := errors.AsType[x509.HostnameError](err)
-	return unknown || invalid || name
 }
 
 // Asked fills in what a run that asked once says when it failed with f: a

@@ -4,6 +4,7 @@ import (
 	"net"
 	"net/netip"
 	"syscall"
+	"time"
 
 	"github.com/vishvananda/netlink"
 )
@@ -17,6 +18,23 @@ func (w Way) Link() string {
 		return ""
 	}
 	return l.Attrs().Name
+}
+
+// Route remembers the link of a way for a minute, for checks that are cheaper
+// than asking the kernel for it. The zero Route remembers nothing.
+type Route struct {
+	way  Way
+	link string
+	at   time.Time
+}
+
+// Link is w.Link(), or what that was less than a minute ago.
+func (r *Route) Link(w Way) string {
+	same := r.way.To == w.To && r.way.From == w.From
+	if now := time.Now(); !same || now.Sub(r.at) > time.Minute {
+		*r = Route{way: w, link: w.Link(), at: now}
+	}
+	return r.link
 }
 
 // MTU is the largest packet that leaves on this way without being cut, by the

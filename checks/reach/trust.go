@@ -5,6 +5,8 @@ import (
 	"crypto/x509"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 
 	"github.com/ginnel/ginnel/checks"
 )
@@ -38,17 +40,42 @@ func TrustOf(t checks.Target, host string) (Trust, error) {
 	return tr, nil
 }
 
-// Believe verifies the chain that a server showed.
+// Believe verifies the chain that a server showed, as crypto/tls does: the error
+// is a *tls.CertificateVerificationError.
 func (tr Trust) Believe(chain []*x509.Certificate) error {
-	if !tr.Verify {
+	if !tr.Verify || len(chain) == 0 {
 		return nil
 	}
 	o := x509.VerifyOptions{Roots: tr.Roots, DNSName: tr.Name, Intermediates: x509.NewCertPool()}
 	for _, c := range chain[1:] {
 		o.Intermediates.AddCert(c)
 	}
-	_, err := chain[0].Verify(o)
-	return err
+	if _, err := chain[0].Verify(o); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: chain, Err: err}
+	}
+	return nil
+}
+
+// inspectors are makers of proxies that open TLS, as they stand in the
+// certificates that these make: lower case.
+var inspectors = []string{
+	"zscaler", "netskope", "forcepoint", "websense", "smoothwall", "sophos", "fortinet", "fortigate", "palo alto",
+	"blue coat", "bluecoat", "skyhigh", "mcafee web", "umbrella", "barracuda", "check point", "watchguard", "sonicwall",
+	"lightspeed", "iboss", "untangle", "squid", "mitmproxy", "securly", "censornet", "clearswift",
+}
+
+// Inspector is who made the certificates of a chain, where that is known as a
+// proxy that opens TLS; empty: it is not.
+func Inspector(chain []*x509.Certificate) string {
+	for _, c := range chain {
+		for _, name := range append([]string{c.Issuer.CommonName}, c.Issuer.Organization...) {
+			lower := strings.ToLower(name)
+			if slices.ContainsFunc(inspectors, func(i string) bool { return strings.Contains(lower, i) }) {
+				return name
+			}
+		}
+	}
+	return ""
 }
 
 // TrustOptions are the options that TrustOf reads.
@@ -60,11 +87,8 @@ func TrustOptions() checks.Schema {
 	}
 }
 
-// Config is that of a client which believes as tr does.
+// Config is that of a client which believes as tr does. Without a Name it is that
+// of the host that the connection is made to, which the caller has to set then.
 func (tr Trust) Config() *tls.Config {
-	return &tls.Config{
-		ServerName:         tr.Name,
-		InsecureSkipVerify: true, // VerifyConnection does it
-		VerifyConnection:   func(s tls.ConnectionState) error { return tr.Believe(s.PeerCertificates) },
-	}
+	return &tls.Config{ServerName: tr.Name, RootCAs: tr.Roots, InsecureSkipVerify: !tr.Verify}
 }

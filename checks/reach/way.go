@@ -2,7 +2,6 @@ package reach
 
 import (
 	"context"
-	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -16,20 +15,23 @@ type Way struct {
 	To       netip.Addr
 	From     netip.Addr // not valid: the host's choice
 	Resolved time.Duration
+	Since    time.Time // of a name's address, where the resolver has not answered since then; else zero
 }
 
-// Find resolves host, and picks an address of a family that t.Source has. There
+// Find resolves host, and picks an address of a family that t.Source has. Only
+// the first run that wants a name waits for the resolver; see names. There
 // is no second try with another address: two checks would be honest. An error is
 // a *Fault.
 func Find(ctx context.Context, t checks.Target, host string) (Way, error) {
 	begin := time.Now()
 	var addrs []netip.Addr
+	var since time.Time
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = []netip.Addr{a}
-	} else if addrs, err = lookup(ctx, host); err != nil {
+	} else if addrs, since, err = resolved.find(ctx, host); err != nil {
 		return Way{}, err
 	}
-	w := Way{Resolved: time.Since(begin)}
+	w := Way{Resolved: time.Since(begin), Since: since}
 	for _, a := range addrs {
 		w.To = a.Unmap()
 		if len(t.Source) == 0 {
@@ -46,20 +48,21 @@ func Find(ctx context.Context, t checks.Target, host string) (Way, error) {
 		host, Family(w.To), t.Network)
 }
 
-func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
-	resolver := net.Resolver{PreferGo: true}
-	addrs, err := resolver.LookupNetIP(ctx, "ip", host)
-	switch e, isDNS := errors.AsType[*net.DNSError](err); {
-	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return nil, Ours(checks.NotRun, checks.PhaseResolve, "resolving %s: broken off", host)
-	case isDNS && e.IsNotFound:
-		return nil, Fail(checks.NotResolved, checks.PhaseResolve, "%s: no such name", host)
-	case err != nil:
-		return nil, Fail(checks.NotResolved, checks.PhaseResolve, "%s: the resolver did not answer", host)
-	case len(addrs) == 0:
-		return nil, Fail(checks.NotResolved, checks.PhaseResolve, "%s has no address", host)
+// Step tells how host was resolved, and whether by a resolver that is silent now.
+func (w Way) Step(host string) checks.Step {
+	s := checks.Step{Phase: checks.PhaseResolve, Name: "resolve " + host, Took: w.Resolved, Detail: w.To.String()}
+	if !w.Since.IsZero() {
+		s.Detail += w.Stale()
 	}
-	return addrs, nil
+	return s
+}
+
+// Stale says that the address is an old one, to be put behind it; empty: it is not.
+func (w Way) Stale() string {
+	if w.Since.IsZero() {
+		return ""
+	}
+	return w.Since.Format(" (as of 15:04:05: the resolver has not answered since)")
 }
 
 // Conn is a connection to a target, and what it took to get it.
@@ -91,6 +94,11 @@ func Dial(ctx context.Context, t checks.Target, network string, p Place) (*Conn,
 		return nil, FaultOf(ctx, checks.PhaseConnect, "connecting to "+to.String(), err)
 	}
 	return &Conn{conn, w, time.Since(begin)}, nil
+}
+
+// Connect tells of the connection.
+func (c *Conn) Connect() checks.Step {
+	return checks.Step{Phase: checks.PhaseConnect, Name: "connect " + c.RemoteAddr().String(), Took: c.Connected, Detail: "from " + c.LocalAddr().String()}
 }
 
 // Until makes conn's reads and writes end with ctx. The returned function ends
