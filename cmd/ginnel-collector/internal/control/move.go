@@ -154,22 +154,32 @@ func until(f centre.Freeze) string {
 	return "until " + f.Until.UTC().Format(time.RFC3339) + ": " + f.Why
 }
 
-// readList reads a signed list. Whose signature it is, gateways judge.
+// readList reads a signed list.
 func readList(raw []byte) (*bundle.DenyList, error) {
 	b, err := bundle.Parse(raw)
 	if err != nil {
 		return nil, err
 	}
-	if _, err := b.Claimed(bundle.List); err != nil {
+	return bundle.ParseList("list", b.Text)
+}
+
+// checkList reads a list that is new here, which must be signed by whom it says.
+// Whether that one is to be believed, gateways judge.
+func checkList(raw []byte) (*bundle.DenyList, error) {
+	b, err := bundle.Parse(raw)
+	if err == nil {
+		_, err = b.Claimed(bundle.List)
+	}
+	if err != nil {
 		return nil, err
 	}
-	return bundle.ParseList("list", b.Text)
+	return readList(raw)
 }
 
 // SetList puts a signed list in force. Gateways hear of it with their next
 // message.
 func (s *Server) SetList(ctx context.Context, by store.By, n centre.NewList) (centre.List, error) {
-	d, err := readList(n.Bundle)
+	d, err := checkList(n.Bundle)
 	if err != nil {
 		return centre.List{}, &Refusal{http.StatusBadRequest, "bad_list", "the list cannot be read: " + err.Error(), ""}
 	}
