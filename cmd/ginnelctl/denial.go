@@ -170,7 +170,7 @@ func tellChange(w io.Writer, now, next *bundle.DenyList, f members) error {
 		before = now
 	}
 	line := func(mark string, d bundle.Denial) error {
-		_, err := fmt.Fprintf(w, "  %s %-8s %s\n", mark, d.Kind, tellDenial(d, f))
+		_, err := fmt.Fprintf(w, "  %s %-8s %s\n", mark, d.Kind, cli.Printable(tellDenial(d, f)))
 		return err
 	}
 	if _, err := fmt.Fprintf(w, "list %d, over %d: what is shut out, all of it\n\n", next.Number, before.Number); err != nil {

@@ -61,7 +61,7 @@ func freeze(ctx context.Context, std cli.IO, args []string) error {
 		_, err = fmt.Fprintln(std.Out, "Nothing is frozen.")
 		return err
 	}
-	_, err = fmt.Fprintf(std.Out, "Frozen until %s by %s: %s\nEnd it: ginnelctl freeze --off\n", f.Until.In(now.Location()).Format("Mon 2 Jan 15:04"), f.By, f.Why)
+	_, err = fmt.Fprintf(std.Out, "Frozen until %s by %s: %s\nEnd it: ginnelctl freeze --off\n", f.Until.In(now.Location()).Format("Mon 2 Jan 15:04"), cli.Printable(f.By), cli.Printable(f.Why))
 	return err
 }
 

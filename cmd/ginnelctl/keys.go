@@ -94,7 +94,7 @@ func keysList(ctx context.Context, std cli.IO, args []string) error {
 	if text != "" {
 		text = "\nLook at these\n" + text
 	}
-	if _, err := fmt.Fprint(std.Out, text, s.wroteText()); err != nil {
+	if _, err := fmt.Fprint(std.Out, cli.Printable(text), s.wroteText()); err != nil {
 		return err
 	}
 	if bad {

@@ -104,13 +104,13 @@ func (s *survey) detail(std cli.IO, p *plan.Plan, gateway string) error {
 		if err != nil {
 			return err
 		}
-		if _, err := fmt.Fprint(std.Out, text); err != nil {
+		if _, err := fmt.Fprint(std.Out, cli.Printable(text)); err != nil {
 			return err
 		}
 	}
 	for _, l := range p.Looks {
 		if l.Gateway == gateway {
-			if _, err := fmt.Fprint(std.Out, l); err != nil {
+			if _, err := fmt.Fprint(std.Out, cli.Printable(l.String())); err != nil {
 				return err
 			}
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
 
 // writeSites prints one row for each tunnel of each site, and below the table
@@ -33,7 +34,7 @@ func writeSites(w io.Writer, all []centre.SiteDetail, now time.Time, zone *time.
 		}
 	}
 	tw.Flush() // a Builder takes everything
-	for line := range strings.Lines(table.String()) {
+	for line := range strings.Lines(cli.Printable(table.String())) {
 		if _, err := fmt.Fprintln(w, strings.TrimRight(line, " \n")); err != nil {
 			return err
 		}
@@ -149,7 +150,7 @@ func wrap(head, text string) string {
 		out += word
 		used += len(word)
 	}
-	return out + "\n"
+	return cli.Printable(out + "\n")
 }
 
 // clock is a time as short as it can be told: today's hour, this week's day, or

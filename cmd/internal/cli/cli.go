@@ -146,7 +146,7 @@ func listed(command, short string) string {
 // PrintError prints err as "name: error: …" with its hint, if one is known, on
 // the next line. An error that spans lines is printed as it is.
 func PrintError(w io.Writer, name string, err error) {
-	text := err.Error()
+	text := Printable(err.Error())
 	if strings.Contains(text, "\n") {
 		fmt.Fprintln(w, strings.TrimRight(text, "\n"))
 	} else {
@@ -154,7 +154,7 @@ func PrintError(w io.Writer, name string, err error) {
 	}
 	var h interface{ Hint() string }
 	if errors.As(err, &h) && h.Hint() != "" {
-		fmt.Fprintln(w, forTerminal(w, name+": hint: "+h.Hint()))
+		fmt.Fprintln(w, forTerminal(w, name+": hint: "+Printable(h.Hint())))
 	}
 }
 

@@ -108,7 +108,18 @@ func TestWrap(t *testing.T) {
 }
 
 func TestPrintable(t *testing.T) {
-	if got := cli.Printable("a\x1b[31m\r\u009b b\n…"); got != "a?[31m?? b\n…" {
+	if got := cli.Printable("a\x1b[31m\r\u009b b\n…\u202e\u2066"); got != "a?[31m?? b\n…??" {
 		t.Errorf("%q", got)
+	}
+}
+
+// What a collector or a gateway says of itself is no order to a terminal.
+func TestErrorsArePrintable(t *testing.T) {
+	for _, text := range []string{"a\x1b[2Jb", "a\x1b[2J\nb"} {
+		var out bytes.Buffer
+		cli.PrintError(&out, "prog", cli.WithHint(errors.New(text), "c\x1b[2Jd"))
+		if got := out.String(); strings.Contains(got, "\x1b") || !strings.Contains(got, "a?[2J") || !strings.Contains(got, "c?[2Jd") {
+			t.Errorf("%q", got)
+		}
 	}
 }

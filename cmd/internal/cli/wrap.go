@@ -4,6 +4,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"unicode"
 
 	"golang.org/x/term"
 )
@@ -11,11 +12,12 @@ import (
 // Width is how wide our terminal output may be, in columns.
 const Width = 80
 
-// Printable is text without what a terminal would obey: names and reasons come
-// from gateways and spreadsheets. A line feed stays.
+// Printable is text without what a terminal would obey, and without what turns
+// the direction of letters: names and reasons come from gateways and
+// spreadsheets. A line feed stays.
 func Printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 {
+		if r < ' ' && r != '\n' || r >= 0x7f && r < 0xa0 || unicode.Is(unicode.Bidi_Control, r) {
 			return '?'
 		}
 		return r
