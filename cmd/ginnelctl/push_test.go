@@ -72,6 +72,15 @@ func TestFirstPush(t *testing.T) {
 	}
 }
 
+// TestSiteLeavesItsLastNetwork: the tunnel of a site that is in no network any more
+// is taken down at the site, too.
+func TestSiteLeavesItsLastNetwork(t *testing.T) {
+	b := newBench(t)
+	b.want(0, nil, "push", "--yes", "--sign-with", b.key)
+	b.write("attachments.csv", strings.Replace(b.read("attachments.csv"), "avocet,kestrel,192.168.10.0/24,\n", "", 1))
+	b.want(2, []string{"  2 change    1 stay\n", "  - kestrel ", "avocet-1\n", "  ~ peers: - avocet-1 "}, "plan")
+}
+
 // TestPlanFile: what was reviewed is what is pushed, or nothing.
 func TestPlanFile(t *testing.T) {
 	b := newBench(t)

@@ -238,7 +238,7 @@ func (s *survey) want(g fleet.Gateway, waiting []string) (plan.Want, error) {
 	if gen, ok := s.fleet.GenerationOf(g.Name); ok {
 		w.Pushed = centre.ConfigRef{Generation: gen.Number, Hash: gen.Hash}
 	}
-	if w.Others || len(waiting) >= len(g.Networks) {
+	if w.Others || len(waiting) > 0 && len(waiting) == len(g.Networks) { // nothing can be written yet
 		return w, nil
 	}
 	desired, err := s.fleet.Compile(g.Name)
