@@ -83,8 +83,9 @@ type Push struct {
 	Apart   []string `json:"apart,omitempty"`  // no two pushes with a word in common are on trial at once
 	Bundle  []byte   `json:"bundle"`
 	Back    []byte   `json:"back,omitempty"` // signed: a newer generation with the old content
-	// Over is what the gateway ran when the plan was made. The collector
-	// refuses the push if something else was wanted there since.
+	// Over is what was wanted of the gateway when the plan was made, or what it
+	// ran, if nothing was or that had failed. The collector refuses the push if
+	// something else was wanted since.
 	Over ConfigRef `json:"over,omitzero"`
 }
 

@@ -284,3 +284,38 @@ func TestOneHubAtATime(t *testing.T) {
 		t.Error("handed nothing when that is over")
 	}
 }
+
+// Who planned before something was pushed does not undo it, though the gateway has
+// not taken that yet.
+func TestPlanOfBefore(t *testing.T) {
+	s, _ := alone(t)
+	a := s.heard("avocet-1")
+	ran := centre.ConfigRef{Generation: 14, Hash: strings.Repeat("ab", 32)}
+	s.mu.Lock()
+	a.said.Running, a.said.Mark = ran, 14
+	s.mu.Unlock()
+	push := func(generation uint64, over centre.ConfigRef) (centre.Rollout, error) {
+		return s.StartRollout(t.Context(), alice, centre.NewRollout{Rings: []string{"hubs", "all"},
+			Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: desired(t, "avocet-1", generation), Over: over}}})
+	}
+	first, err := push(15, ran) // applied there by hand
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.handed(a) == "" {
+		t.Fatal("it is not handed over")
+	}
+	if _, err := s.MoveRollout(t.Context(), alice, first.ID, centre.MoveAbort); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := push(18, ran); codeOf(err) != "plan_outdated" {
+		t.Errorf("over what it ran before: %v", err)
+	}
+	s.mu.Lock()
+	a.said.Offer, a.said.State, a.said.Mark = hashOf(t, desired(t, "avocet-1", 15)), block.ConfigFailed, 15
+	s.mu.Unlock()
+	s.step(t.Context())
+	if _, err := push(18, ran); err != nil {
+		t.Errorf("when that has failed: %v", err)
+	}
+}

@@ -227,8 +227,9 @@ func (s *Server) mayStart(n centre.NewRollout, pushes []store.Push) error {
 		if most := max(w.Generation, g.Mark) + leap; p.Config.Generation > most || p.Back.Generation > most {
 			return badPush("gateway %s: generation %d is above %d: not so far above %d", p.Gateway, max(p.Config.Generation, p.Back.Generation), most, most-leap)
 		}
+		ran := over.Hash != "" && over.Hash == g.Running.Hash && (w.Hash == "" || w.Stopped) // and is what counts there
 		switch {
-		case over.Hash != w.Hash && (over.Hash != g.Running.Hash || over.Hash == ""):
+		case over.Hash != w.Hash && !ran:
 			wrong = append(wrong, fmt.Sprintf("%s: %s is wanted there since %s, by rollout %s", p.Gateway, ref(w.ConfigRef), w.Since.UTC().Format(time.RFC3339), w.Rollout))
 		case p.Config.Generation <= w.Generation:
 			wrong = append(wrong, fmt.Sprintf("%s: generation %d is not above %d, which rollout %s wants there", p.Gateway, p.Config.Generation, w.Generation, w.Rollout))
