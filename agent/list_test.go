@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/wire"
 	"github.com/ginnel/ginnel/checks"
@@ -37,7 +38,7 @@ allowed_ips = ["100.64.0.12/32", "192.168.44.0/24"]
 `
 
 // list is a signed list that isolates gateways.
-func (d desk) list(number int, by signer, gateways ...string) wire.Told {
+func (d desk) list(number int, by bundletest.Operator, gateways ...string) wire.Told {
 	d.t.Helper()
 	l := bundle.DenyList{Number: uint64(number)}
 	if len(gateways) > 0 {
@@ -88,7 +89,7 @@ func TestListIsInForceAtOnce(t *testing.T) {
 	r := start(t, root, hub)
 	r.lets(0, "avocet-1", "fulmar-1")
 	hear := func(told wire.Told) { r.agent.Steering().Hear(t.Context(), told) }
-	hear(d.list(9, newSigner(t, "mallory"), "avocet-1"))
+	hear(d.list(9, bundletest.New("mallory"), "avocet-1"))
 	hear(d.list(7, d.bob, "fulmar-1"))
 	r.lets(7, "avocet-1")
 	hear(d.list(6, d.alice))

@@ -1,8 +1,6 @@
 package agent_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -13,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent"
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/trial"
 	"github.com/ginnel/ginnel/agent/uplink"
@@ -25,37 +22,18 @@ import (
 	"github.com/ginnel/ginnel/checks"
 )
 
-// signer is an operator's key, and its line in a config.
-type signer struct {
-	ssh.Signer
-	line string
-}
-
-func newSigner(t *testing.T, name string) signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return signer{s, bundle.Signer{Name: name, Key: s.PublicKey()}.String()}
-}
-
 // desk is where configs are signed.
 type desk struct {
 	t          *testing.T
-	alice, bob signer
+	alice, bob bundletest.Operator
 }
 
-func newDesk(t *testing.T) desk { return desk{t, newSigner(t, "alice"), newSigner(t, "bob")} }
+func newDesk(t *testing.T) desk { return desk{t, bundletest.New("alice"), bundletest.New("bob")} }
 
 // trusted has a gateway believe the desk, as its site pack would.
 func (d desk) trusted(root string) {
 	d.t.Helper()
-	text, err := json.Marshal(map[string]any{"signers": []string{d.alice.line, d.bob.line}})
+	text, err := json.Marshal(map[string]any{"signers": []string{d.alice.Line(), d.bob.Line()}})
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -69,12 +47,8 @@ func (d desk) trusted(root string) {
 // that a test can wait for.
 func (d desk) bundle(generation int, text string) []byte {
 	d.t.Helper()
-	text = fmt.Sprintf("generation = %d\ntrial = \"10s\"\nsigners = [%q, %q]\n%s", generation, d.alice.line, d.bob.line, text)
-	b, err := bundle.Sign([]byte(text), bundle.Config, d.alice)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	return b.Bytes()
+	text = fmt.Sprintf("generation = %d\ntrial = \"10s\"\nsigners = [%q, %q]\n%s", generation, d.alice.Line(), d.bob.Line(), text)
+	return d.alice.Bundle(text, bundle.Config).Bytes()
 }
 
 func (r *rig) apply(raw []byte) ([]local.Progress, error) {
@@ -216,7 +190,7 @@ func TestWhatIsRefusedChangesNothing(t *testing.T) {
 	r := start(t, root, site)
 	r.untilUp()
 	mallory := d
-	mallory.alice = newSigner(t, "mallory")
+	mallory.alice = bundletest.New("mallory")
 	good := d.bundle(1, site)
 	for name, c := range map[string]struct {
 		raw  []byte

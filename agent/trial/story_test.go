@@ -2,8 +2,6 @@ package trial_test
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,9 +15,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/trial"
 )
 
@@ -151,26 +148,11 @@ func newWorldIn(t *testing.T, dir string) *world {
 	return w
 }
 
-func signed(t *testing.T, text string) bundle.Bundle {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := bundle.Sign([]byte(text), bundle.Config, s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
-}
+func signed(text string) bundle.Bundle { return bundletest.New("alice").Bundle(text, bundle.Config) }
 
 // change touches kestrel and the check behind it.
 func (w *world) change(text string) trial.Change {
-	b := signed(w.t, text)
+	b := signed(text)
 	before := func(name string, touched bool) trial.Part {
 		return trial.Part{Name: name, Touched: touched, Wanted: true, Before: trial.Good}
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/trust"
 )
 
@@ -28,12 +29,12 @@ func TestKilled(t *testing.T) {
 		child(dir)
 		return
 	}
-	alice, bob := newOperator(t, "alice"), newOperator(t, "bob")
+	alice, bob := bundletest.New("alice"), bundletest.New("bob")
 	dir := t.TempDir()
 	generation := 0
 	for range kills {
 		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilled$")
-		cmd.Env = append(os.Environ(), "TRUST_TEST_DIR="+dir, "TRUST_TEST_SIGNERS="+alice.line+"\n"+bob.line)
+		cmd.Env = append(os.Environ(), "TRUST_TEST_DIR="+dir, "TRUST_TEST_SIGNERS="+alice.Line()+"\n"+bob.Line())
 		in, err := cmd.StdinPipe()
 		if err != nil {
 			t.Fatal(err)
@@ -58,7 +59,7 @@ func TestKilled(t *testing.T) {
 		for end := time.Now().Add(30 * time.Millisecond); time.Now().Before(end); {
 			generation++
 			send := func(namespace, text string) {
-				fmt.Fprintf(in, "%s %s\n", namespace, base64.StdEncoding.EncodeToString(sign(t, text, namespace, alice)))
+				fmt.Fprintf(in, "%s %s\n", namespace, base64.StdEncoding.EncodeToString(sign(text, namespace, alice)))
 			}
 			send(bundle.List, list(generation, "# "+strings.Repeat("y", 9000)+"\n"))
 			send(bundle.Config, text(generation, strings.Repeat("x", 3000), alice, bob))

@@ -1,8 +1,6 @@
 package trust_test
 
 import (
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
@@ -10,55 +8,30 @@ import (
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/trust"
 )
 
-// An operator of the tests.
-type operator struct {
-	ssh.Signer
-	line string
-}
-
-func newOperator(t *testing.T, name string) operator {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return operator{s, bundle.Signer{Name: name, Key: s.PublicKey()}.String()}
-}
-
 // text is a config of avocet-1; note makes it another one.
-func text(generation int, note string, signers ...operator) string {
+func text(generation int, note string, signers ...bundletest.Operator) string {
 	lines := make([]string, len(signers))
 	for i, s := range signers {
-		lines[i] = fmt.Sprintf("%q", s.line)
+		lines[i] = fmt.Sprintf("%q", s.Line())
 	}
 	return fmt.Sprintf("# %s\ngateway = \"avocet-1\"\ngeneration = %d\nsigners = [%s]\n", note, generation, strings.Join(lines, ", "))
 }
 
-func sign(t *testing.T, text, namespace string, by operator) []byte {
-	t.Helper()
-	b, err := bundle.Sign([]byte(text), namespace, by)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+func sign(text, namespace string, by bundletest.Operator) []byte {
+	return by.Bundle(text, namespace).Bytes()
 }
 
-func open(t *testing.T, dir string, first ...operator) *trust.Trust {
+func open(t *testing.T, dir string, first ...bundletest.Operator) *trust.Trust {
 	t.Helper()
 	var lines []string
 	for _, o := range first {
-		lines = append(lines, o.line)
+		lines = append(lines, o.Line())
 	}
 	tr, err := trust.Open(dir, lines)
 	if err != nil {
@@ -81,13 +54,13 @@ func take(t *testing.T, tr *trust.Trust, raw []byte) *trust.Offer {
 }
 
 func TestWhatIsRefused(t *testing.T) {
-	alice, bob, mallory := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "mallory")
+	alice, bob, mallory := bundletest.New("alice"), bundletest.New("bob"), bundletest.New("mallory")
 	dir := t.TempDir()
 	tr := open(t, dir, alice, bob)
-	now := sign(t, text(14, "now", alice, bob), bundle.Config, alice)
+	now := sign(text(14, "now", alice, bob), bundle.Config, alice)
 	take(t, tr, now)
 	next := text(15, "next", alice, bob)
-	good := sign(t, next, bundle.Config, bob)
+	good := sign(next, bundle.Config, bob)
 	for name, c := range map[string]struct {
 		raw     []byte
 		gateway string
@@ -100,16 +73,16 @@ func TestWhatIsRefused(t *testing.T) {
 		"cut off":        {good[:len(good)-9], "avocet-1", bundle.ErrCutOff, "copy or send it again"},
 		"100 MB":         {make([]byte, 100<<20), "avocet-1", bundle.ErrTooLarge, ""},
 		"huge signature": {[]byte(strings.Replace(string(good), "-----END", strings.Repeat("A", 17<<10)+"\n-----END", 1)), "avocet-1", bundle.ErrTooLarge, ""},
-		"unknown signer": {sign(t, next, bundle.Config, mallory), "avocet-1", bundle.ErrSigner, "accepted here: alice SHA256:"},
-		"a list":         {sign(t, next, bundle.List, alice), "avocet-1", bundle.ErrPurpose, "ssh-keygen -Y sign -n ginnel-config"},
-		"of git":         {sign(t, next, "git", alice), "avocet-1", bundle.ErrPurpose, "ssh-keygen -Y sign -n ginnel-config"},
+		"unknown signer": {sign(next, bundle.Config, mallory), "avocet-1", bundle.ErrSigner, "accepted here: alice SHA256:"},
+		"a list":         {sign(next, bundle.List, alice), "avocet-1", bundle.ErrPurpose, "ssh-keygen -Y sign -n ginnel-config"},
+		"of git":         {sign(next, "git", alice), "avocet-1", bundle.ErrPurpose, "ssh-keygen -Y sign -n ginnel-config"},
 		"altered":        {[]byte(strings.Replace(string(good), "15", "16", 1)), "avocet-1", bundle.ErrAltered, "it was changed after it was signed"},
 		"line ends":      {[]byte(strings.ReplaceAll(string(good), "\n", "\r\n")), "avocet-1", bundle.ErrAltered, "if only in its line ends"},
 		"other gateway":  {good, "bittern-1", trust.ErrGateway, "was the file meant for avocet-1?"},
-		"replayed":       {sign(t, text(13, "before", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOld, "with a generation above 14"},
-		"same number":    {sign(t, text(14, "another", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOther, "with a generation above 14"},
-		"far ahead":      {sign(t, text(1_000_015, "lost key", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrLeap, "at most 1000000 above it"},
-		"by hand":        {sign(t, "gateway = \"avocet-1\"\n", bundle.Config, alice), "avocet-1", trust.ErrByHand, "ginnelctl push writes one"},
+		"replayed":       {sign(text(13, "before", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOld, "with a generation above 14"},
+		"same number":    {sign(text(14, "another", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrOther, "with a generation above 14"},
+		"far ahead":      {sign(text(1_000_015, "lost key", alice, bob), bundle.Config, alice), "avocet-1", trust.ErrLeap, "at most 1000000 above it"},
+		"by hand":        {sign("gateway = \"avocet-1\"\n", bundle.Config, alice), "avocet-1", trust.ErrByHand, "ginnelctl push writes one"},
 	} {
 		o, err := tr.Judge(c.raw, c.gateway)
 		if o != nil || !errors.Is(err, c.want) || !strings.HasPrefix(err.Error(), "config refused: ") {
@@ -120,7 +93,7 @@ func TestWhatIsRefused(t *testing.T) {
 			t.Errorf("%s: hint of %v, want %q", name, err, c.hint)
 		}
 	}
-	if _, err := tr.Judge(sign(t, "gateway = \"avocet-1\"\ngeneration = 15\n", bundle.Config, alice), "avocet-1"); err == nil ||
+	if _, err := tr.Judge(sign("gateway = \"avocet-1\"\ngeneration = 15\n", bundle.Config, alice), "avocet-1"); err == nil ||
 		!strings.HasPrefix(err.Error(), "pushed.toml:1:1: signers: is missing") {
 		t.Errorf("without signers: %v", err)
 	}
@@ -137,10 +110,10 @@ func TestWhatIsRefused(t *testing.T) {
 
 // The mark outlives a restart, and the same config may be tried again.
 func TestMarkRises(t *testing.T) {
-	alice, bob := newOperator(t, "alice"), newOperator(t, "bob")
+	alice, bob := bundletest.New("alice"), bundletest.New("bob")
 	dir := filepath.Join(t.TempDir(), "trust")
 	tr := open(t, dir, alice, bob)
-	first, second := sign(t, text(1, "", alice, bob), bundle.Config, alice), sign(t, text(2, "", alice, bob), bundle.Config, alice)
+	first, second := sign(text(1, "", alice, bob), bundle.Config, alice), sign(text(2, "", alice, bob), bundle.Config, alice)
 	late, err := tr.Judge(first, "avocet-1")
 	if err != nil {
 		t.Fatal(err)
@@ -165,13 +138,13 @@ func TestMarkRises(t *testing.T) {
 
 // Signers change when a config that a present one signed is confirmed.
 func TestSignersChange(t *testing.T) {
-	alice, bob, carol := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "carol")
+	alice, bob, carol := bundletest.New("alice"), bundletest.New("bob"), bundletest.New("carol")
 	dir := t.TempDir()
 	tr := open(t, dir, alice, bob)
-	handover := sign(t, text(1, "carol for alice", bob, carol), bundle.Config, alice)
+	handover := sign(text(1, "carol for alice", bob, carol), bundle.Config, alice)
 	o := take(t, tr, handover)
-	by := func(who operator, generation int) error {
-		_, err := tr.Judge(sign(t, text(generation, who.line, bob, carol), bundle.Config, who), "avocet-1")
+	by := func(who bundletest.Operator, generation int) error {
+		_, err := tr.Judge(sign(text(generation, who.Line(), bob, carol), bundle.Config, who), "avocet-1")
 		return err
 	}
 	if err := by(carol, 2); !errors.Is(err, bundle.ErrSigner) {
@@ -193,17 +166,17 @@ func TestSignersChange(t *testing.T) {
 	if err != nil || again.By.Name != "alice" {
 		t.Errorf("the config that runs, once more: %v", err)
 	}
-	newest := sign(t, text(2, "", alice, bob), bundle.Config, bob)
+	newest := sign(text(2, "", alice, bob), bundle.Config, bob)
 	take(t, tr, newest)
 	if err := tr.Confirm(o); err == nil {
 		t.Error("confirmed one that a newer one has replaced")
 	}
-	if got := strings.Join(tr.Signers().Lines(), "\n"); got != bob.line+"\n"+carol.line {
+	if got := strings.Join(tr.Signers().Lines(), "\n"); got != bob.Line()+"\n"+carol.Line() {
 		t.Errorf("signers:\n%s", got)
 	}
 	// Another pack begins anew, but an old config stays old.
 	tr = open(t, dir, alice, carol)
-	if got := tr.Signers().Lines()[0]; got != alice.line || tr.Mark() != 2 {
+	if got := tr.Signers().Lines()[0]; got != alice.Line() || tr.Mark() != 2 {
 		t.Errorf("with another pack: %s, mark %d", got, tr.Mark())
 	}
 	// Whom the new pack leaves out does not come back by what they signed last.
@@ -215,15 +188,15 @@ func TestSignersChange(t *testing.T) {
 // A signer who is shut out between the judgement of a config and its acceptance,
 // by a config or by another site pack, brings nothing in any more.
 func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
-	alice, bob, carol := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "carol")
+	alice, bob, carol := bundletest.New("alice"), bundletest.New("bob"), bundletest.New("carol")
 	for name, shutOut := range map[string]func(tr *trust.Trust, handover *trust.Offer) error{
 		"by a config": func(tr *trust.Trust, handover *trust.Offer) error { return tr.Confirm(handover) },
-		"by a pack":   func(tr *trust.Trust, _ *trust.Offer) error { return tr.Begin([]string{bob.line, carol.line}) },
+		"by a pack":   func(tr *trust.Trust, _ *trust.Offer) error { return tr.Begin([]string{bob.Line(), carol.Line()}) },
 	} {
 		dir := t.TempDir()
 		tr := open(t, dir, alice, bob)
-		handover := take(t, tr, sign(t, text(1, "carol for alice", bob, carol), bundle.Config, bob))
-		late, err := tr.Judge(sign(t, text(2, "", alice, bob), bundle.Config, alice), "avocet-1")
+		handover := take(t, tr, sign(text(1, "carol for alice", bob, carol), bundle.Config, bob))
+		late, err := tr.Judge(sign(text(2, "", alice, bob), bundle.Config, alice), "avocet-1")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -233,7 +206,7 @@ func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
 		if err := tr.Accept(late); !errors.Is(err, bundle.ErrSigner) || tr.Mark() != 1 {
 			t.Errorf("%s: %v, mark %d", name, err, tr.Mark())
 		}
-		take(t, tr, sign(t, text(2, "", bob, carol), bundle.Config, carol))
+		take(t, tr, sign(text(2, "", bob, carol), bundle.Config, carol))
 		if mark := open(t, dir, bob, carol).Mark(); mark != 2 {
 			t.Errorf("%s: mark %d on disk", name, mark)
 		}
@@ -243,11 +216,11 @@ func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
 func list(number int, rest string) string { return fmt.Sprintf("number = %d\n%s", number, rest) }
 
 func TestListRises(t *testing.T) {
-	alice, mallory := newOperator(t, "alice"), newOperator(t, "mallory")
+	alice, mallory := bundletest.New("alice"), bundletest.New("mallory")
 	dir := t.TempDir()
 	tr := open(t, dir, alice)
 	const fulmar = "[[deny]]\nkind = \"revoke\"\ngateways = [\"fulmar-1\"]\n"
-	seven := sign(t, list(7, fulmar), bundle.List, alice)
+	seven := sign(list(7, fulmar), bundle.List, alice)
 	for i, c := range []struct {
 		raw     []byte
 		changed bool
@@ -255,18 +228,18 @@ func TestListRises(t *testing.T) {
 	}{
 		{seven, true, nil},
 		{seven, false, nil},
-		{sign(t, list(6, ""), bundle.List, alice), false, nil},
-		{sign(t, list(8, ""), bundle.List, mallory), false, bundle.ErrSigner},
-		{sign(t, list(8, ""), bundle.Config, alice), false, bundle.ErrPurpose},
+		{sign(list(6, ""), bundle.List, alice), false, nil},
+		{sign(list(8, ""), bundle.List, mallory), false, bundle.ErrSigner},
+		{sign(list(8, ""), bundle.Config, alice), false, bundle.ErrPurpose},
 		{[]byte(list(8, "")), false, bundle.ErrUnsigned},
-		{sign(t, list(1_000_008, ""), bundle.List, alice), false, trust.ErrLeap},
+		{sign(list(1_000_008, ""), bundle.List, alice), false, trust.ErrLeap},
 	} {
 		changed, err := tr.TakeList(c.raw)
 		if changed != c.changed || !errors.Is(err, c.want) || err != nil && !strings.HasPrefix(err.Error(), "list refused: ") {
 			t.Errorf("%d: %v, %v", i, changed, err)
 		}
 	}
-	if _, err := tr.TakeList(sign(t, list(0, ""), bundle.List, alice)); err == nil || !strings.Contains(err.Error(), "number: 0") {
+	if _, err := tr.TakeList(sign(list(0, ""), bundle.List, alice)); err == nil || !strings.Contains(err.Error(), "number: 0") {
 		t.Errorf("number 0: %v", err)
 	}
 	hub := hub(t)
@@ -275,7 +248,7 @@ func TestListRises(t *testing.T) {
 			t.Errorf("%s: list %+v", name, tr.List())
 		}
 	}
-	if changed, err := tr.TakeList(sign(t, list(8, ""), bundle.List, alice)); !changed || err != nil || len(tr.Apply(hub).Networks[0].Sites) != 2 {
+	if changed, err := tr.TakeList(sign(list(8, ""), bundle.List, alice)); !changed || err != nil || len(tr.Apply(hub).Networks[0].Sites) != 2 {
 		t.Errorf("reconnected: %v, %v", changed, err)
 	}
 	if (*trust.Trust)(nil).Apply(hub) != hub {
@@ -308,11 +281,11 @@ allowed_ips = ["100.64.0.7/32"]
 // Nothing is believed that is not on disk, and what a power cut left half
 // written beside the file is nothing.
 func TestDiskComesFirst(t *testing.T) {
-	alice, bob := newOperator(t, "alice"), newOperator(t, "bob")
+	alice, bob := bundletest.New("alice"), bundletest.New("bob")
 	dir := filepath.Join(t.TempDir(), "trust")
 	tr := open(t, dir, alice, bob)
-	one := take(t, tr, sign(t, text(1, "", alice, bob), bundle.Config, alice))
-	two, err := tr.Judge(sign(t, text(2, "", alice, bob), bundle.Config, alice), "avocet-1")
+	one := take(t, tr, sign(text(1, "", alice, bob), bundle.Config, alice))
+	two, err := tr.Judge(sign(text(2, "", alice, bob), bundle.Config, alice), "avocet-1")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -328,7 +301,7 @@ func TestDiskComesFirst(t *testing.T) {
 	if err := tr.Confirm(one); err == nil {
 		t.Error("confirmed without a disk")
 	}
-	if _, err := tr.TakeList(sign(t, list(7, ""), bundle.List, alice)); err == nil || tr.List() != nil {
+	if _, err := tr.TakeList(sign(list(7, ""), bundle.List, alice)); err == nil || tr.List() != nil {
 		t.Errorf("took a list without a disk: %v", err)
 	}
 	if err := os.Remove(dir); err != nil {
@@ -347,7 +320,7 @@ func TestDiskComesFirst(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "trust.json"), []byte(damage), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		_, err := trust.Open(dir, []string{alice.line, bob.line})
+		_, err := trust.Open(dir, []string{alice.Line(), bob.Line()})
 		var h interface{ Hint() string }
 		if !errors.Is(err, trust.ErrDamaged) || !errors.As(err, &h) {
 			t.Errorf("damaged with %q: %v", damage, err)

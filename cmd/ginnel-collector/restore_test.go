@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
@@ -13,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/agent/wire"
@@ -126,14 +124,13 @@ func (k *taker) generations() string {
 }
 
 // push is a config for avocet-1 and its way back.
-func push(t *testing.T, signer ssh.Signer, other string, generation uint64) centre.NewRollout {
+func push(t *testing.T, alice, bob bundletest.Operator, generation uint64) centre.NewRollout {
 	t.Helper()
 	r := centre.NewRollout{Name: fmt.Sprint("fleet ", generation), Rings: []string{"hubs", "rest"}, Pause: centre.Pause{Gateways: 1, Share: 0.02, Within: 1}}
 	p := centre.Push{Gateway: "avocet-1", Ring: 1}
 	for i, to := range []*[]byte{&p.Bundle, &p.Back} {
-		text := fmt.Sprintf("gateway = \"avocet-1\"\ngeneration = %d\nsigners = [%q, %q]\n", generation+uint64(i), strings.TrimSpace(string(ssh.MarshalAuthorizedKey(signer.PublicKey()))), other)
-		b, err := bundle.Sign([]byte(text), bundle.Config, signer)
-		must(t, err)
+		text := fmt.Sprintf("gateway = \"avocet-1\"\ngeneration = %d\nsigners = [%q, %q]\n", generation+uint64(i), alice.Line(), bob.Line())
+		b := alice.Bundle(text, bundle.Config)
 		*to = b.Bytes()
 	}
 	r.Pushes = []centre.Push{p}
@@ -146,15 +143,7 @@ func TestCollectorOfYesterdayPushesNothingOld(t *testing.T) {
 	dir := t.TempDir()
 	data, file := filepath.Join(dir, "data"), filepath.Join(dir, "backup.tar")
 	c := start(t, data, "--listen-pages", "127.0.0.1:0", "--heartbeat", "1s")
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	signer, err := ssh.NewSignerFromKey(key)
-	must(t, err)
-	public, _, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	second, err := ssh.NewPublicKey(public)
-	must(t, err)
-	other := strings.TrimSpace(string(ssh.MarshalAuthorizedKey(second)))
+	alice, bob := bundletest.New("alice"), bundletest.New("bob")
 
 	k := &taker{t: t, wake: func() {}}
 	k.run(c)
@@ -179,7 +168,7 @@ func TestCollectorOfYesterdayPushesNothingOld(t *testing.T) {
 		}
 	}
 	await("it calls", func() bool { return !state().LastSeen.IsZero() })
-	start1 := push(t, signer, other, 1)
+	start1 := push(t, alice, bob, 1)
 	began, err := c.client().StartRollout(t.Context(), start1)
 	must(t, err)
 	await("generation 1 runs", applied(1))
@@ -188,7 +177,7 @@ func TestCollectorOfYesterdayPushesNothingOld(t *testing.T) {
 		return err == nil && r.State == centre.RolloutDone
 	})
 	command(t, 0, "backup", file, "--data", data)
-	next := push(t, signer, other, 3)
+	next := push(t, alice, bob, 3)
 	next.Pushes[0].Over = state().Running
 	_, err = c.client().StartRollout(t.Context(), next)
 	must(t, err)
@@ -202,7 +191,7 @@ func TestCollectorOfYesterdayPushesNothingOld(t *testing.T) {
 	if g := state(); g.Desired.Generation != 1 || g.Running.Generation != 3 {
 		t.Errorf("wanted %v, running %v", g.Desired, g.Running)
 	}
-	again := push(t, signer, other, 2)
+	again := push(t, alice, bob, 2)
 	again.Pushes[0].Over = state().Desired
 	if _, err := c.client().StartRollout(t.Context(), again); err == nil || !strings.Contains(err.Error(), "409") {
 		t.Errorf("a push of an old generation: %v", err)

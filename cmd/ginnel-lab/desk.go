@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,6 +11,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -35,14 +34,8 @@ type desk struct {
 func openDesk(ctx context.Context, s *stage, trial time.Duration, sites ...string) (*desk, error) {
 	d := &desk{texts: map[string]string{}, trial: trial}
 	for _, name := range []string{"alice", "bob"} {
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return nil, err
-		}
-		if d.key, err = ssh.NewSignerFromKey(private); err != nil {
-			return nil, err
-		}
-		d.lines = append(d.lines, bundle.Signer{Name: name, Key: d.key.PublicKey()}.String())
+		o := bundletest.New(name)
+		d.key, d.lines = o, append(d.lines, o.Line())
 	}
 	c, err := buildCounty(ctx, county.Whole().Only(sites...).ByHand(), "scenario-"+s.name)
 	if err != nil {

@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -12,10 +10,9 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -67,7 +64,7 @@ func playEngland(ctx context.Context, s *stage) error {
 // england is the desk, and what its collector knows.
 type england struct {
 	desk   *netns.Node
-	signer ssh.Signer
+	signer bundletest.Operator
 	states []centre.GatewayState
 	keys   []centre.Keys
 	texts  map[string][]byte // hash -> text that runs
@@ -75,17 +72,10 @@ type england struct {
 
 // write makes the fleet's files, with a signer that we have the key of.
 func (e *england) write(sites int) error {
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return err
-	}
-	if e.signer, err = ssh.NewSignerFromKey(private); err != nil {
-		return err
-	}
-	mine := bundle.Signer{Name: "lab", Key: e.signer.PublicKey()}.String()
+	e.signer = bundletest.New("lab")
 	return e.desk.Do(func() (err error) {
 		if err = os.MkdirAll(englandDir, 0o755); err == nil {
-			e.keys, err = fleettest.Write(englandDir, sites, append(fleettest.Signers, mine))
+			e.keys, err = fleettest.Write(englandDir, sites, append(fleettest.Signers, e.signer.Line()))
 		}
 		return err
 	})

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/swarm"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 )
@@ -19,10 +16,7 @@ import (
 // playPush pushes to many simulated gateways at once, and then to a county of
 // them ring by ring.
 func playPush(ctx context.Context, s *stage) error {
-	signers, err := newOperators()
-	if err != nil {
-		return err
-	}
+	signers := newOperators()
 	n := pick(s, 1000, 40)
 	h, err := startHerd(ctx, s, n, signers.lines()...)
 	if err != nil {
@@ -112,28 +106,13 @@ func (s *stage) applied(what string, all []centre.PushState, from func(centre.Pu
 }
 
 // operators are two keys that sign.
-type operators [2]ssh.Signer
+type operators [2]bundletest.Operator
 
-func newOperators() (o operators, err error) {
-	for i := range o {
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			return o, err
-		}
-		if o[i], err = ssh.NewSignerFromKey(private); err != nil {
-			return o, err
-		}
-	}
-	return o, nil
+func newOperators() operators {
+	return operators{bundletest.New("operator-1"), bundletest.New("operator-2")}
 }
 
-func (o operators) lines() []string {
-	var lines []string
-	for i, s := range o {
-		lines = append(lines, bundle.Signer{Name: fmt.Sprintf("operator-%d", i+1), Key: s.PublicKey()}.String())
-	}
-	return lines
-}
+func (o operators) lines() []string { return []string{o[0].Line(), o[1].Line()} }
 
 // pusher pushes generation after generation.
 type pusher struct {

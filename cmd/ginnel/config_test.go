@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/x509"
@@ -19,25 +18,11 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
-
-func newSigner(t *testing.T) ssh.Signer {
-	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s
-}
 
 // enrolAs makes the place of this process an enrolled gateway of that name.
 func enrolAs(t *testing.T, gateway string, signers []string) {
@@ -78,12 +63,12 @@ func enrolAs(t *testing.T, gateway string, signers []string) {
 
 // An enrolled gateway says whether it would accept a bundle.
 func TestConfigCheckOfABundle(t *testing.T) {
-	alice, bob, mallory := newSigner(t), newSigner(t), newSigner(t)
+	alice, bob, mallory := bundletest.New("alice"), bundletest.New("bob"), bundletest.New("mallory")
 	signers := bundle.Signers{{Name: "alice", Key: alice.PublicKey()}, {Name: "bob", Key: bob.PublicKey()}}
 	enrolAs(t, "avocet-1", signers.Lines())
 	text := fmt.Sprintf("gateway = \"avocet-1\"\ngeneration = 15\nsigners = [%q, %q]\n", signers[0], signers[1])
 	file := filepath.Join(t.TempDir(), "avocet-1.bundle")
-	check := func(text string, by ssh.Signer) (string, error) {
+	check := func(text string, by bundletest.Operator) (string, error) {
 		b, err := bundle.Sign([]byte(text), bundle.Config, by)
 		if err != nil {
 			t.Fatal(err)

@@ -2,10 +2,7 @@ package main
 
 import (
 	"bytes"
-	"crypto/ed25519"
-	"crypto/rand"
 	"encoding/json"
-	"encoding/pem"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
@@ -98,26 +94,15 @@ func newDesk(t testing.TB) *bench {
 	return b
 }
 
-// operatorKey makes a key as ssh-keygen does.
+// operatorKey is a key in a file, as ssh-keygen makes it.
 func operatorKey(t testing.TB, name string) (file string, pub bundle.Signer) {
 	t.Helper()
-	_, private, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	block, err := ssh.MarshalPrivateKey(private, name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s, err := ssh.NewSignerFromKey(private)
-	if err != nil {
-		t.Fatal(err)
-	}
+	o := bundletest.New(name)
 	file = filepath.Join(t.TempDir(), name)
-	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+	if err := os.WriteFile(file, o.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return file, bundle.Signer{Name: name, Key: s.PublicKey()}
+	return file, o.Accepted()
 }
 
 func (b *bench) write(name, text string) {

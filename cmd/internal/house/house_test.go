@@ -65,6 +65,8 @@ var walls = []wall{
 		why: "nothing of the host belongs at the centre"},
 	{from: `^(agent|tunnels|checks|cmd|packaging)`, except: `^agent/service$`, never: `^github.com/kardianos/service$`, direct: true,
 		why: "agent/service is the only file set that knows kardianos/service"},
+	{from: `^(agent|tunnels|checks|cmd|packaging)`, except: `^cmd/ginnel-lab|test$`, never: `^` + module + `.*/(bundletest|fleettest)$`,
+		why: "operators and fleets that are made up are for tests and rehearsals"},
 	{from: `^(agent|tunnels|checks|cmd|packaging)`, except: `^(cmd/ginnel|packaging)`, never: `^` + module + `packaging`, direct: true,
 		why: "packaging is imported by cmd/ginnel only"},
 	{from: `^(agent|tunnels|checks|cmd)`, except: `^(checks/plugin|tunnels/wireguard$|tunnels/internal/nstest$|cmd/ginnel-lab|agent/service$|cmd/internal/signing$)`, never: `^os/exec$`, direct: true,

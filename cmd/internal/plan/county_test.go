@@ -2,7 +2,6 @@ package plan_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
@@ -11,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/cmd/internal/plan"
 )
@@ -22,21 +20,7 @@ import (
 // monday is when everything here happens.
 var monday = time.Date(2026, 11, 23, 9, 0, 0, 0, time.UTC)
 
-// signer is an operator's key, made of its name.
-func signer(name string) ssh.Signer {
-	seed := sha256.Sum256([]byte(name))
-	s, err := ssh.NewSignerFromKey(ed25519.NewKeyFromSeed(seed[:]))
-	if err != nil {
-		panic(err)
-	}
-	return s
-}
-
-var alice, bob = signer("alice"), signer("bob")
-
-func line(name string, s ssh.Signer) string {
-	return bundle.Signer{Name: name, Key: s.PublicKey()}.String()
-}
+var alice, bob = bundletest.New("alice"), bundletest.New("bob")
 
 // keyOf is the invented public key of a gateway in a network.
 func keyOf(gateway, network string) string {
@@ -50,7 +34,7 @@ func hashOf(text []byte) string {
 }
 
 func head(gateway string, generation uint64) string {
-	return fmt.Sprintf("gateway = %q\ngeneration = %d\nsigners = [%q, %q]\n", gateway, generation, line("alice", alice), line("bob", bob))
+	return fmt.Sprintf("gateway = %q\ngeneration = %d\nsigners = [%q, %q]\n", gateway, generation, alice.Line(), bob.Line())
 }
 
 // site writes the config of a site in kestrel, its third octet by number; more
@@ -101,7 +85,7 @@ type county struct {
 
 func newCounty() *county {
 	c := &county{bundles: map[string][]byte{}}
-	c.in = plan.Input{Fleet: "fleet 3f2a91c", Now: monday, Signers: bundle.Signers{{Name: "alice", Key: alice.PublicKey()}, {Name: "bob", Key: bob.PublicKey()}},
+	c.in = plan.Input{Fleet: "fleet 3f2a91c", Now: monday, Signers: bundle.Signers{alice.Accepted(), bob.Accepted()},
 		Rollout: plan.Rollout{Rings: []string{"hubs", "canary", "5%", "25%", "rest"}, Window: "Mon-Thu 19:00-23:00", Pause: centre.Pause{Gateways: 1, Share: 0.02, Within: 600}},
 		Bundles: func(_ context.Context, hashes []string) (map[string][]byte, error) {
 			c.asked++

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/cmd/internal/plan"
 )
@@ -161,11 +162,11 @@ func TestTheCollectorIsNotBelieved(t *testing.T) {
 		s.Running = centre.ConfigRef{Generation: 14, Hash: hashOf(text)}
 		county.bundles[s.Running.Hash] = text
 		if c.signs != "" {
-			b, err := bundle.Sign(text, bundle.Config, signer(c.signs))
-			if err != nil {
-				t.Fatal(err)
+			by := alice
+			if c.signs != by.Name {
+				by = bundletest.New(c.signs)
 			}
-			county.bundles[s.Running.Hash] = b.Bytes()
+			county.bundles[s.Running.Hash] = by.Bundle(string(text), bundle.Config).Bytes()
 		}
 		if c.pushed {
 			w.Pushed = s.Running

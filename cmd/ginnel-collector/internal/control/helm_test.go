@@ -3,20 +3,17 @@ package control
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
-	"strings"
 	"sync"
 	"testing"
-
-	"golang.org/x/crypto/ssh"
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/agent/wire"
@@ -167,34 +164,16 @@ func (r *rig) steers(site string) *helm {
 	return h
 }
 
-// signers are two operators' keys; the first signs.
-var signers = sync.OnceValue(func() (two [2]ssh.Signer) {
-	for i := range two {
-		_, private, err := ed25519.GenerateKey(rand.Reader)
-		if err != nil {
-			panic(err)
-		}
-		if two[i], err = ssh.NewSignerFromKey(private); err != nil {
-			panic(err)
-		}
-	}
-	return two
-})
+// signers are two operators; the first signs.
+var signers = [2]bundletest.Operator{bundletest.New("alice"), bundletest.New("bob")}
 
 // desired is a signed config of a gateway.
-func desired(t testing.TB, gateway string, generation uint64) []byte {
-	t.Helper()
-	var lines []string
-	for _, s := range signers() {
-		lines = append(lines, fmt.Sprintf("%q", bundle.Signer{Key: s.PublicKey()}))
-	}
-	text := fmt.Sprintf("gateway = %q\ngeneration = %d\nsigners = [%s]\n", gateway, generation, strings.Join(lines, ", "))
-	b, err := bundle.Sign([]byte(text), bundle.Config, signers()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
+func desired(gateway string, generation uint64) []byte {
+	text := fmt.Sprintf("gateway = %q\ngeneration = %d\nsigners = [%q, %q]\n", gateway, generation, signers[0].Line(), signers[1].Line())
+	return signedText(text, bundle.Config)
 }
+
+func signedText(text, namespace string) []byte { return signers[0].Bundle(text, namespace).Bytes() }
 
 func hashOf(t *testing.T, raw []byte) string {
 	t.Helper()

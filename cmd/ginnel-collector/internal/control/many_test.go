@@ -81,7 +81,7 @@ func TestNothingIsOfferedThatIsNotSaved(t *testing.T) {
 	s, ill := alone(t)
 	a := s.heard("avocet-1")
 	ill.err = errors.New("disk full")
-	raw := desired(t, "avocet-1", 15)
+	raw := desired("avocet-1", 15)
 	began, err := s.StartRollout(t.Context(), alice, centre.NewRollout{Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: raw}}})
 	if err != nil {
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestNothingIsOfferedThatIsNotSaved(t *testing.T) {
 func TestEndIsSaved(t *testing.T) {
 	s, ill := alone(t)
 	a := s.heard("avocet-1")
-	raw := desired(t, "avocet-1", 15)
+	raw := desired("avocet-1", 15)
 	n := centre.NewRollout{Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: raw}}}
 	began, err := s.StartRollout(t.Context(), alice, n)
 	if err != nil {
@@ -142,7 +142,7 @@ func TestEndIsSaved(t *testing.T) {
 	if r, err := ill.Rollout(t.Context(), began.ID); err != nil || r.State != centre.RolloutDone {
 		t.Errorf("kept as %+v, %v", r, err)
 	}
-	n.Pushes[0].Bundle, n.Pushes[0].Over = desired(t, "avocet-1", 16), centre.ConfigRef{Generation: 15, Hash: hashOf(t, raw)}
+	n.Pushes[0].Bundle, n.Pushes[0].Over = desired("avocet-1", 16), centre.ConfigRef{Generation: 15, Hash: hashOf(t, raw)}
 	if _, err := s.StartRollout(t.Context(), alice, n); err != nil {
 		t.Errorf("the next one: %v", err)
 	}
@@ -154,7 +154,7 @@ func TestPushIsDoneThoughItsOperatorHangsUp(t *testing.T) {
 	a := s.heard("avocet-1")
 	ctx, hangUp := context.WithCancel(t.Context())
 	ill.started = hangUp
-	raw := desired(t, "avocet-1", 15)
+	raw := desired("avocet-1", 15)
 	if _, err := s.StartRollout(ctx, alice, centre.NewRollout{Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: raw}}}); err != nil {
 		t.Error(err)
 	}
@@ -171,7 +171,7 @@ func TestTwoPushAtOnce(t *testing.T) {
 	var wg sync.WaitGroup
 	errs := make([]error, 2)
 	for i, name := range []string{"alice", "bob"} {
-		n := centre.NewRollout{Name: name + "'s", Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: desired(t, "avocet-1", uint64(15+i))}}}
+		n := centre.NewRollout{Name: name + "'s", Rings: []string{"hubs", "all"}, Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: desired("avocet-1", uint64(15+i))}}}
 		wg.Go(func() { _, errs[i] = s.StartRollout(t.Context(), store.By{Name: name}, n) })
 	}
 	wg.Wait()
@@ -218,7 +218,7 @@ func TestTenThousand(t *testing.T) {
 	n := centre.NewRollout{Name: "all", Rings: []string{"hubs", "all"}}
 	for i := range many {
 		name := fmt.Sprintf("site%d-1", i)
-		n.Pushes = append(n.Pushes, centre.Push{Gateway: name, Ring: 1, Bundle: desired(t, name, 15), Back: desired(t, name, 16)})
+		n.Pushes = append(n.Pushes, centre.Push{Gateway: name, Ring: 1, Bundle: desired(name, 15), Back: desired(name, 16)})
 		s.heard(name)
 	}
 	began := time.Now()
@@ -247,8 +247,8 @@ func TestTenThousand(t *testing.T) {
 // hub is a signed config of a hub of kestrel.
 func hub(t *testing.T, gateway string, generation uint64, address string) []byte {
 	t.Helper()
-	head, _, _ := strings.Cut(string(desired(t, gateway, generation)), "-----BEGIN")
-	return signedText(t, head+fmt.Sprintf("[[network]]\nname = \"kestrel\"\nrole = \"hub\"\naddress = [%q]\nlisten_port = 51820\n", address), bundle.Config)
+	head, _, _ := strings.Cut(string(desired(gateway, generation)), "-----BEGIN")
+	return signedText(head+fmt.Sprintf("[[network]]\nname = \"kestrel\"\nrole = \"hub\"\naddress = [%q]\nlisten_port = 51820\n", address), bundle.Config)
 }
 
 // No two hubs of a network are on trial at once, whoever pushed them and however
@@ -296,7 +296,7 @@ func TestPlanOfBefore(t *testing.T) {
 	s.mu.Unlock()
 	push := func(generation uint64, over centre.ConfigRef) (centre.Rollout, error) {
 		return s.StartRollout(t.Context(), alice, centre.NewRollout{Rings: []string{"hubs", "all"},
-			Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: desired(t, "avocet-1", generation), Over: over}}})
+			Pushes: []centre.Push{{Gateway: "avocet-1", Ring: 1, Bundle: desired("avocet-1", generation), Over: over}}})
 	}
 	first, err := push(15, ran) // applied there by hand
 	if err != nil {
@@ -312,7 +312,7 @@ func TestPlanOfBefore(t *testing.T) {
 		t.Errorf("over what it ran before: %v", err)
 	}
 	s.mu.Lock()
-	a.said.Offer, a.said.State, a.said.Mark = hashOf(t, desired(t, "avocet-1", 15)), block.ConfigFailed, 15
+	a.said.Offer, a.said.State, a.said.Mark = hashOf(t, desired("avocet-1", 15)), block.ConfigFailed, 15
 	s.mu.Unlock()
 	s.step(t.Context())
 	if _, err := push(18, ran); err != nil {

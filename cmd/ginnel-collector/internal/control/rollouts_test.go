@@ -212,13 +212,13 @@ func TestPushesThatAreRefused(t *testing.T) {
 			n.Pushes[0].Bundle = altered(t, "gateway = \"avocet-1\"\ngeneration = 17\n", bundle.Config)
 		}, 400, "signature is not of this text"},
 		{"a list's signature", func(n *centre.NewRollout) {
-			n.Pushes[0].Back = signedText(t, "gateway = \"avocet-1\"\ngeneration = 18\n", bundle.List)
+			n.Pushes[0].Back = signedText("gateway = \"avocet-1\"\ngeneration = 18\n", bundle.List)
 		}, 400, "another purpose"},
 		{"a leap", func(n *centre.NewRollout) { n.Pushes[0] = r.push("avocet-1", 1, 1<<61); n.Pushes[0].Over = now }, 400, "not so far above 15"},
-		{"no config", func(n *centre.NewRollout) { n.Pushes[0].Bundle = signedText(t, "x = 1\n", bundle.Config) }, 400, "unknown key"},
-		{"of another", func(n *centre.NewRollout) { n.Pushes[0].Bundle = desired(t, "bittern-1", 17) }, 400, "is one of bittern-1"},
-		{"the way back of another", func(n *centre.NewRollout) { n.Pushes[0].Back = desired(t, "bittern-1", 18) }, 400, "is one of bittern-1"},
-		{"the way back is older", func(n *centre.NewRollout) { n.Pushes[0].Back = desired(t, "avocet-1", 16) }, 400, "not above 17"},
+		{"no config", func(n *centre.NewRollout) { n.Pushes[0].Bundle = signedText("x = 1\n", bundle.Config) }, 400, "unknown key"},
+		{"of another", func(n *centre.NewRollout) { n.Pushes[0].Bundle = desired("bittern-1", 17) }, 400, "is one of bittern-1"},
+		{"the way back of another", func(n *centre.NewRollout) { n.Pushes[0].Back = desired("bittern-1", 18) }, 400, "is one of bittern-1"},
+		{"the way back is older", func(n *centre.NewRollout) { n.Pushes[0].Back = desired("avocet-1", 16) }, 400, "not above 17"},
 		{"an old generation", func(n *centre.NewRollout) { n.Pushes[0] = r.push("avocet-1", 1, 15); n.Pushes[0].Over = now }, 409, "generation 15 is not above 15"},
 		{"planned over something else", func(n *centre.NewRollout) { n.Pushes[0].Over.Hash = "ab" }, 409, "generation 15"},
 		{"planned over nothing", func(n *centre.NewRollout) { n.Pushes[0].Over = centre.ConfigRef{} }, 409, "ginnelctl plan again"},
@@ -244,19 +244,10 @@ func TestPushesThatAreRefused(t *testing.T) {
 	}
 }
 
-func signedText(t *testing.T, text, namespace string) []byte {
-	t.Helper()
-	b, err := bundle.Sign([]byte(text), namespace, signers()[0])
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b.Bytes()
-}
-
 // altered is a text under a signature of another.
 func altered(t *testing.T, text, namespace string) []byte {
 	t.Helper()
-	b, err := bundle.Parse(signedText(t, "# "+text, namespace))
+	b, err := bundle.Parse(signedText("# "+text, namespace))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -272,7 +263,7 @@ func TestListArrivesAndShutsOut(t *testing.T) {
 	sum := sha256.Sum256(r.server.keys["avocet-1"])
 	list := bundle.DenyList{Number: 7, Denials: []bundle.Denial{{Kind: bundle.Isolate, Gateways: []string{"fulmar-1"}, Networks: []string{"heron"}, Why: "x", By: "alice", At: time.Now().UTC()}}}
 	put := func(l bundle.DenyList) error {
-		_, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: signedText(t, l.Format(), bundle.List)})
+		_, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: signedText(l.Format(), bundle.List)})
 		return err
 	}
 	if err := put(list); err != nil {
@@ -316,7 +307,7 @@ func TestReceipts(t *testing.T) {
 	r := newRig(t)
 	r.steers("avocet")
 	r.is(r.begin(15, "avocet-1").ID, centre.RolloutDone)
-	own, other := hashOf(t, desired(t, "avocet-1", 15)), hashOf(t, desired(t, "bittern-1", 15))
+	own, other := hashOf(t, desired("avocet-1", 15)), hashOf(t, desired("bittern-1", 15))
 	for _, tt := range []struct {
 		gateway, hash, nonce string
 		want                 bool

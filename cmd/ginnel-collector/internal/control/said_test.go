@@ -42,7 +42,7 @@ func FuzzSaid(f *testing.F) {
 	}
 	f.Cleanup(func() { s.Close() })
 	uid, state := enrolHere(f, s, st)
-	if _, err := s.StartRollout(f.Context(), alice, centre.NewRollout{Rings: []string{"hubs"}, Pushes: []centre.Push{{Gateway: "avocet-1", Bundle: desired(f, "avocet-1", 15)}}}); err != nil {
+	if _, err := s.StartRollout(f.Context(), alice, centre.NewRollout{Rings: []string{"hubs"}, Pushes: []centre.Push{{Gateway: "avocet-1", Bundle: desired("avocet-1", 15)}}}); err != nil {
 		f.Fatal(err)
 	}
 	said, err := json.Marshal(wire.Said{Snapshot: block.Snapshot{At: time.Now(), State: checks.Up, Config: block.ConfigSnapshot{Mark: 1 << 63, State: "failed", Trial: &block.TrialSnapshot{}}},

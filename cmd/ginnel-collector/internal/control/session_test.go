@@ -234,7 +234,7 @@ func TestFormerDeviceDoesNotEnrol(t *testing.T) {
 	}
 	sum := sha256.Sum256(key)
 	list := bundle.DenyList{Number: 1, Denials: []bundle.Denial{{Kind: bundle.Revoke, Gateways: []string{"avocet-1"}, Device: hex.EncodeToString(sum[:]), Why: "stolen"}}}
-	if _, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: signedText(t, list.Format(), bundle.List)}); err != nil {
+	if _, err := r.server.SetList(t.Context(), alice, centre.NewList{Bundle: signedText(list.Format(), bundle.List)}); err != nil {
 		t.Fatal(err)
 	}
 	fresh := r.pack("avocet", time.Hour)

@@ -15,7 +15,7 @@ import (
 // way back.
 func (r *rig) push(gateway string, ring int, n uint64) centre.Push {
 	r.t.Helper()
-	return centre.Push{Gateway: gateway, Ring: ring, Bundle: desired(r.t, gateway, n), Back: desired(r.t, gateway, n+1)}
+	return centre.Push{Gateway: gateway, Ring: ring, Bundle: desired(gateway, n), Back: desired(gateway, n+1)}
 }
 
 func (r *rig) rollout(id string) centre.Rollout {

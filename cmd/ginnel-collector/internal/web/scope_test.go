@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,10 +19,9 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/agent/identity"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
@@ -106,15 +104,8 @@ func (s *steered) SetList(_ context.Context, by store.By, l centre.NewList) (cen
 }
 
 // signed is a text with somebody's signature under it.
-func signed(t *testing.T, text, namespace string) bundle.Bundle {
-	t.Helper()
-	_, key, err := ed25519.GenerateKey(rand.Reader)
-	must(t, err)
-	signer, err := ssh.NewSignerFromKey(key)
-	must(t, err)
-	b, err := bundle.Sign([]byte(text), namespace, signer)
-	must(t, err)
-	return b
+func signed(text, namespace string) bundle.Bundle {
+	return bundletest.New("somebody").Bundle(text, namespace)
 }
 
 func wanted(gateway, endpoint, heron string) string {
@@ -149,7 +140,7 @@ func two(t *testing.T) (*desk, *steered) {
 	for name, organisation := range map[string]string{"sam": "", "kim": "kestrel", "hal": "heron"} {
 		must(t, d.store.AddOperator(t.Context(), store.Operator{Name: name, Organisation: organisation, Serial: name}))
 	}
-	now := signed(t, wanted("avocet-1", "192.0.2.1:1", "192.0.2.2:1"), bundle.Config)
+	now := signed(wanted("avocet-1", "192.0.2.1:1", "192.0.2.2:1"), bundle.Config)
 	s := &steered{
 		fleet: []centre.GatewayState{{Name: "avocet-1", Site: "avocet", Desired: centre.ConfigRef{Generation: 1, Hash: now.Hash()}},
 			{Name: "curlew-1", Site: "curlew"}, {Name: "egret-1", Site: "egret"}},
@@ -272,7 +263,7 @@ func TestScopedOperatorChanges(t *testing.T) {
 	must(t, err)
 
 	push := func(gateway, text string) centre.NewRollout {
-		return centre.NewRollout{Name: "x", Pushes: []centre.Push{{Gateway: gateway, Bundle: signed(t, text, bundle.Config).Bytes()}}}
+		return centre.NewRollout{Name: "x", Pushes: []centre.Push{{Gateway: gateway, Bundle: signed(text, bundle.Config).Bytes()}}}
 	}
 	for want, r := range map[string]centre.NewRollout{
 		"network heron would change":             push("avocet-1", wanted("avocet-1", "192.0.2.1:1", "192.0.2.9:1")),
@@ -288,7 +279,7 @@ func TestScopedOperatorChanges(t *testing.T) {
 		refused(t, err, 403, want)
 	}
 	back := push("avocet-1", wanted("avocet-1", "192.0.2.3:1", "192.0.2.2:1"))
-	back.Pushes[0].Back = signed(t, wanted("avocet-1", "192.0.2.3:1", ""), bundle.Config).Bytes()
+	back.Pushes[0].Back = signed(wanted("avocet-1", "192.0.2.3:1", ""), bundle.Config).Bytes()
 	_, err = kim.StartRollout(ctx, back)
 	refused(t, err, 403, "network heron would change")
 	_, err = kim.StartRollout(ctx, centre.NewRollout{Pushes: []centre.Push{{Gateway: "avocet-1", Bundle: []byte("x")}}})
@@ -364,7 +355,7 @@ func TestScopedOperatorShutsOut(t *testing.T) {
 		for _, deny := range denials {
 			text += "\n[[deny]]\n" + deny + "\nby = \"x\"\nwhy = \"y\"\nat = 2026-11-24T14:00:00Z\n"
 		}
-		return signed(t, text, bundle.List).Bytes()
+		return signed(text, bundle.List).Bytes()
 	}
 	isolate := func(what string) string { return "kind = \"isolate\"\n" + what }
 	heron, kestrel := isolate(`networks = ["heron"]`), isolate(`networks = ["kestrel"]`)

@@ -23,7 +23,7 @@ func TestRolloutPages(t *testing.T) {
 	}
 
 	s.freeze = centre.Freeze{Until: now.Add(48 * time.Hour), Why: "winter " + nasty, By: "sam"}
-	s.list = centre.List{Number: 7, Since: now, By: "kim", Reached: 3, All: 4, Bundle: signed(t, `number = 7
+	s.list = centre.List{Number: 7, Since: now, By: "kim", Reached: 3, All: 4, Bundle: signed(`number = 7
 
 [[deny]]
 kind = "isolate"

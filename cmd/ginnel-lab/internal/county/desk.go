@@ -2,17 +2,13 @@ package county
 
 import (
 	"context"
-	"crypto/ed25519"
-	"crypto/rand"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
-	"golang.org/x/crypto/ssh"
-
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
 
@@ -40,15 +36,12 @@ func (c *County) SetUpDesk(ctx context.Context) error {
 	}
 	var lines []string
 	for _, name := range signers {
-		line, private, err := newSigner(name)
-		if err != nil {
+		o := bundletest.New(name)
+		lines = append(lines, o.Line())
+		if err := desk.WriteFile(DeskHome+"/"+name, string(o.PEM()), 0o600); err != nil {
 			return err
 		}
-		lines = append(lines, line)
-		if err := desk.WriteFile(DeskHome+"/"+name, private, 0o600); err != nil {
-			return err
-		}
-		if err := desk.WriteFile(DeskHome+"/"+name+".pub", line+"\n", 0o644); err != nil {
+		if err := desk.WriteFile(DeskHome+"/"+name+".pub", o.Line()+"\n", 0o644); err != nil {
 			return err
 		}
 	}
@@ -62,24 +55,6 @@ func (c *County) SetUpDesk(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// newSigner makes an operator's key: the line of its public half, and the file of
-// its private one.
-func newSigner(name string) (line, private string, err error) {
-	pub, key, err := ed25519.GenerateKey(rand.Reader)
-	if err != nil {
-		return "", "", err
-	}
-	block, err := ssh.MarshalPrivateKey(key, name)
-	if err != nil {
-		return "", "", err
-	}
-	public, err := ssh.NewPublicKey(pub)
-	if err != nil {
-		return "", "", err
-	}
-	return strings.TrimSpace(string(ssh.MarshalAuthorizedKey(public))) + " " + name, string(pem.EncodeToMemory(block)), nil
 }
 
 // PackFor has the desk make the site pack of a gateway of the fleet.

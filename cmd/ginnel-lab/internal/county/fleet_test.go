@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/config/bundle/bundletest"
 	"github.com/ginnel/ginnel/cmd/internal/fleet"
 )
 
@@ -19,10 +20,7 @@ func TestCountyIsAFleet(t *testing.T) {
 	}
 	var lines []string
 	for _, name := range signers {
-		line, _, err := newSigner(name)
-		if err != nil {
-			t.Fatal(err)
-		}
+		line := bundletest.New(name).Line()
 		lines = append(lines, line)
 	}
 	files, err := p.fleetFiles(lines)
