@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 )
 
 // Kind makes checks of one sort. Its zero value is not valid.
@@ -12,6 +13,8 @@ type Kind struct {
 	Name   string // "tcp"
 	Doc    string // one line
 	Schema Schema // of [check.options]
+	// Least is the shortest interval of its checks; 0: any.
+	Least time.Duration
 	// New makes a check, or says what is wrong with the target or options:
 	// an *OptionError where one option is at fault. It opens nothing, for a
 	// check has no end of its own; it is also called to validate. It gets
@@ -94,7 +97,11 @@ func (r Registry) Make(s Spec) (Check, error) {
 	if !ok {
 		return nil, fmt.Errorf("kind %q: %w", s.Kind, ErrNoKind)
 	}
-	return k.Make(s.withDefaults().Target)
+	s = s.withDefaults()
+	if s.Interval < k.Least {
+		return nil, fmt.Errorf("an interval of %v is too short for a %s check, which may run once in %v", s.Interval, k.Name, k.Least)
+	}
+	return k.Make(s.Target)
 }
 
 // Validate says what would keep s from running; nil: nothing.
