@@ -161,6 +161,9 @@ func (p *pilot) Keep(raw []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := p.a.trust.Accept(o); err != nil { // once more, should the site pack be another one by now
+		return err
+	}
 	return p.a.trust.Confirm(o)
 }
 

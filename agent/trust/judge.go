@@ -104,7 +104,7 @@ func fits(c *config.Config, kept record, gateway string) error {
 	case c.Generation > kept.Mark+leap:
 		return refuse(fmt.Errorf("config refused: %w: generation %d, and %d was accepted", ErrLeap, c.Generation, kept.Mark),
 			fmt.Sprintf("at most %d above it; who signed that?", leap))
-	case c.Generation == kept.Mark && c.Hash != kept.Hash:
+	case c.Generation == kept.Mark && kept.Hash != "" && c.Hash != kept.Hash: // "": of another site pack
 		return refuse(fmt.Errorf("config refused: %w: generation %d", ErrOther, c.Generation), fmt.Sprintf(newer, kept.Mark))
 	}
 	return nil

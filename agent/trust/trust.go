@@ -40,7 +40,7 @@ type record struct {
 	// pack's.
 	Signers []string `json:"signers,omitempty"`
 	Mark    uint64   `json:"mark"`           // the highest generation that was ever accepted
-	Hash    string   `json:"hash,omitempty"` // of that one
+	Hash    string   `json:"hash,omitempty"` // of that one; empty: none was under this pack
 	By      string   `json:"by,omitempty"`   // who signed it, as a line of Signers
 	List    []byte   `json:"list,omitempty"` // the signed list in force
 }

@@ -213,6 +213,36 @@ func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
 	}
 }
 
+// A config that was accepted under the site pack before, and is on trial, may be
+// confirmed under the new one, if that has its signer too.
+func TestConfirmedUnderAnotherPack(t *testing.T) {
+	alice, bob, carol := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "carol")
+	for name, c := range map[string]struct {
+		pack []string
+		want error
+	}{
+		"with its signer":    {[]string{alice.line, carol.line}, nil},
+		"without its signer": {[]string{bob.line, carol.line}, bundle.ErrSigner},
+	} {
+		tr := open(t, t.TempDir(), alice, bob)
+		raw := sign(t, text(1, "", alice, bob), bundle.Config, alice)
+		take(t, tr, raw)
+		if err := tr.Begin(c.pack); err != nil {
+			t.Fatal(err)
+		}
+		o, err := tr.Judge(raw, "avocet-1")
+		if !errors.Is(err, c.want) {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err != nil {
+			continue
+		}
+		if err := errors.Join(tr.Accept(o), tr.Confirm(o)); err != nil || tr.Mark() != 1 || tr.Signers()[1].Name != "bob" {
+			t.Errorf("%s: %v, mark %d, signers %v", name, err, tr.Mark(), tr.Signers())
+		}
+	}
+}
+
 func list(number int, rest string) string { return fmt.Sprintf("number = %d\n%s", number, rest) }
 
 func TestListRises(t *testing.T) {
