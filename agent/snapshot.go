@@ -204,10 +204,13 @@ func tunnelSnapshot(t tunnels.Status, c checks.Status) block.TunnelSnapshot {
 func checkSnapshot(c checks.Status) block.CheckSnapshot {
 	s := block.CheckSnapshot{
 		Name: c.Spec.Name, Kind: c.Spec.Kind, Network: c.Spec.Target.Network, Target: c.Spec.Target.Address,
-		StandsFor: c.Spec.StandsFor, State: c.State, Since: c.Since, WaitsFor: c.WaitsFor, Figures: figures(c.Figures),
+		StandsFor: c.Spec.StandsFor, State: c.State, Since: c.Since, WaitsFor: c.WaitsFor, Unstable: c.Unstable, Figures: figures(c.Figures),
 	}
 	if c.State != checks.Up {
 		s.Reason, s.Detail = string(c.Last.Reason), c.Last.Detail
+	}
+	if c.Unstable && c.Last.Verdict == checks.OK {
+		s.Reason, s.Detail = string(checks.Unstable), "its last results changed too often"
 	}
 	if c.Err != nil {
 		s.Reason, s.Detail = string(checks.NotRun), c.Err.Error()

@@ -57,6 +57,7 @@ type Spec struct {
 	Down      int           // consecutive failures that make it down; 0: 3
 	Up        int           // consecutive successes that make it up; 0: 2
 	Degraded  time.Duration // a run whose median RTT is above this is degraded; 0: none
+	Unstable  int           // percent of its last results that may be changes; 0: 30; 100: all of them
 }
 
 // Verdict is the answer of one run.
@@ -87,6 +88,7 @@ const (
 	SelfFault    Reason = "self_fault"    // a full socket, a late tick, a panic: ours, never loss
 	Blocked      Reason = "blocked"       // something that it needs is down; see Result.Detail
 	NotRun       Reason = "not_run"       // maintenance, a budget, or no such kind here
+	Unstable     Reason = "unstable"      // of an Edge: the results change too often
 	ClockStepped Reason = "clock_stepped" // the clock moved under the measurement
 )
 

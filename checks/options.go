@@ -30,6 +30,7 @@ func (s Spec) withDefaults() Spec {
 	s.Interval = cmp.Or(s.Interval, 30*time.Second)
 	s.Down = cmp.Or(s.Down, 3)
 	s.Up = cmp.Or(s.Up, 2)
+	s.Unstable = cmp.Or(s.Unstable, flapDefault)
 	s.StandsFor = cmp.Or(s.StandsFor, s.Name)
 	s.Target.Check = cmp.Or(s.Target.Check, s.Name)
 	s.Target.Timeout = min(cmp.Or(s.Target.Timeout, 5*time.Second), s.Interval-s.Interval/10)

@@ -14,7 +14,8 @@ import (
 type Sink interface {
 	// Sample takes the result of one run.
 	Sample(Spec, Result)
-	// Edge takes a change of state, after the sample that brought it about.
+	// Edge takes a change of state, or that it is held from now on, after the
+	// sample that brought it about.
 	Edge(Spec, Edge)
 }
 

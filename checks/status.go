@@ -7,6 +7,7 @@ type Status struct {
 	Spec     Spec // with its defaults filled in
 	State    State
 	Since    time.Time
+	Unstable bool   // the state is held, for the results change too often
 	Last     Result // of the last run; its Verdict is empty before the first
 	WaitsFor string // what blocks it; empty: nothing
 	Err      error  // why it cannot be run here; nil: it is run

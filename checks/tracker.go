@@ -1,8 +1,12 @@
 package checks
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
-// Edge is a change of state.
+// Edge is a change of state; or, where From is To and Reason is Unstable, the
+// beginning of a time in which the state is held.
 type Edge struct {
 	At       time.Time // back-dated to the first result that led to it
 	From, To State
@@ -25,11 +29,15 @@ type Edge struct {
 // Down of them follow one another: then the state is unknown. From unknown, the
 // first rule that is met decides; results that go on contradicting one another
 // make it degraded.
+//
+// A check whose verdict changes too often is unstable: from then on it is
+// degraded at least, and its state gets no better until it has settled.
 type Tracker struct {
 	down, up int
 	state    State
 	since    time.Time
 	paused   bool // in maintenance
+	flap     flap
 	runs
 }
 
@@ -84,8 +92,11 @@ func (u *runs) add(r Result) {
 // NewTracker starts in state unknown since at.
 func NewTracker(s Spec, at time.Time) *Tracker {
 	s = s.withDefaults()
-	return &Tracker{down: s.Down, up: s.Up, state: UnknownState, since: at}
+	return &Tracker{down: s.Down, up: s.Up, state: UnknownState, since: at, flap: flap{above: s.Unstable}}
 }
+
+// Unstable says whether the state is held because the results change too often.
+func (t *Tracker) Unstable() bool { return t.flap.unstable }
 
 // State is the present state and when it began.
 func (t *Tracker) State() (State, time.Time) { return t.state, t.since }
@@ -97,11 +108,33 @@ func (t *Tracker) Observe(r Result) (Edge, bool) {
 	if t.paused {
 		return Edge{}, false
 	}
+	shaken := r.Verdict != Unknown && t.flap.add(r)
 	to, by := t.decide()
-	if to == t.state {
+	switch {
+	case shaken:
+		return t.shake(to, r), true
+	case to == t.state:
+		return Edge{}, false
+	case t.flap.unstable && to != UnknownState && severity(to) < severity(t.state):
 		return Edge{}, false
 	}
 	return t.move(to, by), true
+}
+
+// shake begins the time in which the worse state is held: of that which is there
+// and that which would follow now, and degraded.
+func (t *Tracker) shake(to State, by Result) Edge {
+	for _, s := range []State{t.state, DegradedState} {
+		if severity(s) > severity(to) {
+			to = s
+		}
+	}
+	by.Reason, by.Phase, by.Start = Unstable, NoPhase, t.flap.since()
+	by.Detail = fmt.Sprintf("%.0f %% of its last %d results were changes", t.flap.percent(), flapSlots)
+	if to == t.state {
+		return Edge{At: later(by.Start, t.since), From: to, To: to, Reason: by.Reason, Detail: by.Detail}
+	}
+	return t.move(to, by)
 }
 
 // Maintain begins or ends maintenance at a time. During it results count, but
@@ -111,7 +144,7 @@ func (t *Tracker) Maintain(on bool, at time.Time) (Edge, bool) {
 		return Edge{}, false
 	}
 	t.paused = on
-	t.runs = runs{}
+	t.forget(run{})
 	if on {
 		return t.move(MaintenanceMode, Result{Start: at, Reason: NotRun, Detail: "maintenance"}), true
 	}
@@ -164,12 +197,24 @@ func (t *Tracker) move(to State, by Result) Edge {
 	if to == Up {
 		e.Reason, e.Phase, e.Detail = NoReason, NoPhase, ""
 	}
-	if e.At.Before(t.since) {
-		e.At = t.since // the former state had begun by then
-	}
+	e.At = later(e.At, t.since) // the former state had begun by then
 	t.state, t.since = to, e.At
 	if to == UnknownState {
-		t.runs = runs{unknown: t.unknown} // what was known before says nothing of what comes after
+		t.forget(t.unknown)
 	}
 	return e
+}
+
+// forget keeps nothing but a run of unknown results: what was known before says
+// nothing of what comes after.
+func (t *Tracker) forget(but run) {
+	t.runs = runs{unknown: but}
+	t.flap = flap{above: t.flap.above}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }

@@ -91,7 +91,11 @@ func (w *worker) tellChange(e Edge) {
 }
 
 func (w *worker) tellEdge(e Edge) {
-	w.runner.options.Log.Info("a check changed its state", "check", w.spec.Name, "network", w.spec.Target.Network,
+	what := "a check changed its state"
+	if e.Reason == Unstable {
+		what = "a check is unstable; the worse state is held"
+	}
+	w.runner.options.Log.Info(what, "check", w.spec.Name, "network", w.spec.Target.Network,
 		"from", e.From, "to", e.To, "since", e.At, "reason", e.Reason, "detail", e.Detail)
 	if sink := w.runner.options.Sink; sink != nil {
 		sink.Edge(w.spec, e)
@@ -144,6 +148,7 @@ func (w *worker) status() Status {
 	s := Status{Spec: w.spec, Last: w.last, Figures: w.recent.figures(time.Now()), Counts: w.counts, Err: w.err}
 	s.Counts.Skipped = w.skipped.Load()
 	s.State, s.Since = w.tracker.State()
+	s.Unstable = w.tracker.Unstable()
 	if w.last.Reason == Blocked {
 		s.WaitsFor = strings.TrimPrefix(w.last.Detail, waitsPrefix)
 	}

@@ -66,6 +66,7 @@ type CheckSnapshot struct {
 	Code      string       `json:"code,omitempty"`
 	Detail    string       `json:"detail,omitempty"`
 	WaitsFor  string       `json:"waits_for,omitempty"` // what blocks it
+	Unstable  bool         `json:"unstable,omitempty"`  // its results change too often: the worse state is held
 	Figures
 }
 

@@ -11,7 +11,7 @@ import (
 )
 
 var checkKeys = []string{"name", "kind", "network", "target", "interval", "timeout", "down", "up",
-	"degraded", "stands_for", "required", "options"}
+	"degraded", "unstable", "stands_for", "required", "options"}
 
 // Bounds and defaults of a check.
 const (
@@ -19,6 +19,7 @@ const (
 	DefaultTimeout  = 5 * time.Second // at most nine tenths of the interval
 	DefaultDown     = 3
 	DefaultUp       = 2
+	DefaultUnstable = 30 // percent
 
 	intervalMin, intervalMax = time.Second, 24 * time.Hour
 	timeoutMin, timeoutMax   = 100 * time.Millisecond, time.Minute
@@ -38,6 +39,7 @@ func (t table) check(more ...string) Check {
 		Down:     cmp.Or(int(t.integer("down", 1, countMax)), DefaultDown),
 		Up:       cmp.Or(int(t.integer("up", 1, countMax)), DefaultUp),
 		Degraded: t.duration("degraded", time.Microsecond, timeoutMax),
+		Unstable: cmp.Or(int(t.integer("unstable", 10, 100)), DefaultUnstable),
 	}
 	if c.Timeout > c.Interval {
 		t.problem("timeout", "", "%s is longer than the interval, %s", tell(c.Timeout), tell(c.Interval))
@@ -104,6 +106,7 @@ func (c *Config) CheckSpecs() []checks.Spec {
 			Down:      k.Down,
 			Up:        k.Up,
 			Degraded:  k.Degraded,
+			Unstable:  k.Unstable,
 		}
 	}
 	return specs

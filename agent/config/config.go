@@ -76,6 +76,7 @@ type Check struct {
 	Timeout   time.Duration // 0 in the file: 5 s, at most nine tenths of the interval
 	Down, Up  int
 	Degraded  time.Duration
+	Unstable  int // percent
 	StandsFor string
 	Required  bool
 	Options   map[string]any

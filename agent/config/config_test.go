@@ -66,7 +66,7 @@ func TestParseSite(t *testing.T) {
 		}},
 		Checks: []Check{{
 			Name: "records", Kind: "tcp", Network: "kestrel", Target: "198.51.100.20:443",
-			Interval: 30 * time.Second, Timeout: 5 * time.Second, Down: 3, Up: 2,
+			Interval: 30 * time.Second, Timeout: 5 * time.Second, Down: 3, Up: 2, Unstable: 30,
 		}},
 	}
 	got := load(t, "avocet-1")
@@ -146,6 +146,7 @@ kind = "http"
 interval = "2s"
 degraded = "250ms"
 down = 5
+unstable = 40
 up = 1
 required = true
 stands_for = "Patient records"
@@ -168,7 +169,7 @@ options = { status = 200, follow = false, ratio = 0.5, headers = { accept = ["*/
 		t.Errorf("hub: %+v", h)
 	}
 	want := Check{Name: "records", Kind: "http", Interval: 2 * time.Second, Timeout: 1800 * time.Millisecond,
-		Degraded: 250 * time.Millisecond, Down: 5, Up: 1, Required: true, StandsFor: "Patient records",
+		Degraded: 250 * time.Millisecond, Down: 5, Up: 1, Unstable: 40, Required: true, StandsFor: "Patient records",
 		Options: map[string]any{"status": int64(200), "follow": false, "ratio": 0.5,
 			"headers": map[string]any{"accept": []any{"*/*"}}}}
 	if d := cmp.Diff(want, k); d != "" {

@@ -134,6 +134,7 @@ func (w *writer) check(k Check) {
 	if k.Degraded != 0 {
 		w.put("degraded", tell(k.Degraded))
 	}
+	w.put("unstable", k.Unstable)
 	if k.StandsFor != "" {
 		w.put("stands_for", k.StandsFor)
 	}

@@ -109,7 +109,7 @@ func TestCheckSpecs(t *testing.T) {
 		Target: checks.Target{Check: "records", Address: "198.51.100.20:443", Network: "kestrel",
 			Source:  []netip.Addr{netip.MustParseAddr("100.64.0.7"), netip.MustParseAddr("2001:db8:64::7")},
 			Timeout: DefaultTimeout},
-		Interval: DefaultInterval, Down: 3, Up: 2,
+		Interval: DefaultInterval, Down: 3, Up: 2, Unstable: 30,
 	}
 	if d := cmp.Diff(want, got, cmp.Comparer(func(a, b netip.Addr) bool { return a == b })); d != "" {
 		t.Errorf("-want +got:\n%s", d)
