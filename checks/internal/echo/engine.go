@@ -1,6 +1,7 @@
 package echo
 
 import (
+	"cmp"
 	"container/heap"
 	"context"
 	"net/netip"
@@ -37,6 +38,7 @@ type Engine struct {
 	out     *outbox
 	lastID  uint64
 	heard   int // messages read in this pass
+	room    int // of a socket, for tests; 0: 1 MiB
 }
 
 // place is what trains that share a socket have in common.
@@ -147,7 +149,7 @@ func (e *Engine) admit(t *train, p *parking) {
 	s := e.sockets[k]
 	if s == nil {
 		var err error
-		if s, err = open(k); err == nil {
+		if s, err = open(k, cmp.Or(e.room, 1<<20)); err == nil {
 			if err = p.watch(s.fd); err != nil {
 				p.forget(s.fd)
 			}
@@ -161,8 +163,15 @@ func (e *Engine) admit(t *train, p *parking) {
 		e.sockets[k] = s
 	}
 	s.users++
-	t.socket, t.drops, t.name, t.next = s, s.drops, nameOf(t.To), t.begun
+	t.socket, t.drops, t.name, t.next = s, s.drops, nameOf(t.To), later(t.begun, s.ready)
 	heap.Push(&e.due, t)
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
 }
 
 // send lets all questions leave that are due, and ends what is over.

@@ -10,8 +10,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// patience is how long a question may wait for room in the socket.
-const patience = 100 * time.Millisecond
+const (
+	// patience is how long a question may wait for room in the socket.
+	patience = time.Second
+	// atOnce is the most questions that leave a socket in a pass: more would be a
+	// burst that a slow line loses.
+	atOnce = 2 * batchSize
+)
 
 // fateOfOpen is what becomes of a question that has none when its train ends.
 func fateOfOpen(p *packet) checks.Fate {
@@ -21,11 +26,11 @@ func fateOfOpen(p *packet) checks.Fate {
 	return checks.Lost
 }
 
-// flush sends what is in a socket's queue. What finds no room waits for the next
-// pass.
+// flush sends what is in a socket's queue. What finds no room, or is too much at
+// once, waits for the next pass.
 func (e *Engine) flush(s *socket, now time.Time) {
 	s.queue = slices.DeleteFunc(s.queue, func(q question) bool { return q.t.ended })
-	for len(s.queue) > 0 {
+	for gone := 0; len(s.queue) > 0 && gone < atOnce; {
 		n := min(len(s.queue), batchSize)
 		for _, q := range s.queue[:n] {
 			q.t.packets[q.i].seq = s.seq
@@ -39,6 +44,7 @@ func (e *Engine) flush(s *socket, now time.Time) {
 		if left < n {
 			return
 		}
+		gone += left
 	}
 }
 

@@ -20,10 +20,12 @@ import (
 type socket struct {
 	place
 	fd      int
-	raw     bool   // an ICMP one that needs CAP_NET_RAW
-	id      uint16 // of a raw one's requests
-	stamped bool   // the kernel times what comes
-	nonce   uint64 // begins all payloads
+	raw     bool      // an ICMP one that needs CAP_NET_RAW
+	id      uint16    // of a raw one's requests
+	stamped bool      // the kernel times what comes
+	ready   time.Time // before that the kernel may not do so yet: it begins when first asked, a little later
+	room    int       // for packets that wait, bytes
+	nonce   uint64    // begins all payloads
 	users   int
 	idle    time.Time // since when it has had no users
 
@@ -53,10 +55,10 @@ type stampOf struct {
 
 // open opens a datagram socket where that is allowed, else a raw one. Where it
 // fails the socket is not nil, and to be closed.
-func open(k place) (*socket, error) {
+func open(k place, room int) (*socket, error) {
 	var nonce [8]byte
 	rand.Read(nonce[:])
-	s := &socket{place: k, fd: -1, nonce: binary.BigEndian.Uint64(nonce[:]), id: uint16(mathrand.IntN(1 << 16)), idle: time.Now()}
+	s := &socket{place: k, fd: -1, nonce: binary.BigEndian.Uint64(nonce[:]), id: uint16(mathrand.IntN(1 << 16)), room: room, idle: time.Now()}
 	family, proto := unix.AF_INET, unix.IPPROTO_ICMP
 	if k.v6 {
 		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6
@@ -132,7 +134,7 @@ func (s *socket) prepare() error {
 			return err
 		}
 	}
-	const room = 1 << 20
+	room := s.room
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, room) != nil {
 		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RCVBUF, room)
 	}
@@ -140,6 +142,7 @@ func (s *socket) prepare() error {
 		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, room)
 	}
 	unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
+	s.ready = time.Now().Add(2 * tick)
 	s.stamped = s.stamp() == nil || unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) == nil
 	level, recvErr, discover, mode := unix.SOL_IP, unix.IP_RECVERR, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT
 	if s.v6 {
