@@ -113,6 +113,7 @@ func (o *pushOrder) prepare(ctx context.Context) (*survey, *plan.Plan, error) {
 	}
 	// What there is to look at is of now.
 	p.Looks = plan.Renew(p.Looks, s.looks)
+	p.LookBack(s.key)
 	states := make([]centre.GatewayState, 0, len(s.states))
 	for _, g := range s.states {
 		states = append(states, g)

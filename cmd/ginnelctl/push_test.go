@@ -219,7 +219,9 @@ func TestReplacedGateway(t *testing.T) {
 	}
 	b.want(0, []string{"  ~ avocet-1 kestrel  ", ", was ", "Approved: 2 rows in keys.csv. Commit it, then ginnelctl push."}, "keys", "approve", "avocet-1")
 	b.want(0, []string{"Nothing to approve"}, "keys", "approve", "avocet-1")
-	b.want(2, []string{"  ~ peers: ~ avocet-1 ", "1  hub-north"}, "plan")
+	b.want(2, []string{"  ~ peers: ~ avocet-1 ", "1  hub-north", "  old key    hub-north: going back would let avocet-1 into kestrel by ", "avocet-1 --former\n"}, "plan")
+	b.want(2, nil, "plan", "--out", "monday.plan")
+	b.want(0, []string{"  old key    hub-north: going back would let avocet-1"}, "push", "--yes", "--sign-with", b.key, "monday.plan")
 	b.want(0, []string{"avocet-1   device   ", "avocet-1   kestrel  ", "hub-north  kestrel  "}, "keys", "list")
 	b.want(1, []string{"gull-1 is no gateway of this fleet"}, "keys", "list", "gull-1")
 }

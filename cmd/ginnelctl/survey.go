@@ -226,7 +226,11 @@ func (s *survey) plan(ctx context.Context) (*plan.Plan, error) {
 	for _, g := range s.states {
 		in.States = append(in.States, g)
 	}
-	return plan.Make(ctx, in)
+	p, err := plan.Make(ctx, in)
+	if err == nil {
+		p.LookBack(s.key)
+	}
+	return p, err
 }
 
 // want is what the files want of a gateway.

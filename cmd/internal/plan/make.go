@@ -105,10 +105,14 @@ func Make(ctx context.Context, in Input) (*Plan, error) {
 		return nil, err
 	}
 	p.order()
+	p.sortLooks()
+	return p, nil
+}
+
+func (p *Plan) sortLooks() {
 	slices.SortStableFunc(p.Looks, func(a, b Look) int {
 		return cmp.Or(cmp.Compare(slices.Index(kinds, a.Kind), slices.Index(kinds, b.Kind)), cmp.Compare(a.Gateway, b.Gateway))
 	})
-	return p, nil
 }
 
 // stays says whether a gateway needs nothing: it runs what it should, or that is

@@ -89,6 +89,7 @@ const (
 	NewKey      = "new key"
 	ChangedKey  = "changed" // a key that is to be approved
 	BadProof    = "bad proof"
+	OldKey      = "old key" // in a way back
 	Refused     = "refused"
 	Clone       = "two of it"
 	Failed      = "failed"
@@ -101,7 +102,7 @@ const (
 	NoWayBack   = "no back"
 )
 
-var kinds = []string{ChangedKey, BadProof, NewKey, Refused, Clone, Failed, Unconfirmed, Override, Drift, NoWayBack, OnTheWay, NotSeen, Waiting}
+var kinds = []string{ChangedKey, BadProof, NewKey, OldKey, Refused, Clone, Failed, Unconfirmed, Override, Drift, NoWayBack, OnTheWay, NotSeen, Waiting}
 
 // Text is the text of a config; in JSON a list of its lines, so that people can
 // read it, and review tools compare it.

@@ -39,15 +39,36 @@ func (k KeyProblem) Error() string {
 func (p *Plan) Keys(known func(gateway, network string) string) []KeyProblem {
 	var ps []KeyProblem
 	for _, c := range p.Changes {
-		for _, n := range c.new.Networks {
-			for _, peer := range peers(n) {
-				if want := known(peer.Name, n.Name); want != peer.PublicKey {
-					ps = append(ps, KeyProblem{In: c.Gateway, Of: peer.Name, Network: n.Name, Has: peer.PublicKey, Want: want})
-				}
+		ps = append(ps, keyProblems(c.Gateway, c.new, known)...)
+	}
+	return ps
+}
+
+func keyProblems(gateway string, in *config.Config, known func(gateway, network string) string) (ps []KeyProblem) {
+	for _, n := range in.Networks {
+		for _, peer := range peers(n) {
+			if want := known(peer.Name, n.Name); want != peer.PublicKey {
+				ps = append(ps, KeyProblem{In: gateway, Of: peer.Name, Network: n.Name, Has: peer.PublicKey, Want: want})
 			}
 		}
 	}
 	return ps
+}
+
+// LookBack notes the public keys in ways back that are not the verified ones: of
+// gateways that were replaced, or of an older config that the collector says runs
+// there. Going back lets those devices in again.
+func (p *Plan) LookBack(known func(gateway, network string) string) {
+	for _, c := range p.Changes {
+		if c.old == nil {
+			continue
+		}
+		for _, k := range keyProblems(c.Gateway, c.old, known) {
+			p.Looks = append(p.Looks, Look{Kind: OldKey, Gateway: c.Gateway, Hint: "if that device is not to be trusted: ginnelctl revoke " + k.Of + " --former",
+				Text: fmt.Sprintf("%s: going back would let %s into %s by another key than the verified one", k.In, k.Of, k.Network)})
+		}
+	}
+	p.sortLooks()
 }
 
 func peers(n config.Network) []config.Peer {
@@ -195,7 +216,9 @@ func (p *Plan) Example() string {
 // Renew gives the looks of a plan that was made before with what is known of
 // keys now.
 func Renew(old, keys []Look) []Look {
-	ofKeys := func(l Look) bool { return l.Kind == NewKey || l.Kind == ChangedKey || l.Kind == BadProof }
+	ofKeys := func(l Look) bool {
+		return l.Kind == NewKey || l.Kind == ChangedKey || l.Kind == BadProof || l.Kind == OldKey
+	}
 	return append(slices.DeleteFunc(slices.Clone(old), func(l Look) bool { return ofKeys(l) && l.Kind != NewKey }),
 		slices.DeleteFunc(slices.Clone(keys), func(l Look) bool { return l.Kind == NewKey && slices.Contains(old, l) })...)
 }
