@@ -3,6 +3,7 @@ package builtin
 import (
 	"context"
 	"errors"
+	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -142,12 +143,12 @@ func (f *flow) bind(fd int) error {
 }
 
 func socketAddress(a netip.Addr, port uint16) unix.Sockaddr {
-	s := sockaddr(a)
-	switch s := s.(type) {
-	case *unix.SockaddrInet4:
-		s.Port = int(port)
-	case *unix.SockaddrInet6:
-		s.Port = int(port)
+	if a.Is4() {
+		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(port)}
+	}
+	s := &unix.SockaddrInet6{Addr: a.As16(), Port: int(port)}
+	if i, err := net.InterfaceByName(a.Zone()); err == nil {
+		s.ZoneId = uint32(i.Index)
 	}
 	return s
 }
