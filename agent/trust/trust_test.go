@@ -216,16 +216,16 @@ func TestSignerWhoIsShutOutMeanwhile(t *testing.T) {
 // A config that was accepted under the site pack before, and is on trial, may be
 // confirmed under the new one, if that has its signer too.
 func TestConfirmedUnderAnotherPack(t *testing.T) {
-	alice, bob, carol := newOperator(t, "alice"), newOperator(t, "bob"), newOperator(t, "carol")
+	alice, bob, carol := bundletest.New("alice"), bundletest.New("bob"), bundletest.New("carol")
 	for name, c := range map[string]struct {
 		pack []string
 		want error
 	}{
-		"with its signer":    {[]string{alice.line, carol.line}, nil},
-		"without its signer": {[]string{bob.line, carol.line}, bundle.ErrSigner},
+		"with its signer":    {[]string{alice.Line(), carol.Line()}, nil},
+		"without its signer": {[]string{bob.Line(), carol.Line()}, bundle.ErrSigner},
 	} {
 		tr := open(t, t.TempDir(), alice, bob)
-		raw := sign(t, text(1, "", alice, bob), bundle.Config, alice)
+		raw := sign(text(1, "", alice, bob), bundle.Config, alice)
 		take(t, tr, raw)
 		if err := tr.Begin(c.pack); err != nil {
 			t.Fatal(err)
