@@ -93,7 +93,7 @@ func (t *Trial) insist(ctx context.Context, failing string, do func() error) err
 			return ErrInterrupted
 		}
 		if !told {
-			t.Log.Error(failing+"; it is tried again", "err", err)
+			t.Log.Error("a trial cannot go on, it is tried again", "what", failing, "err", err)
 		}
 		select {
 		case <-ctx.Done():
