@@ -44,6 +44,7 @@ type Target struct {
 	Source  []netip.Addr   // addresses to bind, at most one of each family; none: the host's choice
 	Timeout time.Duration  // of one run; 0: 5 s; at most nine tenths of the interval
 	Options map[string]any // by the kind's schema; see Schema.Resolve
+	OneShot bool           // a person asked for this one run; there is no other
 }
 
 // Spec is one wanted check.
@@ -172,6 +173,11 @@ type Value struct {
 	Name   string // "offset", as a word of an identifier
 	Number float64
 	Unit   string // base units, as "s", "By", "1"
+
+	// Warn and Crit are the ranges outside of which whoever measured it warns, as
+	// monitoring plugins write them: "10" is 0 to 10, "@10:20" outside of that.
+	Warn, Crit string   // empty: none
+	Min, Max   *float64 // what it can be; nil: not known
 }
 
 // Stamps says who took the times of an RTT.

@@ -24,9 +24,32 @@ type Kind struct {
 	// there yet: the schema is not known, so options reach New as they were
 	// given, and a run says what is wrong with them.
 	Late bool
+	// NeedsAgreement says that checks of the kind touch what somebody must have
+	// agreed to, as a clinical system. A gateway's owner writes the agreement into
+	// the offer of a plugin; without it the checks are not run.
+	NeedsAgreement bool
+	// Standing tells how the program behind the kind is; nil: it is built in.
+	Standing func() Standing
 	// Close ends what the kind keeps running for its checks; nil: nothing.
 	Close func() error
 }
+
+// Standing is how the program behind a kind is.
+type Standing struct {
+	State  string // "starting", "running", "waiting" to be started again, "absent", "quarantined"
+	Detail string // why it does not run; empty: it does
+	Path   string // of the program
+	Weaker string // what does not keep it in bounds on this host; empty: all does
+}
+
+// States of a program.
+const (
+	ProgramStarting    = "starting"
+	ProgramRunning     = "running"
+	ProgramWaiting     = "waiting"     // it ended, and is started again soon
+	ProgramAbsent      = "absent"      // missing, or not as its offer says
+	ProgramQuarantined = "quarantined" // misbehaved too often: not started again by itself
+)
 
 // Make validates the options, fills in defaults and makes a check.
 func (k Kind) Make(t Target) (Check, error) {

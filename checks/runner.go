@@ -169,6 +169,7 @@ func (r *Runner) State(name string) State {
 // state hears of it. It must not be called after Close.
 func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	s = s.withDefaults()
+	s.Target.OneShot = true
 	check, err := r.options.Registry.Make(s)
 	if err != nil {
 		return notRun(err)

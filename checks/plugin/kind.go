@@ -35,33 +35,34 @@ type remote struct {
 	kind    string
 }
 
-// describe asks the process for a kind and makes one of it that looks built in.
-func describe(ctx context.Context, p *process, name string) (checks.Kind, error) {
-	ctx, cancel := context.WithTimeout(ctx, validateMost)
-	defer cancel()
-	s := p.now()
+// kindOf is a kind of the process that looks built in. Where the program is not
+// there, or does not have it, the kind is late and the error says why.
+func (p *process) kindOf(name string) (checks.Kind, error) {
+	r := &remote{p, name}
+	k := checks.Kind{Name: name, Doc: "its program is not there", Late: true, New: r.make, Close: p.Close,
+		Standing: func() checks.Standing { return p.standing(name) }}
+	s, err := p.now()
 	if s == nil {
-		return checks.Kind{}, errors.New("the plugin ended")
+		return k, cmp.Or(err, errors.New("the plugin ended"))
 	}
-	d, err := s.checks.Describe(ctx, &pb.DescribeRequest{})
+	d, err := s.has(name)
 	if err != nil {
-		return checks.Kind{}, fmt.Errorf("asking for its kinds: %w", err)
+		return k, err
 	}
-	var has []string
-	for _, k := range d.GetKinds() {
-		if k.GetName() == name {
-			r := &remote{p, name}
-			return checks.Kind{Name: name, Doc: k.GetDoc(), Schema: fromSchema(k.GetSchema()), New: r.make, Close: p.Close}, nil
-		}
-		has = append(has, k.GetName())
-	}
-	return checks.Kind{}, fmt.Errorf("the program has no kind %q; it has %q", name, has)
+	k.Doc, k.Late, k.Schema, k.NeedsAgreement = d.GetDoc(), false, fromSchema(d.GetSchema()), d.GetNeedsAgreement()
+	return k, nil
 }
 
-// late is a kind whose program is not there yet.
-func late(p *process, name string) checks.Kind {
-	r := &remote{p, name}
-	return checks.Kind{Name: name, Doc: "its program is not there", Late: true, New: r.make, Close: p.Close}
+// may says why a check of the kind is not to be run now; nil: it may.
+func (r *remote) may(s *session) error {
+	d, err := s.has(r.kind)
+	if err != nil {
+		return err
+	}
+	if o := r.process.offer(r.kind); d.GetNeedsAgreement() && o.Agreement == "" {
+		return fmt.Errorf("the owner of what it asks has not agreed: %s has no agreement", o.File)
+	}
+	return nil
 }
 
 // make is checks.Kind.New. A plugin that is not there cannot be asked whether
@@ -71,7 +72,7 @@ func (r *remote) make(t checks.Target) (checks.Check, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s := r.process.now(); s != nil {
+	if s, _ := r.process.now(); s != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), validateMost)
 		defer cancel()
 		answer, err := s.checks.Validate(ctx, &pb.ValidateRequest{Kind: r.kind, Target: target})
@@ -82,7 +83,7 @@ func (r *remote) make(t checks.Target) (checks.Check, error) {
 			return nil, fromFaults(answer.GetFaults())
 		}
 	}
-	return &remoteCheck{remote: r, target: target, instance: instances.Add(1)}, nil
+	return &remoteCheck{remote: r, target: target, instance: instances.Add(1), oneShot: t.OneShot}, nil
 }
 
 // instances numbers the checks of this process.
@@ -93,18 +94,22 @@ type remoteCheck struct {
 	*remote
 	target   *pb.Target
 	instance uint64
+	oneShot  bool
 }
 
 // Run implements checks.Check. The plugin measures and takes the times; what
 // the call costs is in none of them.
 func (c *remoteCheck) Run(ctx context.Context) checks.Result {
 	sent := time.Now()
-	s := c.process.now()
-	if s == nil {
-		if err := c.process.why(); err != nil {
-			return checks.Result{Verdict: checks.Unknown, Reason: checks.NotRun, Detail: "the plugin is not there: " + err.Error(), Start: sent}
-		}
+	s, err := c.process.now()
+	switch {
+	case s == nil && err != nil:
+		return notRun(sent, "the plugin is not there: "+err.Error())
+	case s == nil:
 		return selfFault(sent, restarting)
+	}
+	if err := c.may(s); err != nil {
+		return notRun(sent, err.Error())
 	}
 	within := cmp.Or(time.Duration(c.target.GetTimeoutNs()), timeoutUsual)
 	if d, ok := ctx.Deadline(); ok {
@@ -119,7 +124,7 @@ func (c *remoteCheck) Run(ctx context.Context) checks.Result {
 	})
 	defer stop()
 	answer, err := s.checks.Run(call, &pb.RunRequest{Kind: c.kind, Target: c.target,
-		DeadlineNs: int64(within), Instance: c.instance})
+		DeadlineNs: int64(within), Instance: c.instance, OneShot: c.oneShot})
 	if err == nil {
 		s.answered(true)
 		return fromResult(answer, sent)
@@ -131,7 +136,7 @@ func (c *remoteCheck) Run(ctx context.Context) checks.Result {
 func (c *remoteCheck) fault(ctx, call context.Context, s *session, sent time.Time, err error) checks.Result {
 	switch {
 	case ctx.Err() != nil && !errors.Is(ctx.Err(), context.DeadlineExceeded):
-		return checks.Result{Verdict: checks.Unknown, Reason: checks.NotRun, Detail: "broken off", Start: sent}
+		return notRun(sent, "broken off")
 	case call.Err() != nil || status.Code(err) == codes.DeadlineExceeded:
 		s.answered(false)
 		return selfFault(sent, "the plugin did not answer")

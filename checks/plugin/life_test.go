@@ -234,17 +234,32 @@ func TestRestartChecksAgain(t *testing.T) {
 	until(t, "the right program is back", func() bool { return run(t, kinds[0], "").Verdict == checks.OK })
 }
 
-func TestBackoff(t *testing.T) {
-	var b backoff
-	var got []time.Duration
-	for range 10 {
-		got = append(got, b.next(time.Second))
+// TestLedger holds the pauses and the budget.
+func TestLedger(t *testing.T) {
+	var l ledger
+	now := time.Now()
+	broken := errors.New("exit status 3")
+	for i, want := range []time.Duration{1, 2, 4, 8, 16, 32, 64, 128, 240} {
+		if v := l.ended(now, time.Second, broken); v.pause != want*pauseFirst || v.quarantine != "" {
+			t.Errorf("end %d: %+v", i+1, v)
+		}
 	}
-	if got[0] != pauseFirst || got[1] != 2*pauseFirst || got[9] != pauseMost {
-		t.Errorf("%v", got)
+	if v := l.ended(now, time.Second, broken); v.quarantine != "after 10 ends within 10m0s" || v.pause != 0 {
+		t.Errorf("the tenth: %+v", v)
 	}
-	if again := b.next(steady); again != pauseFirst {
-		t.Errorf("after a long life: %v", again)
+	l = ledger{}
+	for i := range 3 * budget { // once in two minutes, for an hour
+		if v := l.ended(now.Add(time.Duration(i)*2*time.Minute), 2*time.Minute, broken); v.pause != pauseFirst {
+			t.Errorf("end %d after a long life: %+v", i+1, v)
+		}
+	}
+	for i := range 3 * budget {
+		if v := l.ended(now, 0, &FileError{Path: "/x", Err: os.ErrNotExist}); v.quarantine != "" {
+			t.Errorf("a missing file, %d: %+v", i+1, v)
+		}
+	}
+	if v := l.ended(now, 0, fmt.Errorf("start: %w", &lie{"has two faces"})); v.quarantine == "" {
+		t.Error("a lie is forgiven")
 	}
 }
 

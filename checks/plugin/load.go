@@ -25,8 +25,12 @@ type Options struct {
 	// Owner is the user, besides root, that offers and programs may belong
 	// to. 0: root only.
 	Owner uint32
-	Log   *slog.Logger // nil: none
+	// Host is the socket on which systemd starts an instance for each program;
+	// where it does not listen, programs are started from here.
+	Host string
+	Log  *slog.Logger // nil: none
 
+	memory        uint64 // for a test: bytes; 0: childMemory
 	noDeathSignal bool   // for a test of the other way to die
 	verified      func() // for a test: called between verifying and executing
 }
@@ -65,19 +69,13 @@ func Load(ctx context.Context, dir string, o Options) ([]checks.Kind, error) {
 func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*process) (k checks.Kind, err error) {
 	p := running[offer.program()]
 	if p != nil {
-		p.share()
-		err = p.why()
+		p.share(offer)
 	} else if p, err = begin(ctx, offer, o); p == nil {
 		return k, err
 	}
 	running[offer.program()] = p
-	if err == nil {
-		k, err = describe(ctx, p, offer.Kind)
-	}
-	if err != nil {
-		k = late(p, offer.Kind)
-	}
-	return k, err
+	k, late := p.kindOf(offer.Kind)
+	return k, cmp.Or(err, late)
 }
 
 // Verify reads one offer, starts its program as Load would, asks it for its

@@ -5,10 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -333,6 +335,35 @@ func TestResult(t *testing.T) {
 	}
 	if r := run(t, k, "count"); r.Detail != "1" {
 		t.Errorf("first run of another check: %s", r.Detail)
+	}
+}
+
+// TestWholeResult comes over the wire as it is, but for what is too much.
+func TestWholeResult(t *testing.T) {
+	sent := time.Now()
+	want := checks.Result{Verdict: checks.Degraded, Reason: checks.Loss, Phase: checks.PhaseResponse, Detail: "1 of 3 lost",
+		Start: sent.Add(time.Millisecond), Path: "gn-kestrel-n", RTT: []time.Duration{2, 3}, Stamps: checks.UserStamps, Sent: 3, Received: 2,
+		Odd:     checks.Odd{Late: 1, Duplicate: 2, Reordered: 1, Corrupt: 4, Unsent: 5},
+		Packets: []checks.Packet{{At: 1, RTT: 2, Fate: checks.Answered}, {At: 2, Fate: checks.Lost}},
+		Steps:   []checks.Step{{Phase: checks.PhaseConnect, Name: "connect 198.51.100.20:104", Took: 7, Detail: "accepted"}},
+		Values:  []checks.Value{{Name: "age", Number: 1.5, Unit: "s", Warn: "10", Crit: "@10:20", Min: new(0.0), Max: new(9.0)}}}
+	if d := cmp.Diff(want, fromResult(toResult(want, sent), sent)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+	want.Steps, want.Values = make([]checks.Step, stepsMax+1), make([]checks.Value, stepsMax+1)
+	want.Packets, want.RTT = slices.Repeat(want.Packets, rttMax), make([]time.Duration, rttMax+1)
+	got := fromResult(toResult(want, sent), sent)
+	if len(got.Steps) != stepsMax || len(got.Values) != stepsMax || len(got.Packets) != rttMax || len(got.RTT) != rttMax {
+		t.Errorf("%d steps, %d values, %d packets, %d times", len(got.Steps), len(got.Values), len(got.Packets), len(got.RTT))
+	}
+	for what, r := range map[string]checks.Result{
+		"a fate":  {Verdict: checks.OK, Packets: []checks.Packet{{Fate: "eaten"}}},
+		"a phase": {Verdict: checks.OK, Steps: []checks.Step{{Phase: "prologue"}}},
+		"a value": {Verdict: checks.OK, Values: []checks.Value{{Number: math.NaN()}}},
+	} {
+		if got := fromResult(toResult(r, sent), sent); got.Reason != checks.SelfFault || !strings.HasPrefix(got.Detail, "the plugin gave "+what) {
+			t.Errorf("%s: %+v", what, got)
+		}
 	}
 }
 

@@ -22,6 +22,19 @@ type Offer struct {
 	Path   string   `toml:"path"`   // absolute
 	SHA256 string   `toml:"sha256"` // of the program, in hex
 	Args   []string `toml:"args"`   // the only ones that it gets
+	// Agreement says who agreed to the checks, and when, where they touch what
+	// somebody else answers for.
+	Agreement string `toml:"agreement"`
+
+	seen fs.FileInfo // of File when it was read
+}
+
+// untouched reports whether the offer's file is what it was, by its place, time
+// and length.
+func (o Offer) untouched() bool {
+	now, err := os.Stat(o.File)
+	return err != nil || o.seen == nil || // what is gone is offered until the agent ends
+		os.SameFile(now, o.seen) && now.ModTime().Equal(o.seen.ModTime()) && now.Size() == o.seen.Size()
 }
 
 // program names what Offers with the same program share.
@@ -83,6 +96,7 @@ func readOffer(file string, owner uint32) (Offer, error) {
 	if err != nil {
 		return Offer{}, err
 	}
+	o.seen = info
 	return o, nil
 }
 
@@ -95,7 +109,7 @@ func parseOffer(file string, text []byte) (Offer, error) {
 		var errs []error
 		for _, e := range missing.Errors {
 			errs = append(errs, placed(file, &e, strings.Join(e.Key(), ".")+": unknown key",
-				"kind, path, sha256 and args are all that there is"))
+				"kind, path, sha256, args and agreement are all that there is"))
 		}
 		return o, errors.Join(errs...)
 	}
@@ -137,3 +151,6 @@ func (o *Offer) valid() error {
 	}
 	return nil
 }
+
+// arguments are those that a program gets for an order.
+func (o Offer) arguments(order) ([]string, error) { return o.Args, nil }

@@ -5,26 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
-	"os/exec"
+	"maps"
 	"runtime"
-	"strings"
+	"slices"
 	"sync"
 	"time"
 
-	"github.com/hashicorp/go-hclog"
-	goplugin "github.com/hashicorp/go-plugin"
-	"github.com/hashicorp/go-plugin/runner"
-
+	"github.com/ginnel/ginnel/checks"
 	pb "github.com/ginnel/ginnel/checks/plugin/proto"
 )
 
 // process keeps one program running, for all checks of all its kinds.
 //
-//	starting -> running -> (ended, stuck) -> pausing -> starting ...
+//	starting -> running -> (ended, stuck) -> waiting -> starting ...
+//	         -> absent -> starting ...
+//	                                      -> quarantined -> (offer touched) -> starting ...
 //	                    -> (Close) -> gone
 type process struct {
-	offer   Offer
 	options Options
 	log     *slog.Logger
 
@@ -32,19 +29,19 @@ type process struct {
 	gone   chan struct{} // closed when supervise has returned
 
 	mu     sync.Mutex
-	live   *session // nil: not running
-	absent error    // why it could not be started the last time; nil: it could
+	offers map[string]Offer // by kind; they name one program
+	live   *session         // nil: not running
+	absent error            // why it could not be started the last time; nil: it could
+	state  string           // as in checks.Standing
 	users  int
+
+	known map[string]*pb.Kind // what the program said at its first start; supervise's own
 }
 
-// Pauses between a crash and the next start: short once, then growing. A
-// program that lived for steady has earned a short one again.
 const (
-	pauseFirst = 250 * time.Millisecond
-	pauseMost  = time.Minute
-	steady     = time.Minute
-	startMost  = 10 * time.Second // from start to handshake
-	firstMost  = 5 * time.Second  // that begin waits for the first
+	startMost = 10 * time.Second // from start to handshake
+	firstMost = 5 * time.Second  // that begin waits for the first
+	lookEvery = 2 * time.Second  // at the offers, for a change
 )
 
 // errSlow is about a program that takes its time to start.
@@ -54,7 +51,8 @@ var errSlow = fmt.Errorf("it does not answer yet, after %v", firstMost)
 // says why, and it is tried again. In both cases the process goes on by itself
 // until Close. There is none if ctx ended.
 func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
-	p := &process{offer: o, options: opts, log: opts.Log.With("plugin", o.Kind), gone: make(chan struct{}), users: 1}
+	p := &process{offers: map[string]Offer{o.Kind: o}, options: opts, log: opts.Log.With("plugin", o.Kind),
+		gone: make(chan struct{}), users: 1, state: checks.ProgramStarting}
 	var life context.Context
 	life, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	first := make(chan error, 1)
@@ -80,105 +78,111 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 	if err := shed(); err != nil {
 		p.log.Warn("the plugin keeps some of the agent's rights", "err", err)
 	}
-	var b backoff
+	var book ledger
 	for {
 		began := time.Now()
-		s, err := p.start()
+		s, err := p.start(ctx)
 		news := p.publish(s, err)
 		if first != nil {
 			first <- err                                     // there is room for it
 			first, news = nil, time.Since(began) > firstMost // else the caller tells
 		}
+		touched := false
 		if err == nil {
 			if news {
 				p.log.Info("a check plugin is running")
 			}
-			select {
-			case <-s.program.ended:
-			case <-ctx.Done():
-			}
+			touched = p.watch(ctx, s.program.ended, 0)
 			news = p.publish(nil, nil)
 			err = s.end()
 		}
 		if ctx.Err() != nil {
 			return
 		}
-		pause := b.next(time.Since(began))
-		if news {
-			p.log.Warn("a check plugin is not running; it is started again", "err", err, "in", pause)
+		if touched {
+			p.log.Info("an offer has changed: the plugin is started anew")
+			book, p.known = ledger{}, nil
+			continue
 		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
+		next := book.ended(time.Now(), time.Since(began), err)
+		p.sentence(next, err)
+		switch {
+		case next.quarantine != "":
+			p.log.Error("a check plugin is quarantined: it is not started again", "why", next.quarantine, "err", err)
+		case news:
+			p.log.Warn("a check plugin is not running; it is started again", "err", err, "in", next.pause)
+		}
+		if p.watch(ctx, nil, next.pause) {
+			book, p.known = ledger{}, nil
+		}
+		if ctx.Err() != nil {
 			return
 		}
 	}
 }
 
-// backoff is the pause before the next start.
-type backoff struct{ pause time.Duration }
-
-func (b *backoff) next(lived time.Duration) time.Duration {
-	if b.pause == 0 || lived >= steady {
-		b.pause = pauseFirst
-		return b.pause
+// watch waits for the end of the program, of ctx, or of a pause; 0 is one
+// without end. It reports true when an offer was touched meanwhile.
+func (p *process) watch(ctx context.Context, ended <-chan struct{}, pause time.Duration) (touched bool) {
+	var over <-chan time.Time
+	if pause > 0 {
+		over = time.After(pause)
 	}
-	b.pause = min(2*b.pause, pauseMost)
-	return b.pause
-}
-
-// start verifies and starts the program once.
-func (p *process) start() (*session, error) {
-	var prog *program
-	out := &lines{log: p.log}
-	client := goplugin.NewClient(&goplugin.ClientConfig{
-		HandshakeConfig:  handshake,
-		VersionedPlugins: map[int]goplugin.PluginSet{protocolVersion: {service: &wire{}}},
-		AllowedProtocols: []goplugin.Protocol{goplugin.ProtocolGRPC},
-		RunnerFunc: func(_ hclog.Logger, cmd *exec.Cmd, sockets string) (runner.Runner, error) {
-			var err error
-			if prog, err = prepare(p.offer, p.options, cmd); err != nil {
-				os.RemoveAll(sockets)
-				return nil, err
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	for {
+		select {
+		case <-ended:
+			return false
+		case <-ctx.Done():
+			return false
+		case <-over:
+			return false
+		case <-look.C:
+			if p.reread() {
+				return true
 			}
-			return prog, nil
-		},
-		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.options.SocketDir},
-		AutoMTLS:         true,
-		SkipHostEnv:      true,
-		StartTimeout:     startMost,
-		Logger:           hclog.NewNullLogger(),
-		Stderr:           out,
-		SyncStdout:       out,
-		SyncStderr:       out,
-	})
-	protocol, err := client.Client()
-	if err == nil {
-		var raw any
-		if raw, err = protocol.Dispense(service); err == nil {
-			return &session{client: client, checks: raw.(pb.ChecksClient), program: prog}, nil
 		}
 	}
-	client.Kill()
-	return nil, p.whyNot(prog, err)
 }
 
-// whyNot says why the program is not running; go-plugin has only text for it.
-func (p *process) whyNot(prog *program, err error) error {
-	if file, ok := errors.AsType[*FileError](err); ok {
-		return file
-	}
-	var theirs int
-	if _, e := fmt.Sscanf(err.Error(), "incompatible API version with plugin. Plugin version: %d,", &theirs); e == nil {
-		return fmt.Errorf("%s: speaks version %d of the plugin protocol, this agent speaks %d", p.offer.Path, theirs, protocolVersion)
-	}
-	if prog != nil && prog.cmd.Process != nil {
-		<-prog.ended // killed by now at the latest
-		if prog.state != "signal: killed" {
-			return fmt.Errorf("%s: ended before it could be used (%s)", p.offer.Path, prog.state)
+// reread looks whether the owner has touched an offer, and takes it up. What is
+// no offer any more is left as it was.
+func (p *process) reread() (touched bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for kind, old := range p.offers {
+		if old.untouched() {
+			continue
+		}
+		o, err := readOffer(old.File, p.options.Owner)
+		if err == nil && o.Kind == kind {
+			p.offers[kind], touched = o, true
 		}
 	}
-	return fmt.Errorf("%s: %s", p.offer.Path, strings.Join(strings.Fields(err.Error()), " "))
+	return touched
+}
+
+// program is the offer to start, of those that share it.
+func (p *process) program() (Offer, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	kinds := slices.Sorted(maps.Keys(p.offers))
+	o := p.offers[kinds[0]]
+	for _, k := range kinds[1:] {
+		if other := p.offers[k]; other.program() != o.program() {
+			return o, &FileError{Path: other.File, Err: fmt.Errorf("names another program now than %s", o.File),
+				Hint: "restart the agent, or make both name the same"}
+		}
+	}
+	return o, nil
+}
+
+// offer is that of a kind.
+func (p *process) offer(kind string) Offer {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.offers[kind]
 }
 
 // publish says what is running, or why nothing is; true if that is news.
@@ -186,28 +190,55 @@ func (p *process) publish(s *session, absent error) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	same := absent != nil && p.absent != nil && absent.Error() == p.absent.Error()
-	p.live, p.absent = s, absent
+	p.live, p.absent, p.state = s, absent, checks.ProgramWaiting
+	if s != nil {
+		p.state = checks.ProgramRunning
+	}
 	return !same
 }
 
-// why says why the program could not be started; nil: it could.
-func (p *process) why() error {
+// sentence says what follows from an end.
+func (p *process) sentence(next verdict, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.absent
+	_, file := errors.AsType[*FileError](err)
+	switch {
+	case next.quarantine != "":
+		p.state, p.absent = checks.ProgramQuarantined, fmt.Errorf("quarantined, %s: %w", next.quarantine, err)
+	case file:
+		p.state = checks.ProgramAbsent
+	}
 }
 
-// now is the running session; nil while there is none.
-func (p *process) now() *session {
+// now is the running session, or why there is none; neither while it is between
+// two lives.
+func (p *process) now() (*session, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.live
+	return p.live, p.absent
+}
+
+// standing tells how the program is that a kind has.
+func (p *process) standing(kind string) checks.Standing {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s := checks.Standing{State: p.state, Path: p.offers[kind].Path, Weaker: p.options.weaker()}
+	switch {
+	case p.live != nil:
+		if _, err := p.live.has(kind); err != nil {
+			s.Detail = err.Error()
+		}
+	case p.absent != nil:
+		s.Detail = p.absent.Error()
+	}
+	return s
 }
 
 // share counts one more kind that the process serves.
-func (p *process) share() {
+func (p *process) share(o Offer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.offers[o.Kind] = o
 	p.users++
 }
 

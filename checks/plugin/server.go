@@ -58,7 +58,7 @@ func (s *server) Describe(context.Context, *pb.DescribeRequest) (*pb.DescribeRes
 
 // Validate implements the RPC.
 func (s *server) Validate(_ context.Context, in *pb.ValidateRequest) (*pb.ValidateResponse, error) {
-	_, err := s.make(in.GetKind(), in.GetTarget())
+	_, err := s.make(in.GetKind(), in.GetTarget(), false)
 	return &pb.ValidateResponse{Faults: toFaults(err)}, nil
 }
 
@@ -107,11 +107,12 @@ func guarded(ctx context.Context, c checks.Check) (r checks.Result) {
 	return c.Run(ctx)
 }
 
-func (s *server) make(kind string, target *pb.Target) (checks.Check, error) {
+func (s *server) make(kind string, target *pb.Target, oneShot bool) (checks.Check, error) {
 	t, err := fromTarget(target)
 	if err != nil {
 		return nil, err
 	}
+	t.OneShot = oneShot
 	k, ok := s.kinds.Lookup(kind)
 	if !ok {
 		return nil, fmt.Errorf("kind %q: %w", kind, checks.ErrNoKind)
@@ -125,13 +126,16 @@ func (s *server) instance(in *pb.RunRequest) (*madeCheck, error) {
 	defer s.mu.Unlock()
 	m := s.made[in.GetInstance()]
 	if m == nil {
-		c, err := s.make(in.GetKind(), in.GetTarget())
+		c, err := s.make(in.GetKind(), in.GetTarget(), in.GetOneShot())
 		if err != nil {
 			return nil, err
 		}
-		s.forget()
 		m = &madeCheck{check: c, free: make(chan struct{}, 1)}
 		m.free <- struct{}{}
+		if in.GetOneShot() {
+			return m, nil
+		}
+		s.forget()
 		s.made[in.GetInstance()] = m
 	}
 	m.used = time.Now()

@@ -3,6 +3,9 @@ package plugin
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -16,6 +19,7 @@ type session struct {
 	client  *goplugin.Client
 	checks  pb.ChecksClient
 	program *program
+	kinds   map[string]*pb.Kind // what it says that it has
 
 	mu    sync.Mutex
 	stuck int // calls in a row that it did not answer
@@ -25,6 +29,14 @@ const (
 	stuckMost  = 3           // unanswered calls in a row, then it is killed
 	politeMost = time.Second // from being asked to end to being killed
 )
+
+// has finds a kind of the program.
+func (s *session) has(name string) (*pb.Kind, error) {
+	if k := s.kinds[name]; k != nil {
+		return k, nil
+	}
+	return nil, fmt.Errorf("the program has no kind %q; it has %q", name, slices.Sorted(maps.Keys(s.kinds)))
+}
 
 // answered counts calls that a running program did not answer: one that hangs
 // is killed, and so started anew.
@@ -36,7 +48,7 @@ func (s *session) answered(yes bool) {
 		s.stuck = 0
 	}
 	if s.stuck == stuckMost {
-		_ = s.program.Kill(context.Background())
+		s.program.fail("it hangs")
 	}
 }
 
@@ -46,5 +58,5 @@ func (s *session) end() error {
 	defer kill.Stop()
 	s.client.Kill()
 	<-s.program.ended
-	return errors.New(s.program.state)
+	return errors.New(s.program.how())
 }

@@ -112,7 +112,8 @@ func fromTarget(t *pb.Target) (checks.Target, error) {
 }
 
 func toKind(k checks.Kind) (*pb.Kind, error) {
-	out := &pb.Kind{Name: k.Name, Doc: k.Doc, Schema: make(map[string]*pb.Option, len(k.Schema))}
+	out := &pb.Kind{Name: k.Name, Doc: k.Doc, NeedsAgreement: k.NeedsAgreement,
+		Schema: make(map[string]*pb.Option, len(k.Schema))}
 	for name, o := range k.Schema {
 		p := &pb.Option{Type: o.Type, Doc: o.Doc, Enum: o.Enum, Min: o.Min, Max: o.Max}
 		if o.Default != nil {
@@ -168,49 +169,4 @@ func fromFaults(faults []*pb.Fault) error {
 		return errs[0]
 	}
 	return errors.Join(errs...)
-}
-
-// rttMax bounds the times of one result that the wire carries.
-const rttMax = 10_000
-
-func toResult(r checks.Result, arrived time.Time) *pb.RunResponse {
-	out := &pb.RunResponse{Verdict: string(r.Verdict), Reason: string(r.Reason), Phase: string(r.Phase),
-		Detail: clean(r.Detail), Sent: int64(r.Sent), Received: int64(r.Received), Stamps: string(r.Stamps)}
-	if !r.Start.IsZero() {
-		out.StartNs = int64(r.Start.Sub(arrived))
-	}
-	for _, d := range r.RTT[:min(len(r.RTT), rttMax)] {
-		out.RttNs = append(out.RttNs, int64(d))
-	}
-	return out
-}
-
-// fromResult reads what a plugin answered to a request that we sent then. Words
-// that are not of the closed lists are a fault of the plugin.
-func fromResult(p *pb.RunResponse, sent time.Time) checks.Result {
-	r := checks.Result{Verdict: checks.Verdict(p.GetVerdict()), Reason: checks.Reason(p.GetReason()),
-		Phase: checks.Phase(p.GetPhase()), Detail: p.GetDetail(), Stamps: checks.Stamps(p.GetStamps()),
-		Sent: int(p.GetSent()), Received: int(p.GetReceived()), Start: sent.Add(time.Duration(p.GetStartNs()))}
-	for _, d := range p.GetRttNs()[:min(len(p.GetRttNs()), rttMax)] {
-		r.RTT = append(r.RTT, time.Duration(d))
-	}
-	switch {
-	case !slices.Contains(reasons, r.Reason):
-		return selfFault(sent, fmt.Sprintf("the plugin gave a reason that there is not: %q", r.Reason))
-	case !slices.Contains(phases, r.Phase):
-		return selfFault(sent, fmt.Sprintf("the plugin gave a phase that there is not: %q", r.Phase))
-	}
-	return r
-}
-
-var reasons = []checks.Reason{checks.NoReason, checks.Timeout, checks.Refused, checks.Unreachable, checks.NotResolved,
-	checks.Certificate, checks.Protocol, checks.Assertion, checks.Slow, checks.Loss, checks.NoHandshake,
-	checks.SelfFault, checks.Blocked, checks.NotRun, checks.ClockStepped}
-
-var phases = []checks.Phase{checks.NoPhase, checks.PhaseResolve, checks.PhaseRoute, checks.PhaseConnect,
-	checks.PhaseTLS, checks.PhaseRequest, checks.PhaseResponse, checks.PhaseAssert}
-
-// selfFault is a fault of ours: nothing is known of the target.
-func selfFault(start time.Time, detail string) checks.Result {
-	return checks.Result{Verdict: checks.Unknown, Reason: checks.SelfFault, Detail: detail, Start: start}
 }

@@ -106,12 +106,15 @@ func (x *DescribeResponse) GetKinds() []*Kind {
 }
 
 type Kind struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	Doc           string                 `protobuf:"bytes,2,opt,name=doc,proto3" json:"doc,omitempty"`
-	Schema        map[string]*Option     `protobuf:"bytes,3,rep,name=schema,proto3" json:"schema,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Name   string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Doc    string                 `protobuf:"bytes,2,opt,name=doc,proto3" json:"doc,omitempty"`
+	Schema map[string]*Option     `protobuf:"bytes,3,rep,name=schema,proto3" json:"schema,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Checks of the kind are not run unless the offer in checks.d holds the
+	// agreement of whoever owns what is asked.
+	NeedsAgreement bool `protobuf:"varint,4,opt,name=needs_agreement,json=needsAgreement,proto3" json:"needs_agreement,omitempty"`
+	unknownFields  protoimpl.UnknownFields
+	sizeCache      protoimpl.SizeCache
 }
 
 func (x *Kind) Reset() {
@@ -163,6 +166,13 @@ func (x *Kind) GetSchema() map[string]*Option {
 		return x.Schema
 	}
 	return nil
+}
+
+func (x *Kind) GetNeedsAgreement() bool {
+	if x != nil {
+		return x.NeedsAgreement
+	}
+	return false
 }
 
 type Option struct {
@@ -687,6 +697,7 @@ type RunRequest struct {
 	// Runs of one instance are of one check, which may keep what it learnt; the
 	// agent never has two of them at once. Never used for another target.
 	Instance      uint64 `protobuf:"varint,4,opt,name=instance,proto3" json:"instance,omitempty"`
+	OneShot       bool   `protobuf:"varint,5,opt,name=one_shot,json=oneShot,proto3" json:"one_shot,omitempty"` // the only run of this instance: a person asked for it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -749,6 +760,13 @@ func (x *RunRequest) GetInstance() uint64 {
 	return 0
 }
 
+func (x *RunRequest) GetOneShot() bool {
+	if x != nil {
+		return x.OneShot
+	}
+	return false
+}
+
 type RunResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Verdict       string                 `protobuf:"bytes,1,opt,name=verdict,proto3" json:"verdict,omitempty"`
@@ -760,6 +778,11 @@ type RunResponse struct {
 	Sent          int64                  `protobuf:"varint,7,opt,name=sent,proto3" json:"sent,omitempty"`
 	Received      int64                  `protobuf:"varint,8,opt,name=received,proto3" json:"received,omitempty"`
 	Stamps        string                 `protobuf:"bytes,9,opt,name=stamps,proto3" json:"stamps,omitempty"`
+	Path          string                 `protobuf:"bytes,10,opt,name=path,proto3" json:"path,omitempty"` // the link that it left by
+	Odd           *Odd                   `protobuf:"bytes,11,opt,name=odd,proto3" json:"odd,omitempty"`
+	Packets       []*Packet              `protobuf:"bytes,12,rep,name=packets,proto3" json:"packets,omitempty"`
+	Steps         []*Step                `protobuf:"bytes,13,rep,name=steps,proto3" json:"steps,omitempty"`
+	Values        []*Figure              `protobuf:"bytes,14,rep,name=values,proto3" json:"values,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -857,6 +880,338 @@ func (x *RunResponse) GetStamps() string {
 	return ""
 }
 
+func (x *RunResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RunResponse) GetOdd() *Odd {
+	if x != nil {
+		return x.Odd
+	}
+	return nil
+}
+
+func (x *RunResponse) GetPackets() []*Packet {
+	if x != nil {
+		return x.Packets
+	}
+	return nil
+}
+
+func (x *RunResponse) GetSteps() []*Step {
+	if x != nil {
+		return x.Steps
+	}
+	return nil
+}
+
+func (x *RunResponse) GetValues() []*Figure {
+	if x != nil {
+		return x.Values
+	}
+	return nil
+}
+
+// None of these is in RunResponse.received.
+type Odd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Late          int64                  `protobuf:"varint,1,opt,name=late,proto3" json:"late,omitempty"`
+	Duplicate     int64                  `protobuf:"varint,2,opt,name=duplicate,proto3" json:"duplicate,omitempty"`
+	Reordered     int64                  `protobuf:"varint,3,opt,name=reordered,proto3" json:"reordered,omitempty"`
+	Corrupt       int64                  `protobuf:"varint,4,opt,name=corrupt,proto3" json:"corrupt,omitempty"`
+	Unsent        int64                  `protobuf:"varint,5,opt,name=unsent,proto3" json:"unsent,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Odd) Reset() {
+	*x = Odd{}
+	mi := &file_checks_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Odd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Odd) ProtoMessage() {}
+
+func (x *Odd) ProtoReflect() protoreflect.Message {
+	mi := &file_checks_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Odd.ProtoReflect.Descriptor instead.
+func (*Odd) Descriptor() ([]byte, []int) {
+	return file_checks_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *Odd) GetLate() int64 {
+	if x != nil {
+		return x.Late
+	}
+	return 0
+}
+
+func (x *Odd) GetDuplicate() int64 {
+	if x != nil {
+		return x.Duplicate
+	}
+	return 0
+}
+
+func (x *Odd) GetReordered() int64 {
+	if x != nil {
+		return x.Reordered
+	}
+	return 0
+}
+
+func (x *Odd) GetCorrupt() int64 {
+	if x != nil {
+		return x.Corrupt
+	}
+	return 0
+}
+
+func (x *Odd) GetUnsent() int64 {
+	if x != nil {
+		return x.Unsent
+	}
+	return 0
+}
+
+type Packet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AtNs          int64                  `protobuf:"varint,1,opt,name=at_ns,json=atNs,proto3" json:"at_ns,omitempty"`    // when it left, after start_ns
+	RttNs         int64                  `protobuf:"varint,2,opt,name=rtt_ns,json=rttNs,proto3" json:"rtt_ns,omitempty"` // 0: no answer
+	Fate          string                 `protobuf:"bytes,3,opt,name=fate,proto3" json:"fate,omitempty"`                 // "answered", "lost", "late", "corrupt", "denied" or "unsent"
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Packet) Reset() {
+	*x = Packet{}
+	mi := &file_checks_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Packet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Packet) ProtoMessage() {}
+
+func (x *Packet) ProtoReflect() protoreflect.Message {
+	mi := &file_checks_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Packet.ProtoReflect.Descriptor instead.
+func (*Packet) Descriptor() ([]byte, []int) {
+	return file_checks_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *Packet) GetAtNs() int64 {
+	if x != nil {
+		return x.AtNs
+	}
+	return 0
+}
+
+func (x *Packet) GetRttNs() int64 {
+	if x != nil {
+		return x.RttNs
+	}
+	return 0
+}
+
+func (x *Packet) GetFate() string {
+	if x != nil {
+		return x.Fate
+	}
+	return ""
+}
+
+type Step struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Phase         string                 `protobuf:"bytes,1,opt,name=phase,proto3" json:"phase,omitempty"`
+	Name          string                 `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	TookNs        int64                  `protobuf:"varint,3,opt,name=took_ns,json=tookNs,proto3" json:"took_ns,omitempty"` // 0: not timed
+	Detail        string                 `protobuf:"bytes,4,opt,name=detail,proto3" json:"detail,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Step) Reset() {
+	*x = Step{}
+	mi := &file_checks_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Step) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Step) ProtoMessage() {}
+
+func (x *Step) ProtoReflect() protoreflect.Message {
+	mi := &file_checks_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Step.ProtoReflect.Descriptor instead.
+func (*Step) Descriptor() ([]byte, []int) {
+	return file_checks_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *Step) GetPhase() string {
+	if x != nil {
+		return x.Phase
+	}
+	return ""
+}
+
+func (x *Step) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Step) GetTookNs() int64 {
+	if x != nil {
+		return x.TookNs
+	}
+	return 0
+}
+
+func (x *Step) GetDetail() string {
+	if x != nil {
+		return x.Detail
+	}
+	return ""
+}
+
+type Figure struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Name          string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Number        float64                `protobuf:"fixed64,2,opt,name=number,proto3" json:"number,omitempty"`
+	Unit          string                 `protobuf:"bytes,3,opt,name=unit,proto3" json:"unit,omitempty"`
+	Warn          string                 `protobuf:"bytes,4,opt,name=warn,proto3" json:"warn,omitempty"` // a range as of the monitoring plugins, "10" or "@10:20"; empty: none
+	Crit          string                 `protobuf:"bytes,5,opt,name=crit,proto3" json:"crit,omitempty"`
+	Min           *float64               `protobuf:"fixed64,6,opt,name=min,proto3,oneof" json:"min,omitempty"` // the least that it can be
+	Max           *float64               `protobuf:"fixed64,7,opt,name=max,proto3,oneof" json:"max,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Figure) Reset() {
+	*x = Figure{}
+	mi := &file_checks_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Figure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Figure) ProtoMessage() {}
+
+func (x *Figure) ProtoReflect() protoreflect.Message {
+	mi := &file_checks_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Figure.ProtoReflect.Descriptor instead.
+func (*Figure) Descriptor() ([]byte, []int) {
+	return file_checks_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *Figure) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Figure) GetNumber() float64 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+func (x *Figure) GetUnit() string {
+	if x != nil {
+		return x.Unit
+	}
+	return ""
+}
+
+func (x *Figure) GetWarn() string {
+	if x != nil {
+		return x.Warn
+	}
+	return ""
+}
+
+func (x *Figure) GetCrit() string {
+	if x != nil {
+		return x.Crit
+	}
+	return ""
+}
+
+func (x *Figure) GetMin() float64 {
+	if x != nil && x.Min != nil {
+		return *x.Min
+	}
+	return 0
+}
+
+func (x *Figure) GetMax() float64 {
+	if x != nil && x.Max != nil {
+		return *x.Max
+	}
+	return 0
+}
+
 var File_checks_proto protoreflect.FileDescriptor
 
 const file_checks_proto_rawDesc = "" +
@@ -864,11 +1219,12 @@ const file_checks_proto_rawDesc = "" +
 	"\fchecks.proto\x12\x10ginnel.checks.v1\"\x11\n" +
 	"\x0fDescribeRequest\"@\n" +
 	"\x10DescribeResponse\x12,\n" +
-	"\x05kinds\x18\x01 \x03(\v2\x16.ginnel.checks.v1.KindR\x05kinds\"\xbd\x01\n" +
+	"\x05kinds\x18\x01 \x03(\v2\x16.ginnel.checks.v1.KindR\x05kinds\"\xe6\x01\n" +
 	"\x04Kind\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03doc\x18\x02 \x01(\tR\x03doc\x12:\n" +
-	"\x06schema\x18\x03 \x03(\v2\".ginnel.checks.v1.Kind.SchemaEntryR\x06schema\x1aS\n" +
+	"\x06schema\x18\x03 \x03(\v2\".ginnel.checks.v1.Kind.SchemaEntryR\x06schema\x12'\n" +
+	"\x0fneeds_agreement\x18\x04 \x01(\bR\x0eneedsAgreement\x1aS\n" +
 	"\vSchemaEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12.\n" +
 	"\x05value\x18\x02 \x01(\v2\x18.ginnel.checks.v1.OptionR\x05value:\x028\x01\"\xb3\x01\n" +
@@ -911,14 +1267,15 @@ const file_checks_proto_rawDesc = "" +
 	"\x05Fault\x12\x16\n" +
 	"\x06option\x18\x01 \x01(\tR\x06option\x12\x18\n" +
 	"\amessage\x18\x02 \x01(\tR\amessage\x12\x12\n" +
-	"\x04hint\x18\x03 \x01(\tR\x04hint\"\x8f\x01\n" +
+	"\x04hint\x18\x03 \x01(\tR\x04hint\"\xaa\x01\n" +
 	"\n" +
 	"RunRequest\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x120\n" +
 	"\x06target\x18\x02 \x01(\v2\x18.ginnel.checks.v1.TargetR\x06target\x12\x1f\n" +
 	"\vdeadline_ns\x18\x03 \x01(\x03R\n" +
 	"deadlineNs\x12\x1a\n" +
-	"\binstance\x18\x04 \x01(\x04R\binstance\"\xe7\x01\n" +
+	"\binstance\x18\x04 \x01(\x04R\binstance\x12\x19\n" +
+	"\bone_shot\x18\x05 \x01(\bR\aoneShot\"\xb8\x03\n" +
 	"\vRunResponse\x12\x18\n" +
 	"\averdict\x18\x01 \x01(\tR\averdict\x12\x16\n" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x14\n" +
@@ -928,7 +1285,38 @@ const file_checks_proto_rawDesc = "" +
 	"\x06rtt_ns\x18\x06 \x03(\x03R\x05rttNs\x12\x12\n" +
 	"\x04sent\x18\a \x01(\x03R\x04sent\x12\x1a\n" +
 	"\breceived\x18\b \x01(\x03R\breceived\x12\x16\n" +
-	"\x06stamps\x18\t \x01(\tR\x06stamps2\xf2\x01\n" +
+	"\x06stamps\x18\t \x01(\tR\x06stamps\x12\x12\n" +
+	"\x04path\x18\n" +
+	" \x01(\tR\x04path\x12'\n" +
+	"\x03odd\x18\v \x01(\v2\x15.ginnel.checks.v1.OddR\x03odd\x122\n" +
+	"\apackets\x18\f \x03(\v2\x18.ginnel.checks.v1.PacketR\apackets\x12,\n" +
+	"\x05steps\x18\r \x03(\v2\x16.ginnel.checks.v1.StepR\x05steps\x120\n" +
+	"\x06values\x18\x0e \x03(\v2\x18.ginnel.checks.v1.FigureR\x06values\"\x87\x01\n" +
+	"\x03Odd\x12\x12\n" +
+	"\x04late\x18\x01 \x01(\x03R\x04late\x12\x1c\n" +
+	"\tduplicate\x18\x02 \x01(\x03R\tduplicate\x12\x1c\n" +
+	"\treordered\x18\x03 \x01(\x03R\treordered\x12\x18\n" +
+	"\acorrupt\x18\x04 \x01(\x03R\acorrupt\x12\x16\n" +
+	"\x06unsent\x18\x05 \x01(\x03R\x06unsent\"H\n" +
+	"\x06Packet\x12\x13\n" +
+	"\x05at_ns\x18\x01 \x01(\x03R\x04atNs\x12\x15\n" +
+	"\x06rtt_ns\x18\x02 \x01(\x03R\x05rttNs\x12\x12\n" +
+	"\x04fate\x18\x03 \x01(\tR\x04fate\"a\n" +
+	"\x04Step\x12\x14\n" +
+	"\x05phase\x18\x01 \x01(\tR\x05phase\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x17\n" +
+	"\atook_ns\x18\x03 \x01(\x03R\x06tookNs\x12\x16\n" +
+	"\x06detail\x18\x04 \x01(\tR\x06detail\"\xae\x01\n" +
+	"\x06Figure\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\x01R\x06number\x12\x12\n" +
+	"\x04unit\x18\x03 \x01(\tR\x04unit\x12\x12\n" +
+	"\x04warn\x18\x04 \x01(\tR\x04warn\x12\x12\n" +
+	"\x04crit\x18\x05 \x01(\tR\x04crit\x12\x15\n" +
+	"\x03min\x18\x06 \x01(\x01H\x00R\x03min\x88\x01\x01\x12\x15\n" +
+	"\x03max\x18\a \x01(\x01H\x01R\x03max\x88\x01\x01B\x06\n" +
+	"\x04_minB\x06\n" +
+	"\x04_max2\xf2\x01\n" +
 	"\x06Checks\x12Q\n" +
 	"\bDescribe\x12!.ginnel.checks.v1.DescribeRequest\x1a\".ginnel.checks.v1.DescribeResponse\x12Q\n" +
 	"\bValidate\x12!.ginnel.checks.v1.ValidateRequest\x1a\".ginnel.checks.v1.ValidateResponse\x12B\n" +
@@ -946,7 +1334,7 @@ func file_checks_proto_rawDescGZIP() []byte {
 	return file_checks_proto_rawDescData
 }
 
-var file_checks_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_checks_proto_msgTypes = make([]protoimpl.MessageInfo, 18)
 var file_checks_proto_goTypes = []any{
 	(*DescribeRequest)(nil),  // 0: ginnel.checks.v1.DescribeRequest
 	(*DescribeResponse)(nil), // 1: ginnel.checks.v1.DescribeResponse
@@ -960,31 +1348,39 @@ var file_checks_proto_goTypes = []any{
 	(*Fault)(nil),            // 9: ginnel.checks.v1.Fault
 	(*RunRequest)(nil),       // 10: ginnel.checks.v1.RunRequest
 	(*RunResponse)(nil),      // 11: ginnel.checks.v1.RunResponse
-	nil,                      // 12: ginnel.checks.v1.Kind.SchemaEntry
-	nil,                      // 13: ginnel.checks.v1.Target.OptionsEntry
+	(*Odd)(nil),              // 12: ginnel.checks.v1.Odd
+	(*Packet)(nil),           // 13: ginnel.checks.v1.Packet
+	(*Step)(nil),             // 14: ginnel.checks.v1.Step
+	(*Figure)(nil),           // 15: ginnel.checks.v1.Figure
+	nil,                      // 16: ginnel.checks.v1.Kind.SchemaEntry
+	nil,                      // 17: ginnel.checks.v1.Target.OptionsEntry
 }
 var file_checks_proto_depIdxs = []int32{
 	2,  // 0: ginnel.checks.v1.DescribeResponse.kinds:type_name -> ginnel.checks.v1.Kind
-	12, // 1: ginnel.checks.v1.Kind.schema:type_name -> ginnel.checks.v1.Kind.SchemaEntry
+	16, // 1: ginnel.checks.v1.Kind.schema:type_name -> ginnel.checks.v1.Kind.SchemaEntry
 	4,  // 2: ginnel.checks.v1.Option.default:type_name -> ginnel.checks.v1.Value
 	5,  // 3: ginnel.checks.v1.Value.texts:type_name -> ginnel.checks.v1.Texts
-	13, // 4: ginnel.checks.v1.Target.options:type_name -> ginnel.checks.v1.Target.OptionsEntry
+	17, // 4: ginnel.checks.v1.Target.options:type_name -> ginnel.checks.v1.Target.OptionsEntry
 	6,  // 5: ginnel.checks.v1.ValidateRequest.target:type_name -> ginnel.checks.v1.Target
 	9,  // 6: ginnel.checks.v1.ValidateResponse.faults:type_name -> ginnel.checks.v1.Fault
 	6,  // 7: ginnel.checks.v1.RunRequest.target:type_name -> ginnel.checks.v1.Target
-	3,  // 8: ginnel.checks.v1.Kind.SchemaEntry.value:type_name -> ginnel.checks.v1.Option
-	4,  // 9: ginnel.checks.v1.Target.OptionsEntry.value:type_name -> ginnel.checks.v1.Value
-	0,  // 10: ginnel.checks.v1.Checks.Describe:input_type -> ginnel.checks.v1.DescribeRequest
-	7,  // 11: ginnel.checks.v1.Checks.Validate:input_type -> ginnel.checks.v1.ValidateRequest
-	10, // 12: ginnel.checks.v1.Checks.Run:input_type -> ginnel.checks.v1.RunRequest
-	1,  // 13: ginnel.checks.v1.Checks.Describe:output_type -> ginnel.checks.v1.DescribeResponse
-	8,  // 14: ginnel.checks.v1.Checks.Validate:output_type -> ginnel.checks.v1.ValidateResponse
-	11, // 15: ginnel.checks.v1.Checks.Run:output_type -> ginnel.checks.v1.RunResponse
-	13, // [13:16] is the sub-list for method output_type
-	10, // [10:13] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	12, // 8: ginnel.checks.v1.RunResponse.odd:type_name -> ginnel.checks.v1.Odd
+	13, // 9: ginnel.checks.v1.RunResponse.packets:type_name -> ginnel.checks.v1.Packet
+	14, // 10: ginnel.checks.v1.RunResponse.steps:type_name -> ginnel.checks.v1.Step
+	15, // 11: ginnel.checks.v1.RunResponse.values:type_name -> ginnel.checks.v1.Figure
+	3,  // 12: ginnel.checks.v1.Kind.SchemaEntry.value:type_name -> ginnel.checks.v1.Option
+	4,  // 13: ginnel.checks.v1.Target.OptionsEntry.value:type_name -> ginnel.checks.v1.Value
+	0,  // 14: ginnel.checks.v1.Checks.Describe:input_type -> ginnel.checks.v1.DescribeRequest
+	7,  // 15: ginnel.checks.v1.Checks.Validate:input_type -> ginnel.checks.v1.ValidateRequest
+	10, // 16: ginnel.checks.v1.Checks.Run:input_type -> ginnel.checks.v1.RunRequest
+	1,  // 17: ginnel.checks.v1.Checks.Describe:output_type -> ginnel.checks.v1.DescribeResponse
+	8,  // 18: ginnel.checks.v1.Checks.Validate:output_type -> ginnel.checks.v1.ValidateResponse
+	11, // 19: ginnel.checks.v1.Checks.Run:output_type -> ginnel.checks.v1.RunResponse
+	17, // [17:20] is the sub-list for method output_type
+	14, // [14:17] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_checks_proto_init() }
@@ -1001,13 +1397,14 @@ func file_checks_proto_init() {
 		(*Value_Texts)(nil),
 		(*Value_Number)(nil),
 	}
+	file_checks_proto_msgTypes[15].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_checks_proto_rawDesc), len(file_checks_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   14,
+			NumMessages:   18,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
