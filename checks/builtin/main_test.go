@@ -66,6 +66,10 @@ func buildNamespace() error {
 	if err := netlink.LinkSetUp(lo); err != nil {
 		return err
 	}
+	// Links of tests work at once.
+	if err := os.WriteFile("/proc/sys/net/ipv6/conf/default/accept_dad", []byte("0"), 0); err != nil {
+		return err
+	}
 	veth := &netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "near"}, PeerName: "far"}
 	if err := netlink.LinkAdd(veth); err != nil {
 		return err

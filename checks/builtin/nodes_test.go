@@ -34,6 +34,7 @@ func newNode(t *testing.T) *node {
 		for file, text := range map[string]string{
 			"ipv4/ip_forward": "1", "ipv6/conf/all/forwarding": "1", "ipv4/icmp_ratelimit": "0", "ipv6/icmp/ratelimit": "0",
 			"ipv4/icmp_msgs_per_sec": "1000000", "ipv4/icmp_msgs_burst": "10000", "ipv4/conf/all/rp_filter": "0",
+			"ipv6/conf/default/accept_dad": "0",
 			// By addresses, protocol, ports and flow label as they are in the packet:
 			// policy 1 would take the hash of the sender's socket, which a veth hands on.
 			"ipv4/fib_multipath_hash_policy": "3", "ipv4/fib_multipath_hash_fields": "0x3f",

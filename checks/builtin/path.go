@@ -132,7 +132,7 @@ func (c *pathCheck) walk(ctx context.Context) (trace, error) {
 		}
 		if h.kind != silent && h.kind != router {
 			t.last = h
-			return t, nil
+			return t, c.nearer(ctx, &t)
 		}
 		t.hops = append(t.hops, h)
 		if quiet++; h.kind == router {
@@ -152,6 +152,21 @@ func (c *pathCheck) walk(ctx context.Context) (trace, error) {
 		return t, err
 	}
 	return t, nil
+}
+
+// nearer looks whether the target is one of the silent hops before it: what was
+// lost may have been its answer. That is another flow, for the connection that
+// came about keeps its ports for a while.
+func (c *pathCheck) nearer(ctx context.Context, t *trace) error {
+	other := flow{way: c.flow.way, to: c.flow.to}
+	for n := len(t.hops); n > 0 && t.last.answers() && t.hops[n-1].kind == silent; n-- {
+		h, err := other.ask(ctx, n, c.wait)
+		if err != nil || !h.answers() {
+			return err
+		}
+		t.last, t.hops = h, t.hops[:n-1]
+	}
+	return nil
 }
 
 // answers: it is the target's.

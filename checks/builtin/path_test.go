@@ -97,6 +97,7 @@ func TestPath(t *testing.T) {
 	}
 	t.Run("a target that is gone", func(t *testing.T) { pathEnds(t, n) })
 	t.Run("routers that say nothing", func(t *testing.T) { pathIsSilent(t, n) })
+	t.Run("an answer that is lost", func(t *testing.T) { pathIsSlow(t, n) })
 	t.Run("another way", func(t *testing.T) { pathChanges(t, n) })
 	t.Run("one flow", func(t *testing.T) { pathIsOneFlow(t, n) })
 }
@@ -127,6 +128,23 @@ func pathIsSilent(t *testing.T, n pathNet) {
 	expect(t, r, checks.OK, "", "")
 	if want := "hop 1 says nothing; hop 2 says nothing; hop 3 203.0.113.66 takes the connection"; hopsOf(r) != want || r.Sent != 1 || r.Received != 1 {
 		t.Errorf("got %+v, want %s", r, want)
+	}
+}
+
+// pathIsSlow: the target's answer is lost, and comes at a question for further.
+func pathIsSlow(t *testing.T, n pathNet) {
+	c, err := Path().Make(checks.Target{Address: pathTarget + ":443", Options: map[string]any{"wait": "100ms"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	route := func() { n.target.route(t, "203.0.113.0/26", "203.0.113.65") }
+	n.target.route(t, "203.0.113.0/26", "203.0.113.70") // nobody is there
+	back := time.AfterFunc(400*time.Millisecond, route)
+	defer back.Stop()
+	r := c.Run(t.Context())
+	expect(t, r, checks.OK, "", "")
+	if want := "hop 1 203.0.113.1; hop 2 203.0.113.18; hop 3 203.0.113.66 takes the connection"; hopsOf(r) != want {
+		t.Errorf("got %s, want %s", hopsOf(r), want)
 	}
 }
 

@@ -3,7 +3,6 @@ package builtin
 import (
 	"context"
 	"errors"
-	"net"
 	"net/netip"
 	"os"
 	"syscall"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/reach"
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
@@ -147,8 +147,8 @@ func socketAddress(a netip.Addr, port uint16) unix.Sockaddr {
 		return &unix.SockaddrInet4{Addr: a.As4(), Port: int(port)}
 	}
 	s := &unix.SockaddrInet6{Addr: a.As16(), Port: int(port)}
-	if i, err := net.InterfaceByName(a.Zone()); err == nil {
-		s.ZoneId = uint32(i.Index)
+	if l, err := netlink.LinkByName(a.Zone()); a.Zone() != "" && err == nil {
+		s.ZoneId = uint32(l.Attrs().Index)
 	}
 	return s
 }
