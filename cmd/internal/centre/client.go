@@ -53,12 +53,6 @@ func IsConflict(err error) bool {
 	return ok && e.Status == http.StatusConflict
 }
 
-// IsNotFound says whether err is the collector's 404.
-func IsNotFound(err error) bool {
-	e, ok := errors.AsType[*Error](err)
-	return ok && e.Status == http.StatusNotFound
-}
-
 // Sites gives all sites, worst first.
 func (c *Client) Sites(ctx context.Context) ([]Site, error) {
 	var sites []Site

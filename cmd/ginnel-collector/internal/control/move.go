@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
+	"unicode"
 
 	"github.com/ginnel/ginnel/agent/config/bundle"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/rollout"
@@ -120,7 +122,8 @@ func (s *Server) Freeze(context.Context) (centre.Freeze, error) {
 // SetFreeze keeps rollouts from going on, or, with a zero Until, does not.
 func (s *Server) SetFreeze(ctx context.Context, by store.By, f centre.Freeze) (centre.Freeze, error) {
 	now := s.o.Now()
-	if len(f.Why) > mostName || !f.Until.IsZero() && (f.Why == "" || !f.Until.After(now)) {
+	oneLine := len(f.Why) <= mostName && !strings.ContainsFunc(f.Why, unicode.IsControl)
+	if !oneLine || !f.Until.IsZero() && (f.Why == "" || !f.Until.After(now)) {
 		return f, &Refusal{http.StatusBadRequest, "bad_freeze", "a freeze has an end that is to come, and says why in one line", ""}
 	}
 	f.Until, f.By = f.Until.UTC(), by.Name

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
@@ -107,7 +108,7 @@ func checkRollout(n centre.NewRollout) error {
 	switch _, err := centre.ParseWindow(n.Window); {
 	case err != nil:
 		return badPush("%v", err)
-	case len(n.Name) > mostName || strings.ContainsFunc(n.Name, func(r rune) bool { return r < ' ' }):
+	case len(n.Name) > mostName || strings.ContainsFunc(n.Name, unicode.IsControl):
 		return badPush("the rollout's name is too long, or no single line")
 	case len(n.Rings) == 0 || n.Rings[0] != "hubs":
 		return badPush("the first ring is not %q", "hubs")

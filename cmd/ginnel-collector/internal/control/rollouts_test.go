@@ -122,6 +122,11 @@ func TestOlderStore(t *testing.T) {
 	r := newRig(t)
 	h := r.steers("avocet")
 	r.is(r.begin(15, "avocet-1").ID, centre.RolloutDone)
+	for _, why := range []string{"", "a backup\x1b[2J", "two\nlines", strings.Repeat("x", mostName+1)} {
+		if _, err := r.server.SetFreeze(t.Context(), alice, centre.Freeze{Until: time.Now().Add(time.Hour), Why: why}); codeOf(err) != "bad_freeze" {
+			t.Errorf("a freeze because of %q: %v", why, err)
+		}
+	}
 	if _, err := r.server.SetFreeze(t.Context(), alice, centre.Freeze{Until: time.Now().Add(time.Hour), Why: "a backup"}); err != nil {
 		t.Fatal(err)
 	}

@@ -356,7 +356,7 @@ func TestClient(t *testing.T) {
 		t.Errorf("%+v, %v", s, err)
 	}
 	_, err = d.client.Site(ctx, "no body")
-	if !centre.IsNotFound(err) || err.Error() != `collector said 404: site "no body": not found` {
+	if err == nil || err.Error() != `collector said 404: site "no body": not found` {
 		t.Errorf("%v", err)
 	}
 	if err := d.store.Close(); err != nil {
