@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -75,7 +76,8 @@ type Agent struct {
 	around seldom[block.HostSnapshot]
 	quiet  silences
 	told   refusals
-	events chan struct{} // something changed on the host
+	needs  atomic.Pointer[needs] // never nil
+	events chan struct{}         // something changed on the host
 
 	reloading sync.Mutex // one reload or enrolment at a time
 	first     sync.Once  // closes wanted
@@ -119,6 +121,7 @@ func New(o Options) (*Agent, error) {
 		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
 		last: condition{State: checks.UnknownState}, since: time.Now(),
 	}
+	a.needs.Store(&needs{})
 	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ func judge(tunnels []block.TunnelSnapshot, list []block.CheckSnapshot, site why.
 	}
 	if len(parts) == 0 {
 		for _, c := range list {
+			if c.WaitsFor == "line" {
+				c.State = checks.Down // not run, for it would be
+			}
 			parts = append(parts, c.State)
 		}
 	}

@@ -52,6 +52,9 @@ func TestJudge(t *testing.T) {
 			none, condition{State: checks.Down, Headline: "records is down since 13:55: not resolved."}},
 		{"no tunnels, every check down", nil, []block.CheckSnapshot{check("internet", checks.Down, "")},
 			none, condition{State: checks.Down, Headline: "internet is down since 13:55: refused."}},
+		{"no tunnels, and every check waits for the line", nil, []block.CheckSnapshot{check("internet", checks.UnknownState, "line")},
+			why.Finding{Code: why.NoCarrier, Text: "eth0 has no carrier"},
+			condition{State: checks.Down, Headline: "avocet-1 is down: eth0 has no carrier.", Code: "GN-LINE-01"}},
 		{"what only waits is never named",
 			[]block.TunnelSnapshot{tunnel("kestrel", checks.DegradedState)},
 			[]block.CheckSnapshot{check("records", checks.Down, "kestrel")},
@@ -84,6 +87,9 @@ func TestBrokenStepSaysTheTargetOnce(t *testing.T) {
 		if got := brokenStep(s, checks.Edge{To: checks.Down, Reason: checks.Refused, Detail: detail}); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+	if got := brokenStep(s, checks.Edge{To: checks.UnknownState, Reason: checks.Blocked, Detail: "waits: line"}); got != "waits for line" {
+		t.Errorf("blocked: %q", got)
 	}
 }
 

@@ -22,8 +22,9 @@ func (a *Agent) find(ctx context.Context) {
 	found := why.Judge(a.facts(ctx))
 	a.o.Faults.set(found.Tunnels)
 	a.mu.Lock()
-	defer a.mu.Unlock()
 	a.found, a.foundAt = found, time.Now()
+	a.mu.Unlock()
+	a.weigh(ctx)
 }
 
 // dueToFind says whether it is time to look again where nothing has changed.

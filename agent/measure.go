@@ -34,9 +34,11 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	if err := a.recall(kept); err != nil {
 		a.o.Log.WarnContext(ctx, "what was shown before is forgotten", "err", err)
 	}
-	runner := checks.NewRunner(checks.RunnerOptions{
-		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log,
-		Sink: recorder{kept, a}, Blocker: a.blocked,
+	var runner *checks.Runner // it asks nothing before it is here
+	runner = checks.NewRunner(checks.RunnerOptions{
+		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log, Sink: recorder{kept, a},
+		Blocker: func(s checks.Spec) (string, bool) { return a.needs.Load().before(s, runner.State) },
+		Excuse:  func(s checks.Spec, r checks.Result) (string, bool) { return a.needs.Load().after(s, r, runner.State) },
 	})
 	defer runner.Close()
 	a.mu.Lock()
@@ -116,21 +118,6 @@ func (a *Agent) reportTo(ctx context.Context) error {
 		{Name: "control", Run: up.Control},
 		{Name: "delivery", Run: up.Deliver},
 	}, func() {})
-}
-
-// blocked says that a check through a network waits for its tunnel.
-func (a *Agent) blocked(s checks.Spec) (string, bool) {
-	if s.Kind == TunnelKindName || s.Target.Network == "" {
-		return "", false
-	}
-	a.mu.Lock()
-	runner := a.runner
-	c := a.config
-	a.mu.Unlock()
-	if runner == nil || c == nil {
-		return "", false
-	}
-	return s.Target.Network, runner.State(activeTunnel(c, s.Target.Network)) == checks.Down
 }
 
 // activeTunnel is the tunnel that a network's routes use: the first hub's.

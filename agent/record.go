@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -79,6 +80,7 @@ func (a *Agent) sync(c *config.Config) {
 			a.kept(into.Forget(key.class, key.name))
 		}
 	}
+	a.weigh(context.Background())
 	runner.Sync(wanted)
 }
 
@@ -109,7 +111,7 @@ func brokenStep(s checks.Spec, e checks.Edge) string {
 	case s.Kind == TunnelKindName:
 		return e.Detail
 	case e.Reason == checks.Blocked:
-		return "waits for " + s.Target.Network
+		return "waits for " + strings.TrimPrefix(e.Detail, "waits: ")
 	}
 	if strings.Contains(e.Detail, s.Target.Address) {
 		return e.Detail

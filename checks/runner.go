@@ -24,6 +24,11 @@ type Sink interface {
 // others meanwhile: it looks at what is known, and nothing else.
 type Blocker func(Spec) (name string, blocked bool)
 
+// Excuse says what explains that a run has failed, by its name: such a result
+// says nothing of the target, and counts as blocked. It is asked about each
+// failed result.
+type Excuse func(Spec, Result) (name string, blocked bool)
+
 // RunnerOptions is what a Runner works with. The zero value has no kinds, and
 // tells nobody.
 type RunnerOptions struct {
@@ -31,6 +36,7 @@ type RunnerOptions struct {
 	Registry Registry
 	Sink     Sink         // nil: none
 	Blocker  Blocker      // nil: nothing is ever blocked
+	Excuse   Excuse       // nil: nothing is ever excused
 	Log      *slog.Logger // nil: none
 
 	now func() time.Time // tests set the clock; nil: time.Now
@@ -152,17 +158,19 @@ func (r *Runner) Status() []Status {
 	return list
 }
 
-// State tells the state of one check; empty: there is no such check. It is
-// cheap, for a Blocker.
-func (r *Runner) State(name string) State {
+// State tells the state of one check and the verdict of its last run; empty:
+// there is none. It is cheap, for a Blocker.
+func (r *Runner) State(name string) (State, Verdict) {
 	r.mu.Lock()
 	w := r.byName[name]
 	r.mu.Unlock()
 	if w == nil {
-		return ""
+		return "", ""
 	}
-	state, _ := w.stateNow()
-	return state
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	state, _ := w.tracker.State()
+	return state, w.last.Verdict
 }
 
 // RunOnce runs s now, once, in the same way as a running check; no Sink and no
@@ -177,7 +185,7 @@ func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	if result, blocked := r.blocked(s); blocked {
 		return result
 	}
-	return judge(s, measure(ctx, check, s.Target.Timeout, r.wg.Go))
+	return r.excused(s, judge(s, measure(ctx, check, s.Target.Timeout, r.wg.Go)))
 }
 
 // Close ends all checks and returns when the last run has ended. Their states
@@ -207,6 +215,17 @@ func (r *Runner) blocked(s Spec) (Result, bool) {
 		return Result{}, false
 	}
 	return Result{Verdict: Unknown, Reason: Blocked, Detail: waitsPrefix + name, Start: time.Now()}, true
+}
+
+// excused asks the Excuse.
+func (r *Runner) excused(s Spec, result Result) Result {
+	if r.options.Excuse == nil || result.Verdict != Failed {
+		return result
+	}
+	if name, blocked := r.options.Excuse(s, result); blocked {
+		result.Verdict, result.Reason, result.Phase, result.Detail = Unknown, Blocked, NoPhase, waitsPrefix+name
+	}
+	return result
 }
 
 // waitsPrefix begins the Detail of a blocked result; what follows it is the

@@ -296,6 +296,35 @@ func TestBlockedIsNotRun(t *testing.T) {
 	})
 }
 
+func TestExcusedIsBlocked(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var line atomic.Bool
+		excuse := func(_ Spec, r Result) (string, bool) { return "line", line.Load() && r.Reason == Timeout }
+		var bad atomic.Value
+		bad.Store(Result{Verdict: OK, Sent: 1, Received: 1})
+		r, sink := newTestRunner(t, RunnerOptions{Excuse: excuse}, testKind("any", func(context.Context) Result { return bad.Load().(Result) }))
+		s := Spec{Name: "internet", Kind: "any", Interval: time.Second}
+		r.Sync([]Spec{s})
+		pass(5 * time.Second)
+		bad.Store(Result{Verdict: Failed, Reason: Timeout, Phase: PhaseConnect, Sent: 1})
+		line.Store(true)
+		pass(5 * time.Second)
+		st := r.Status()[0]
+		if st.State != UnknownState || st.WaitsFor != "line" || st.Last.Valid() != nil || st.Counts.Failed != 0 || st.Figures.Sent != st.Figures.Received {
+			t.Errorf("status %+v", st)
+		}
+		if got := r.RunOnce(t.Context(), s); got.Reason != Blocked {
+			t.Errorf("run once: %+v", got)
+		}
+		bad.Store(Result{Verdict: Failed, Reason: Refused, Sent: 1, Received: 1})
+		pass(5 * time.Second)
+		want := []string{"internet unknown>up ", "internet up>unknown blocked", "internet unknown>down refused"}
+		if got := sink.takeEdges(); !slices.Equal(got, want) {
+			t.Errorf("edges %q, want %q", got, want)
+		}
+	})
+}
+
 // TestNothingAfterRetirement takes a check out of the config at a moment when
 // its worker is between two steps.
 func TestNothingAfterRetirement(t *testing.T) {
