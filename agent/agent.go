@@ -70,14 +70,15 @@ type Agent struct {
 	wanted   chan struct{} // closed once it has a config
 	changed  chan struct{} // a check or tunnel changed its state
 
-	pilot  *pilot
-	clock  timepiece
-	drops  seldom[why.Drop]
-	around seldom[block.HostSnapshot]
-	quiet  silences
-	told   refusals
-	needs  atomic.Pointer[needs] // never nil
-	events chan struct{}         // something changed on the host
+	pilot   *pilot
+	clock   timepiece
+	drops   seldom[why.Drop]
+	around  seldom[block.HostSnapshot]
+	quiet   silences
+	told    refusals
+	watched watched
+	needs   atomic.Pointer[needs] // never nil
+	events  chan struct{}         // something changed on the host
 
 	reloading sync.Mutex // one reload or enrolment at a time
 	first     sync.Once  // closes wanted

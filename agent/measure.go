@@ -130,13 +130,15 @@ func activeTunnel(c *config.Config, network string) string {
 	return tunnelName(network, "")
 }
 
+var errNothingMeasured = errors.New("nothing is measured yet: there is no config")
+
 // Report is this gateway's own report of a month, from the blocks that it kept.
 func (a *Agent) Report(_ context.Context, p report.Period) (*report.Report, error) {
 	a.mu.Lock()
 	kept, name, site := a.spool, a.name, a.identity.Site()
 	a.mu.Unlock()
 	if kept == nil {
-		return nil, errors.New("nothing is measured yet: there is no config")
+		return nil, errNothingMeasured
 	}
 	from, to, err := p.Span()
 	if err != nil {

@@ -20,6 +20,7 @@ type recorder struct {
 
 func (r recorder) Sample(s checks.Spec, result checks.Result) {
 	r.agent.kept(r.spool.Sample(subjectOf(s), result))
+	r.agent.watched.tell(s, result)
 }
 
 func (r recorder) Edge(s checks.Spec, e checks.Edge) {

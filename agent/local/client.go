@@ -40,44 +40,21 @@ type Client struct{ Path string }
 // Snapshot tells how the gateway is now. Errors: ErrNotRunning, ErrForbidden.
 func (c Client) Snapshot(ctx context.Context) (block.Snapshot, error) {
 	var s block.Snapshot
-	body, err := c.do(ctx, http.MethodGet, "/v1/status", nil)
-	if err != nil {
-		return s, err
-	}
-	defer body.Close()
-	if err := json.NewDecoder(body).Decode(&s); err != nil {
-		return s, fmt.Errorf("read the agent's status: %w", err)
-	}
-	return s, nil
+	err := c.get(ctx, http.MethodGet, "/v1/status", &s)
+	return s, err
 }
 
 // Why finds the first broken step of a network, or with an empty name of the
 // whole site.
 func (c Client) Why(ctx context.Context, network string) (*why.Report, error) {
-	body, err := c.do(ctx, http.MethodGet, "/v1/why?network="+url.QueryEscape(network), nil)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
 	r := new(why.Report)
-	if err := json.NewDecoder(body).Decode(r); err != nil {
-		return nil, fmt.Errorf("read the agent's answer: %w", err)
-	}
-	return r, nil
+	return r, c.get(ctx, http.MethodGet, "/v1/why?network="+url.QueryEscape(network), r)
 }
 
 // Report is the gateway's own report of a month, "2026-11".
 func (c Client) Report(ctx context.Context, month string) (*report.Report, error) {
-	body, err := c.do(ctx, http.MethodGet, "/v1/report?month="+url.QueryEscape(month), nil)
-	if err != nil {
-		return nil, err
-	}
-	defer body.Close()
 	r := new(report.Report)
-	if err := json.NewDecoder(body).Decode(r); err != nil {
-		return nil, fmt.Errorf("read the agent's report: %w", err)
-	}
-	return r, nil
+	return r, c.get(ctx, http.MethodGet, "/v1/report?month="+url.QueryEscape(month), r)
 }
 
 // Reload has the agent read its config again.

@@ -5,6 +5,7 @@ package local
 
 import (
 	"context"
+	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/block/report"
@@ -28,6 +29,13 @@ type Agent interface {
 	Reload(ctx context.Context) error
 	// Report is this gateway's own report of a month.
 	Report(ctx context.Context, p report.Period) (*report.Report, error)
+	// RunCheck runs a check of the config, or a tunnel's probe, once, now.
+	RunCheck(ctx context.Context, name string) (CheckRun, error)
+	// WatchCheck tells of each run of one as it ends, until ctx does, or until
+	// the config has no such check. begun is called once the name is known.
+	WatchCheck(ctx context.Context, name string, begun func(), tell func(CheckRun)) error
+	// History is what was measured of a check or tunnel since a time.
+	History(ctx context.Context, name string, since time.Time) (History, error)
 	// Down takes the tunnels down and leaves the refusals up.
 	Down(ctx context.Context) error
 	// Enrol enrols with a site pack, telling each step as it is done.

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
@@ -25,10 +26,11 @@ func (hinted) Hint() string  { return "ask for another" }
 
 // gateway is an agent that answers as its fields say.
 type gateway struct {
-	reload error
-	enrol  error
-	renew  error
-	pack   string
+	endWatch bool
+	reload   error
+	enrol    error
+	renew    error
+	pack     string
 
 	apply, rollback error
 }
@@ -44,6 +46,29 @@ func (g *gateway) Why(_ context.Context, network string) (*why.Report, error) {
 }
 func (g *gateway) Report(_ context.Context, p report.Period) (*report.Report, error) {
 	return &report.Report{Site: "avocet", Month: fmt.Sprintf("%d-%02d", p.Year, p.Month)}, nil
+}
+func (g *gateway) RunCheck(_ context.Context, name string) (local.CheckRun, error) {
+	if name != "records" {
+		return local.CheckRun{}, errors.New("no such check")
+	}
+	return local.RunOf(checks.Spec{Name: name}, checks.Result{Verdict: checks.OK, RTT: []time.Duration{12 * time.Millisecond}}), nil
+}
+func (g *gateway) WatchCheck(ctx context.Context, name string, begun func(), tell func(local.CheckRun)) error {
+	if name != "records" {
+		return errors.New("no such check")
+	}
+	begun()
+	for i := range 3 {
+		tell(local.CheckRun{Check: name, Sent: i})
+	}
+	if g.endWatch {
+		return nil
+	}
+	<-ctx.Done()
+	return nil
+}
+func (g *gateway) History(_ context.Context, name string, since time.Time) (local.History, error) {
+	return local.History{Name: name, From: since, Points: []local.HistoryPoint{{Sent: 5}}}, nil
 }
 func (g *gateway) Reload(context.Context) error { return g.reload }
 func (g *gateway) Down(context.Context) error   { return nil }
@@ -103,6 +128,40 @@ func TestStatus(t *testing.T) {
 	stop()
 	if _, err := c.Snapshot(t.Context()); !errors.Is(err, local.ErrNotRunning) {
 		t.Errorf("after the stop: %v, want ErrNotRunning", err)
+	}
+}
+
+func TestChecks(t *testing.T) {
+	g := &gateway{}
+	c, _ := serve(t, g)
+	r, err := c.RunCheck(t.Context(), "records")
+	if err != nil || r.Check != "records" || r.Verdict != checks.OK || !slices.Equal(r.RTT, []float64{0.012}) {
+		t.Errorf("ran %+v, %v", r, err)
+	}
+	if _, err := c.RunCheck(t.Context(), "results"); err == nil || err.Error() != "no such check" {
+		t.Errorf("a check that there is not: %v", err)
+	}
+	since := time.Date(2026, 11, 20, 14, 0, 0, 0, time.UTC)
+	h, err := c.History(t.Context(), "kestrel/hub-north", since)
+	if err != nil || h.Name != "kestrel/hub-north" || !h.From.Equal(since) || len(h.Points) != 1 {
+		t.Errorf("history %+v, %v", h, err)
+	}
+	if err := c.WatchCheck(t.Context(), "results", nil); err == nil || err.Error() != "no such check" {
+		t.Errorf("watching a check that there is not: %v", err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	var seen []int
+	err = c.WatchCheck(ctx, "records", func(r local.CheckRun) {
+		if seen = append(seen, r.Sent); len(seen) == 3 {
+			stop()
+		}
+	})
+	if err != nil || !slices.Equal(seen, []int{0, 1, 2}) {
+		t.Errorf("watched %v, %v", seen, err)
+	}
+	g.endWatch = true
+	if err := c.WatchCheck(t.Context(), "records", func(local.CheckRun) {}); err == nil {
+		t.Error("a watch that the agent ended says nothing")
 	}
 }
 

@@ -119,6 +119,7 @@ func (s *Server) handler() http.Handler {
 		writeJSON(w, http.StatusOK, found)
 	})
 	mux.HandleFunc("GET /v1/report", s.report)
+	s.checkRoutes(mux)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.Agent.Reload(r.Context()))
 	})

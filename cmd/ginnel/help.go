@@ -106,13 +106,25 @@ FILE is /etc/ginnel/desired.toml unless given. Names of devices, table numbers
 and the like, which follow from a network's name, are in it. Keys are not.`
 
 const checkRunHelp = `
-As the agent does it, through the network that the check names; the record is
-not touched. Exit: 0 ok, 1 degraded or unknown, 2 failed.`
+As the agent does it, by the agent where one runs, through the network that the
+check names; the record is not touched. NAME may be a tunnel: NETWORK/HUB.
+
+  --explain  each step with its time, and what else the run found
+  --json     the same as JSON: stable names, times in RFC 3339, seconds
+
+Exit: 0 ok, 1 degraded or unknown, 2 failed.`
+
+const checkWatchHelp = `
+One line for each run of the agent's, and the course of the last twenty medians
+beside it. NAME may be a tunnel: NETWORK/HUB.`
 
 const historyHelp = `
-From what this gateway measured itself, with the code that the centre uses; no
-connection is needed. Unknown is what nobody measured: neither up nor down.
+With NAME, a check or NETWORK/HUB: its course since a time, the losses, and each
+change of its state. Without: the report of a month, from what this gateway
+measured itself, with the code that the centre uses. No connection is needed.
+Unknown is what nobody measured: neither up nor down.
 
+  --since TIME     2h, 3d, 2026-11-20 or "2026-11-20 14:00"; 24h unless given
   --month MONTH    such as 2026-11, in Europe/London; this month unless given
   --format FORMAT  text or json; text unless given`
 

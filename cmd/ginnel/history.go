@@ -8,14 +8,23 @@ import (
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 )
 
-// history prints this gateway's own report of a month, with no need of the
-// centre: the same numbers that the centre has of the same blocks.
+// history prints this gateway's own report of a month, or the course of one
+// check, with no need of the centre: the same numbers that the centre has of the
+// same blocks.
 func history(ctx context.Context, std cli.IO, args []string) error {
 	fs := cli.Flags()
 	month := fs.String("month", "", "")
 	format := fs.String("format", "text", "")
-	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
+	since := fs.String("since", "24h", "")
+	words, err := cli.Parse(fs, args, 0, 1)
+	if err != nil {
 		return err
+	}
+	if *format != "text" && *format != "json" {
+		return cli.Usagef("--format %q: text or json", *format)
+	}
+	if len(words) > 0 {
+		return historyOf(ctx, std, words[0], *since, *format)
 	}
 	if *month == "" {
 		zone, err := time.LoadLocation(block.Zone)
@@ -28,11 +37,8 @@ func history(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return advise(err)
 	}
-	switch *format {
-	case "text":
-		return r.Text(std.Out)
-	case "json":
+	if *format == "json" {
 		return r.JSON(std.Out)
 	}
-	return cli.Usagef("--format %q: text or json", *format)
+	return r.Text(std.Out)
 }

@@ -9,7 +9,6 @@ import (
 	"strings"
 
 	"github.com/ginnel/ginnel/agent"
-	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/builtin"
 	"github.com/ginnel/ginnel/checks/plugin"
@@ -110,53 +109,4 @@ func checkSchema(ctx context.Context, std cli.IO, args []string) error {
 		fmt.Fprintf(std.Out, "%s\n    %s\n", head, cli.Wrap(o.Doc, cli.Width-4, "    "))
 	}
 	return nil
-}
-
-// checkRun runs one check of the config in the same way as the agent does.
-func checkRun(ctx context.Context, std cli.IO, args []string) error {
-	words, err := cli.Parse(cli.Flags(), args, 1, 1)
-	if err != nil {
-		return err
-	}
-	c, err := config.Load(place().Desired())
-	if err != nil {
-		return advise(err)
-	}
-	registry, err := offlineKinds(ctx)
-	if err != nil {
-		return err
-	}
-	defer registry.Close()
-	for _, spec := range c.CheckSpecs() {
-		if spec.Name != words[0] {
-			continue
-		}
-		runner := checks.NewRunner(checks.RunnerOptions{Gateway: c.Gateway, Registry: registry})
-		defer runner.Close()
-		return printResult(std, spec, runner.RunOnce(ctx, spec))
-	}
-	return cli.WithHint(fmt.Errorf("check %q is not in %s", words[0], place().Desired()), "ginnel config show")
-}
-
-// printResult says what one run found; its exit code is 0 ok, 1 degraded or
-// unknown, 2 failed.
-func printResult(std cli.IO, s checks.Spec, r checks.Result) error {
-	fmt.Fprintf(std.Out, "%s  %s", s.Name, r.Verdict)
-	for _, d := range r.RTT {
-		fmt.Fprintf(std.Out, "  %.3f ms", d.Seconds()*1e3)
-	}
-	if r.Reason != checks.NoReason {
-		fmt.Fprintf(std.Out, "  %s", r.Reason)
-	}
-	if r.Detail != "" {
-		fmt.Fprintf(std.Out, "  %s", r.Detail)
-	}
-	fmt.Fprintln(std.Out)
-	switch r.Verdict {
-	case checks.OK:
-		return nil
-	case checks.Failed:
-		return &cli.Exit{Code: 2}
-	}
-	return &cli.Exit{Code: 1}
 }

@@ -1,0 +1,55 @@
+package agent_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/checks"
+)
+
+// TestChecksBySocket runs and follows a check through the agent's socket, and
+// reads back what was kept of it by the agent before.
+func TestChecksBySocket(t *testing.T) {
+	root := t.TempDir()
+	r := start(t, root, site)
+	r.untilUp()
+	c := local.Client{Path: r.paths.Socket()}
+	s, err := c.Snapshot(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, tunnel := s.Checks[0].Name, s.Tunnels[0].Network+"/"+s.Tunnels[0].Hub
+	for _, n := range []string{name, tunnel} {
+		if run, err := c.RunCheck(t.Context(), n); err != nil || run.Check != n || run.Verdict != checks.OK {
+			t.Errorf("ran %s: %+v, %v", n, run, err)
+		}
+	}
+	if _, err := c.RunCheck(t.Context(), "absent"); err == nil || !strings.Contains(err.Error(), `"absent"`) {
+		t.Errorf("a check that there is not: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	seen := 0
+	err = c.WatchCheck(ctx, tunnel, func(run local.CheckRun) {
+		if run.Check != tunnel {
+			t.Errorf("watching %s we hear of %s", tunnel, run.Check)
+		}
+		if seen++; seen == 2 {
+			cancel()
+		}
+	})
+	if err != nil || seen < 2 {
+		t.Errorf("watched %d runs, %v", seen, err)
+	}
+	r.stop()
+
+	again := start(t, root, "")
+	again.untilUp()
+	h, err := c.History(t.Context(), tunnel, time.Now().Add(-time.Hour))
+	if err != nil || len(h.Points) == 0 || h.Points[0].Sent == 0 || len(h.Edges) == 0 || h.Edges[len(h.Edges)-1].To != checks.Up && h.Edges[0].To != checks.Up {
+		t.Errorf("history %+v, %v", h, err)
+	}
+}

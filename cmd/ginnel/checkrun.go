@@ -1,0 +1,184 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// checkRun runs one check of the config once: by the agent, which has the
+// tunnels and the plugins, or where none runs by itself.
+func checkRun(ctx context.Context, std cli.IO, args []string) error {
+	fs := cli.Flags()
+	explain := fs.Bool("explain", false, "")
+	asJSON := fs.Bool("json", false, "")
+	words, err := cli.Parse(fs, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	run, err := client().RunCheck(ctx, words[0])
+	if errors.Is(err, local.ErrNotRunning) {
+		run, err = runAlone(ctx, words[0])
+	}
+	if err != nil {
+		return advise(err)
+	}
+	switch {
+	case *asJSON:
+		enc := json.NewEncoder(std.Out)
+		enc.SetIndent("", "  ")
+		err = enc.Encode(run)
+	case *explain:
+		err = explainRun(std.Out, run)
+	default:
+		_, err = fmt.Fprintln(std.Out, lineOf(run))
+	}
+	if err != nil {
+		return err
+	}
+	return exitOf(run)
+}
+
+// runAlone runs a check of desired.toml in this process, in the same way.
+func runAlone(ctx context.Context, name string) (local.CheckRun, error) {
+	var none local.CheckRun
+	c, err := config.Load(place().Desired())
+	if err != nil {
+		return none, err
+	}
+	for _, spec := range c.CheckSpecs() {
+		if spec.Name != name {
+			continue
+		}
+		registry, err := offlineKinds(ctx)
+		if err != nil {
+			return none, err
+		}
+		defer registry.Close()
+		runner := checks.NewRunner(checks.RunnerOptions{Gateway: c.Gateway, Registry: registry})
+		defer runner.Close()
+		return local.RunOf(spec, runner.RunOnce(ctx, spec)), nil
+	}
+	return none, cli.WithHint(fmt.Errorf("check %q is not in %s", name, place().Desired()), "ginnel config show")
+}
+
+// exitOf is 0 ok, 1 degraded or unknown, 2 failed.
+func exitOf(r local.CheckRun) error {
+	switch r.Verdict {
+	case checks.OK:
+		return nil
+	case checks.Failed:
+		return &cli.Exit{Code: 2}
+	}
+	return &cli.Exit{Code: 1}
+}
+
+// lineOf is a run on one line.
+func lineOf(r local.CheckRun) string {
+	line := fmt.Sprintf("%s  %s", r.Check, r.Verdict)
+	for _, seconds := range r.RTT {
+		line += fmt.Sprintf("  %.3f ms", seconds*1e3)
+	}
+	if r.Reason != checks.NoReason {
+		line += "  " + string(r.Reason)
+	}
+	if r.Detail != "" {
+		line += "  " + cli.Printable(r.Detail)
+	}
+	return line
+}
+
+// explainRun prints a run with each step that it took.
+func explainRun(w io.Writer, r local.CheckRun) error {
+	fmt.Fprintln(w, lineOf(r))
+	fmt.Fprintln(w)
+	where := "beside the tunnels"
+	if r.Network != "" {
+		where = "through " + r.Network
+	}
+	if r.Path != "" {
+		where += ", by " + r.Path
+	}
+	if len(r.Steps) > 0 {
+		if err := writeSteps(w, r.Steps); err != nil {
+			return err
+		}
+		fmt.Fprintln(w)
+	}
+	fact := func(name, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "%-10s %s\n", name, cli.Wrap(text, edge-11, strings.Repeat(" ", 11)))
+		}
+	}
+	fact("target", r.Target)
+	fact("way", where)
+	fact("answers", answersOf(r))
+	fact("stamps", string(r.Stamps))
+	if r.Phase != checks.NoPhase {
+		fact("failed in", string(r.Phase))
+	}
+	for _, v := range r.Values {
+		fact(v.Name, strings.TrimSpace(fmt.Sprintf("%.6g %s", v.Number, strings.TrimPrefix(v.Unit, "1"))))
+	}
+	return nil
+}
+
+func writeSteps(w io.Writer, steps []local.CheckStep) error {
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, s := range steps {
+		took := "-"
+		if s.Took > 0 {
+			took = milliseconds(s.Took)
+		}
+		fmt.Fprintf(tw, "  %s\t%s\t%s\n", cli.Printable(s.Name), took, cli.Printable(s.Detail))
+	}
+	return tw.Flush()
+}
+
+// answersOf counts what came, and what else did.
+func answersOf(r local.CheckRun) string {
+	if r.Sent == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("%d of %d", r.Received, r.Sent)
+	for _, odd := range []struct {
+		n    int
+		name string
+	}{{r.Late, "late"}, {r.Duplicate, "twice"}, {r.Reordered, "out of order"}, {r.Corrupt, "changed"}, {r.Unsent, "not sent, by our fault"}} {
+		if odd.n > 0 {
+			text += fmt.Sprintf(", %d %s", odd.n, odd.name)
+		}
+	}
+	return text
+}
+
+func milliseconds(seconds float64) string { return fmt.Sprintf("%.3f ms", seconds*1e3) }
+
+// checkWatch prints each run of a check as the agent makes it, with the course
+// of the last ones, until Ctrl-C.
+func checkWatch(ctx context.Context, std cli.IO, args []string) error {
+	words, err := cli.Parse(cli.Flags(), args, 1, 1)
+	if err != nil {
+		return err
+	}
+	var course []float64
+	err = client().WatchCheck(ctx, words[0], func(r local.CheckRun) {
+		course = append(course, middle(r.RTT))
+		course = course[max(0, len(course)-sparkMost):]
+		fmt.Fprintf(std.Out, "%s  %s  %s\n", r.Start.In(time.Local).Format("15:04:05"), lineOf(r), spark(course))
+	})
+	if err != nil {
+		return advise(err)
+	}
+	return nil
+}

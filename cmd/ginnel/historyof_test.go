@@ -1,0 +1,113 @@
+package main
+
+import (
+	"bytes"
+	"math"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/checks"
+)
+
+func TestSpark(t *testing.T) {
+	for want, values := range map[string][]float64{
+		"":         nil,
+		"▁▁":       {0, 0},
+		"▁▅█":      {0.1, 5, 10},
+		"█ ▁":      {3, math.NaN(), 0},
+		"▁▂▃▄▅▆▇█": {0, 1, 2, 3, 4, 5, 6, 7},
+	} {
+		if got := spark(values); got != want {
+			t.Errorf("spark(%v) = %q, want %q", values, got, want)
+		}
+	}
+}
+
+func TestParseSince(t *testing.T) {
+	now := time.Date(2026, 11, 22, 14, 11, 0, 0, time.Local)
+	for s, want := range map[string]string{
+		"2h": "2026-11-22 12:11", "90m": "2026-11-22 12:41", "3d": "2026-11-19 14:11", "2026-11-20": "2026-11-20 00:00",
+		"2026-11-20 14:00": "2026-11-20 14:00", "2026-11-20T14:00": "2026-11-20 14:00",
+	} {
+		if got, err := parseSince(s, now); err != nil || got.Format("2006-01-02 15:04") != want {
+			t.Errorf("%s: got %v, %v; want %s", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "2", "-2h", "0d", "-1d", "d", "3dd", "yesterday", "2026-13-01"} {
+		if got, err := parseSince(s, now); err == nil {
+			t.Errorf("%q was taken for %v", s, got)
+		}
+	}
+}
+
+// TestHistoryText shows an hour: quiet, then slow with losses, then unmeasured.
+func TestHistoryText(t *testing.T) {
+	from := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
+	h := local.History{Name: "records", From: from, To: from.Add(time.Hour)}
+	for i := range 50 {
+		p := local.HistoryPoint{Start: from.Add(time.Duration(i) * time.Minute), Length: 60, State: checks.Up, Sent: 10, Received: 10, P50: 0.01, P95: 0.012, Max: 0.02}
+		if i >= 40 {
+			p.Received, p.P50, p.Max = 5, 0.08, 0.4
+		}
+		h.Points = append(h.Points, p)
+	}
+	h.Edges = []local.HistoryChange{{At: from.Add(40*time.Minute + 7*time.Second), From: checks.Up, To: checks.DegradedState, Text: "3 of 5 replies", Code: "GN-LINE-02"}}
+	h.Gaps = []local.HistoryGap{{From: from.Add(50 * time.Minute), To: from.Add(55 * time.Minute), Reason: "power cut"}}
+	var text bytes.Buffer
+	if err := writeHistory(&text, h, time.UTC); err != nil {
+		t.Fatal(err)
+	}
+	want := `records  Sun 22 Nov 13:00 to Sun 22 Nov 14:00
+
+RTT p50  ▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂██████████            10.000 ms to 80.000 ms
+loss     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁██████████            10.0 %
+         13:00                                                  14:00
+
+450 of 500 answered, slowest 400.000 ms
+Sun 13:50:00 to 13:55:00  not measured: power cut
+Sun 13:40:07  up -> degraded  3 of 5 replies GN-LINE-02
+`
+	if got := text.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	text.Reset()
+	if err := writeHistory(&text, local.History{Name: "records", From: from, To: from}, time.UTC); err != nil || !strings.Contains(text.String(), "nothing was kept since") {
+		t.Errorf("without points: %q, %v", text.String(), err)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	s := checks.Spec{Name: "records", Kind: "tcp", Target: checks.Target{Network: "kestrel", Address: "records.example.net:443"}}
+	r := checks.Result{
+		Verdict: checks.Degraded, Reason: checks.Loss, Phase: checks.PhaseResponse, Detail: "2 of 3 replies", Path: "gn-kestrel-n",
+		Sent: 3, Received: 2, RTT: []time.Duration{12411 * time.Microsecond, 12 * time.Millisecond}, Stamps: checks.KernelStamps,
+		Odd: checks.Odd{Late: 1, Unsent: 2},
+		Steps: []checks.Step{
+			{Phase: checks.PhaseResolve, Name: "resolve records.example.net", Took: 400 * time.Microsecond, Detail: "198.51.100.20"},
+			{Phase: checks.PhaseAssert, Name: "clock", Detail: "steady\x1b[2J"},
+		},
+		Values: []checks.Value{{Name: "offset", Number: -0.0025, Unit: "s"}, {Name: "stratum", Number: 2, Unit: "1"}},
+	}
+	var text bytes.Buffer
+	if err := explainRun(&text, local.RunOf(s, r)); err != nil {
+		t.Fatal(err)
+	}
+	want := `records  degraded  12.411 ms  12.000 ms  loss  2 of 3 replies
+
+  resolve records.example.net  0.400 ms  198.51.100.20
+  clock                        -         steady?[2J
+
+target     records.example.net:443
+way        through kestrel, by gn-kestrel-n
+answers    2 of 3, 1 late, 2 not sent, by our fault
+stamps     kernel
+failed in  response
+offset     -0.0025 s
+stratum    2
+`
+	if got := text.String(); got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
