@@ -22,6 +22,7 @@ import (
 type needs struct {
 	line     bool              // nothing leaves this host for the WAN
 	resolver bool              // no name is answered
+	way      checks.Way        // what others than a pair know of the line
 	near     []netip.Prefix    // what is reached without the WAN
 	active   map[string]string // network -> the tunnel that its traffic takes
 }
@@ -42,6 +43,14 @@ func needsOf(c *config.Config, found why.Findings, links []block.LinkSnapshot) *
 		n.line = true
 	case why.ResolverSilent:
 		n.resolver = true
+	}
+	switch {
+	case n.line:
+		n.way = checks.WayDead
+	case found.Site.Code == why.LineDead:
+		n.way = checks.WayDeadBeyond
+	case found.Beyond != "":
+		n.way = checks.WayLives
 	}
 	for _, l := range links {
 		if !l.Uplink {

@@ -90,3 +90,31 @@ func TestNeeds(t *testing.T) {
 		})
 	}
 }
+
+func TestNeedsTellAPairOfTheWay(t *testing.T) {
+	for _, test := range []struct {
+		found why.Findings
+		want  checks.Way
+	}{
+		{why.Findings{}, checks.WayNotKnown},
+		{why.Findings{Beyond: "hub-north answers over the same line"}, checks.WayLives},
+		{why.Findings{Site: why.Finding{Code: why.NoCarrier}}, checks.WayDead},
+		{why.Findings{Site: why.Finding{Code: why.LineDead}}, checks.WayDeadBeyond},
+		{why.Findings{Site: why.Finding{Code: why.ForeignDrop}, Beyond: "internet answers"}, checks.WayLives},
+	} {
+		if got := needsOf(nil, test.found, nil).way; got != test.want {
+			t.Errorf("%+v: %v, want %v", test.found, got, test.want)
+		}
+	}
+}
+
+func TestOwnerOfAPair(t *testing.T) {
+	s := checks.Spec{Kind: "tcp"}
+	for blame, want := range map[checks.Blame]string{
+		checks.BlameNobody: "service", checks.BlameService: "service", checks.BlameTunnel: "centre", checks.BlameLine: "line", checks.BlameSupplier: "supplier",
+	} {
+		if got := owner(s, checks.Edge{To: checks.Down, Blame: blame}); got != want {
+			t.Errorf("%q is for %q, want %q", blame, got, want)
+		}
+	}
+}

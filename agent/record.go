@@ -8,6 +8,7 @@ import (
 	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/spool"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -27,7 +28,7 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 	sub := subjectOf(s)
 	cause := r.agent.causeOf(s, e.To)
 	text, whose := brokenStep(s, e), owner(s, e)
-	if cause.Code != "" {
+	if cause.Code != "" && e.Blame == checks.BlameNobody {
 		whose = string(cause.Owner())
 		if s.Kind == TunnelKindName || cause.Object != s.Target.Address {
 			text = cause.Text
@@ -125,8 +126,10 @@ func owner(s checks.Spec, e checks.Edge) string {
 	switch {
 	case e.To == checks.Up, e.To == checks.UnknownState:
 		return ""
-	case s.Kind == TunnelKindName:
-		return "centre"
+	case s.Kind == TunnelKindName, e.Blame == checks.BlameTunnel:
+		return string(why.Centre)
+	case e.Blame != checks.BlameNobody:
+		return string(e.Blame)
 	}
-	return "service"
+	return string(why.Service)
 }

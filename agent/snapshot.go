@@ -207,7 +207,7 @@ func checkSnapshot(c checks.Status) block.CheckSnapshot {
 		StandsFor: c.Spec.StandsFor, State: c.State, Since: c.Since, WaitsFor: c.WaitsFor, Unstable: c.Unstable, Figures: figures(c.Figures),
 	}
 	if c.State != checks.Up {
-		s.Reason, s.Detail = string(c.Last.Reason), c.Last.Detail
+		s.Reason, s.Detail, s.Blame = string(c.Last.Reason), c.Last.Detail, c.Last.Blame
 	}
 	if c.Unstable && c.Last.Verdict == checks.OK {
 		s.Reason, s.Detail = string(checks.Unstable), "its last results changed too often"

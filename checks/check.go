@@ -52,6 +52,7 @@ type Spec struct {
 	Name      string
 	Kind      string
 	Target    Target
+	Beside    string        // it is paired: this address is asked at the same instant beside the tunnels; empty: it is not
 	StandsFor string        // what reports call it; empty: Name
 	Required  bool          // a trial of a config is judged by it
 	Interval  time.Duration // between starts; 0: 30 s
@@ -125,6 +126,9 @@ type Result struct {
 	Received int             // answers in time
 	Odd      Odd             // what else came, or did not go
 	Packets  []Packet        // each question, where there are several or they are worth keeping
+
+	Blame  Blame   // of a paired check: where the fault lies
+	Beside *Result // of a paired check: what came beside the tunnel
 
 	Steps  []Step  // what was done, in order; what --explain prints
 	Values []Value // further figures, as an offset or days to expiry

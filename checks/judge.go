@@ -41,6 +41,21 @@ func ownFault(r Result) string {
 	return ""
 }
 
+// conclude judges an outcome, by what is known of the way too.
+func (r *Runner) conclude(s Spec, o outcome) Result {
+	result := judge(s, o)
+	if b := o.Beside; b != nil && result.Beside == b {
+		other := judge(s, outcome{Result: *b})
+		result.Beside = &other
+		way := WayNotKnown
+		if r.options.Way != nil {
+			way = r.options.Way()
+		}
+		result = compare(result, way)
+	}
+	return r.excused(s, result)
+}
+
 func median(ds []time.Duration) time.Duration {
 	ds = slices.Sorted(slices.Values(ds))
 	return ds[len(ds)/2]

@@ -124,7 +124,17 @@ func (r Registry) Make(s Spec) (Check, error) {
 	if s.Interval < k.Least {
 		return nil, fmt.Errorf("an interval of %v is too short for a %s check, which may run once in %v", s.Interval, k.Name, k.Least)
 	}
-	return k.Make(s.Target)
+	c, err := k.Make(s.Target)
+	if s.Beside == "" || err != nil {
+		return c, err
+	}
+	t := s.Target
+	t.Address, t.Network, t.Source = s.Beside, "", nil
+	twin, err := k.Make(t)
+	if err != nil {
+		return nil, fmt.Errorf("beside: %w", err)
+	}
+	return pairOf(c, twin), nil
 }
 
 // Validate says what would keep s from running; nil: nothing.

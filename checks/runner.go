@@ -37,6 +37,7 @@ type RunnerOptions struct {
 	Sink     Sink         // nil: none
 	Blocker  Blocker      // nil: nothing is ever blocked
 	Excuse   Excuse       // nil: nothing is ever excused
+	Way      func() Way   // what is known of the line, for paired checks; nil: nothing
 	Log      *slog.Logger // nil: none
 
 	now func() time.Time // tests set the clock; nil: time.Now
@@ -185,7 +186,7 @@ func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	if result, blocked := r.blocked(s); blocked {
 		return result
 	}
-	return r.excused(s, judge(s, measure(ctx, check, s.Target.Timeout, r.wg.Go)))
+	return r.conclude(s, measure(ctx, check, s.Target.Timeout, r.wg.Go))
 }
 
 // Close ends all checks and returns when the last run has ended. Their states

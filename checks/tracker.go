@@ -14,6 +14,7 @@ type Edge struct {
 	Reason Reason
 	Phase  Phase
 	Detail string
+	Blame  Blame
 }
 
 // Tracker turns the results of one check into its state. It is a pure state
@@ -73,7 +74,7 @@ func (u *run) next(r Result, belongs bool) {
 
 // add takes the next result.
 func (u *runs) add(r Result) {
-	r.RTT = nil // not needed; it would be kept alive
+	r.RTT, r.Packets, r.Steps, r.Values, r.Beside = nil, nil, nil, nil, nil // not needed; they would be kept alive
 	if r.Verdict == Unknown {
 		u.unknown.next(r, true)
 		return
@@ -193,9 +194,9 @@ func (t *Tracker) mixed(u run) Result {
 }
 
 func (t *Tracker) move(to State, by Result) Edge {
-	e := Edge{At: by.Start, From: t.state, To: to, Reason: by.Reason, Phase: by.Phase, Detail: by.Detail}
+	e := Edge{At: by.Start, From: t.state, To: to, Reason: by.Reason, Phase: by.Phase, Detail: by.Detail, Blame: by.Blame}
 	if to == Up {
-		e.Reason, e.Phase, e.Detail = NoReason, NoPhase, ""
+		e.Reason, e.Phase, e.Detail, e.Blame = NoReason, NoPhase, "", BlameNobody
 	}
 	e.At = later(e.At, t.since) // the former state had begun by then
 	t.state, t.since = to, e.At

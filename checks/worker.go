@@ -68,7 +68,7 @@ func (w *worker) take(o outcome) (Edge, bool) {
 		return Edge{}, false
 	}
 	w.logPanic(o)
-	r := w.runner.excused(w.spec, judge(w.spec, o))
+	r := w.runner.conclude(w.spec, o)
 	w.mu.Lock()
 	w.last = r
 	w.counts.add(r)

@@ -66,6 +66,7 @@ type CheckSnapshot struct {
 	Code      string       `json:"code,omitempty"`
 	Detail    string       `json:"detail,omitempty"`
 	WaitsFor  string       `json:"waits_for,omitempty"` // what blocks it
+	Blame     checks.Blame `json:"blame,omitempty"`     // of a paired check that is not well: where the fault lies
 	Unstable  bool         `json:"unstable,omitempty"`  // its results change too often: the worse state is held
 	Figures
 }

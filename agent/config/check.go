@@ -10,7 +10,7 @@ import (
 	"github.com/ginnel/ginnel/checks"
 )
 
-var checkKeys = []string{"name", "kind", "network", "target", "interval", "timeout", "down", "up",
+var checkKeys = []string{"name", "kind", "network", "target", "beside", "interval", "timeout", "down", "up",
 	"degraded", "unstable", "stands_for", "required", "options"}
 
 // Bounds and defaults of a check.
@@ -60,6 +60,7 @@ func (t table) check(more ...string) Check {
 	}
 	t.takes("name", t.listOf(), c.Name)
 	c.Target = t.line("target", targetMax)
+	c.Beside = t.beside(c)
 	c.StandsFor = t.line("stands_for", wordsMax)
 	if b := t.boolean("required"); b != nil {
 		c.Required = *b
@@ -70,6 +71,22 @@ func (t table) check(more ...string) Check {
 		c.Options = v.any().(map[string]any)
 	}
 	return c
+}
+
+// beside reads what a paired check asks beside the tunnels.
+func (t table) beside(c Check) string {
+	s := t.line("beside", targetMax)
+	switch {
+	case t.v.of["beside"] == nil:
+		return ""
+	case s == "":
+		t.problem("beside", `"same" for the target itself, or another`, "is empty")
+	case c.Network == "":
+		t.problem("beside", "name the network that it goes through otherwise", "the check goes beside the tunnels as it is")
+	case s == "same":
+		return c.Target
+	}
+	return s
 }
 
 // line reads a string that people will see as one line.
@@ -100,6 +117,7 @@ func (c *Config) CheckSpecs() []checks.Spec {
 				Timeout: k.Timeout,
 				Options: k.Options,
 			},
+			Beside:    k.Beside,
 			StandsFor: k.StandsFor,
 			Required:  k.Required,
 			Interval:  k.Interval,

@@ -72,6 +72,7 @@ type Check struct {
 	Kind      string
 	Network   string
 	Target    string
+	Beside    string        // paired with this target beside the tunnels; empty: it is not
 	Interval  time.Duration // 0 in the file: 30 s
 	Timeout   time.Duration // 0 in the file: 5 s, at most nine tenths of the interval
 	Down, Up  int

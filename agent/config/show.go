@@ -127,6 +127,9 @@ func (w *writer) check(k Check) {
 	if k.Target != "" {
 		w.put("target", k.Target)
 	}
+	if k.Beside != "" {
+		w.put("beside", k.Beside)
+	}
 	w.put("interval", tell(k.Interval))
 	w.put("timeout", tell(k.Timeout))
 	w.put("down", k.Down)

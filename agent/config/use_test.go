@@ -116,6 +116,18 @@ func TestCheckSpecs(t *testing.T) {
 	}
 }
 
+func TestPairedCheck(t *testing.T) {
+	for value, want := range map[string]string{"same": "198.51.100.20:443", "203.0.113.9:443": "203.0.113.9:443"} {
+		c, err := Parse("reference.toml", []byte(strings.Replace(Reference, `# beside = "same"`, `beside = "`+value+`"`, 1)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.CheckSpecs()[0].Beside; got != want || !strings.Contains(c.Format(), `beside = "`+want+`"`) {
+			t.Errorf("%s: %q\n%s", value, got, c.Format())
+		}
+	}
+}
+
 // TestCheckSource binds the first address of each family only.
 func TestCheckSource(t *testing.T) {
 	c := load(t, "avocet-1")

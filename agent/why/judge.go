@@ -10,7 +10,7 @@ import (
 // Judge finds the first broken step of the site, of each tunnel and of each
 // check. What is broken only because something else is, waits for that.
 func Judge(f Facts) Findings {
-	all := Findings{Site: f.site().broken, Tunnels: map[string]Finding{}, Checks: map[string]Finding{}}
+	all := Findings{Site: f.site().broken, Beyond: f.beyond(""), Tunnels: map[string]Finding{}, Checks: map[string]Finding{}}
 	inUse := map[string]Tunnel{} // by network
 	for _, t := range f.Tunnels {
 		found := f.tunnel(t, all.Site).broken

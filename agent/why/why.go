@@ -79,6 +79,7 @@ func (f Finding) Owner() Owner { return Meaning(f.Code).Owner }
 // Findings are what is broken at a gateway.
 type Findings struct {
 	Site    Finding
+	Beyond  string             // what answers over the line now, in words; empty: nothing is known to
 	Tunnels map[string]Finding // by TunnelName
 	Checks  map[string]Finding // by name
 }
