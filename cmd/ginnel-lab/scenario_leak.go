@@ -103,7 +103,7 @@ func (l *leak) blind(ctx context.Context) error {
 		}
 	}
 	l.stage.zero("sorts of attempts that nobody would see: without us they are not caught", len(unseen), "sorts",
-		strings.Join(append(unseen, "caught: "+strings.Join(seen, "; ")), "\n"))
+		strings.Join(append(unseen, "caught: "+strings.Join(seen, "; "), strings.Join(l.parts, ", ")), "\n"))
 	return nil
 }
 
@@ -131,7 +131,9 @@ func (l *leak) play(ctx context.Context, st leakState) error {
 	if st.then == nil {
 		return nil
 	}
-	return st.then(l, ctx)
+	err = st.then(l, ctx)
+	l.spent("mended")
+	return err
 }
 
 // during makes attempts from before act until after it, and judges them.
@@ -139,6 +141,7 @@ func (l *leak) during(ctx context.Context, alive func(probe) bool, act func(cont
 	if err := l.prepare(ctx); err != nil {
 		return nil, err
 	}
+	l.spent("prepared")
 	gen, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var fired error
@@ -146,27 +149,38 @@ func (l *leak) during(ctx context.Context, alive func(probe) bool, act func(cont
 	var perr error
 	wg.Go(func() { fired = l.fire(gen, alive) })
 	wg.Go(func() {
-		pinged, perr = county.Ping(gen, l.county.Site("avocet").LAN, county.InternetAddress, 5*time.Millisecond, 0)
+		pinged, perr = county.Ping(gen, l.county.Site("avocet").LAN, county.InternetAddress, 5*l.stage.pace(), 0)
 	})
 	began := time.Now()
 	err := act(ctx)
 	took := time.Since(began)
 	stop()
 	wg.Wait()
+	l.spent("last round")
 	if err := errors.Join(err, fired, perr); err != nil {
 		return nil, err
 	}
 	t := l.judge(alive)
+	l.spent("judged")
 	t.took = took
 	t.internet += pinged.Sent
 	t.internetLost += pinged.Lost()
 	return t, nil
 }
 
+// spent notes what took the time since it was noted last.
+func (l *leak) spent(what string) {
+	now := time.Now()
+	l.parts = append(l.parts, fmt.Sprintf("%s %.1f s", what, now.Sub(l.since).Seconds()))
+	l.since = now
+}
+
 // rows are those of one state.
 func (l *leak) rows(state string, t *tally) {
 	s := l.stage
-	s.zero(state+": astray", t.astray, "packets", fmt.Sprintf("of %s attempts in %.1f s%s", thousands(t.attempts), t.took.Seconds(), t.strays))
+	s.zero(state+": astray", t.astray, "packets", fmt.Sprintf("of %s attempts in %.1f s: %s%s",
+		thousands(t.attempts), t.took.Seconds(), strings.Join(l.parts, ", "), t.strays))
+	l.parts = nil
 	s.zero(state+": forbidden connections", t.answered, "", fmt.Sprintf("%d were dialled besides%s", t.dialled, t.answers))
 	s.zero(state+": lost to the internet", t.internetLost, "packets", fmt.Sprintf("of %s", thousands(t.internet)))
 	s.zero(state+": lost of what is listed", t.lost, "packets", fmt.Sprintf("of %s that should pass in this state; %s passed in all%s",

@@ -53,6 +53,7 @@ func (l *leak) rounds(ctx context.Context, n int) error {
 		}
 		l.rounded.Wait()
 	}
+	l.spent(fmt.Sprintf("%d rounds", n+1))
 	return nil
 }
 
@@ -121,7 +122,7 @@ func (l *leak) dialAll(ctx context.Context, alive func(probe) bool) {
 			if due(a, alive) {
 				limit = patience
 			}
-			dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), limit)
+			dctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), patient(limit))
 			defer cancel()
 			conn, err := a.from.Dial(dctx, "tcp", netip.AddrPortFrom(a.packet.Dst, a.packet.Port).String())
 			if err == nil {

@@ -24,10 +24,10 @@ type tally struct {
 // judge looks where every mark was seen. Those that should have come through are
 // waited for.
 func (l *leak) judge(alive func(probe) bool) *tally {
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end) && !l.settled(alive); {
+	for end := time.Now().Add(patient(10 * time.Second)); time.Now().Before(end) && !l.settled(alive); {
 		time.Sleep(20 * time.Millisecond)
 	}
-	time.Sleep(100 * time.Millisecond) // what must not come may be as slow
+	time.Sleep(patient(100 * time.Millisecond)) // what must not come may be as slow
 	t := &tally{caught: map[string]int{}, strays: samples{}, answers: samples{}, losses: samples{}}
 	for _, s := range l.shots {
 		t.judge(l.attempts[s.of], l.log.Seen(s.number), alive)

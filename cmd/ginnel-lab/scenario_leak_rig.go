@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/marks"
@@ -22,6 +23,8 @@ type leak struct {
 	attempts []probe
 	ports    map[string][]int // by site, WireGuard's own
 	not      string           // a sort that is not tried
+	since    time.Time        // what is spent is counted from
+	parts    []string         // what time went to in this state
 
 	mu      sync.Mutex // guards what follows
 	next    uint32     // number of the next mark
@@ -52,16 +55,20 @@ func newLeak(ctx context.Context, s *stage) (*leak, error) {
 	for i := range p.Sites {
 		p.Sites[i].Unplugged = true
 	}
+	if s.kernel {
+		p.Rhythm = 20 * time.Second // the attempts need what little processor there is
+	}
 	c, err := buildCounty(ctx, p, "scenario-"+s.name)
 	if err != nil {
 		return nil, err
 	}
-	l := &leak{stage: s, county: c, log: marks.NewLog(), ports: map[string][]int{}}
+	l := &leak{stage: s, county: c, log: marks.NewLog(), ports: map[string][]int{}, since: time.Now()}
 	l.rounded = sync.NewCond(&l.mu)
 	if err := errors.Join(l.watch(), l.boot(ctx), l.listen()); err != nil {
 		l.close()
 		return nil, err
 	}
+	l.spent("booted")
 	return l, nil
 }
 

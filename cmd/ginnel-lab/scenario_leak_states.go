@@ -65,7 +65,11 @@ func answered(ctx context.Context, from *netns.Node, to netip.Addr) error {
 
 // stay stays in the state for a few rounds.
 func (l *leak) stay(ctx context.Context) error {
-	return l.rounds(ctx, pick(l.stage, 40, 4))
+	n := pick(l.stage, 40, 4)
+	if l.stage.kernel {
+		n = 2
+	}
+	return l.rounds(ctx, n)
 }
 
 func (l *leak) startAll(ctx context.Context) error {
@@ -89,11 +93,13 @@ func (l *leak) awaitUp(ctx context.Context) error {
 			return fmt.Errorf("%s: %w", a.Name, err)
 		}
 	}
+	l.spent("as planned")
 	for _, m := range l.members() {
 		if err := answered(ctx, m.lan.node, l.service(m.hub, m.network).addr); err != nil {
 			return fmt.Errorf("%s: %w", m.network, err)
 		}
 	}
+	l.spent("answering")
 	return nil
 }
 

@@ -11,8 +11,11 @@ import (
 // rhythm is how often the lab's checks run and tunnels are probed, and how long
 // one may take: a demo cannot wait for the defaults of 30 and 10 s, and a machine
 // that is emulated, where the kernel's back end is played, has no time for more.
-func rhythm() (interval, timeout string) {
-	if Backend == "kernel" {
+func (p Plan) rhythm() (interval, timeout string) {
+	switch {
+	case p.Rhythm != 0:
+		return p.Rhythm.String(), "4500ms"
+	case Backend == "kernel":
 		return "5s", "4500ms"
 	}
 	return "1s", "900ms"
@@ -95,7 +98,7 @@ func (p Plan) siteText(s SitePlan, keys map[string]string) (string, error) {
 		}
 		networks = append(networks, one)
 	}
-	interval, timeout := rhythm()
+	interval, timeout := p.rhythm()
 	return fill(siteConfig, map[string]any{
 		"Site": s, "Networks": networks, "Checks": p.checksOf(s), "Interval": interval, "Timeout": timeout})
 }

@@ -70,7 +70,7 @@ stands_for = "{{.StandsFor}}"
 // fleetFiles are the fleet of the county as an operator writes it, by name. What
 // is given here in addresses.csv are the addresses that the plan has.
 func (p Plan) fleetFiles(signers []string) (map[string]string, error) {
-	interval, timeout := rhythm()
+	interval, timeout := p.rhythm()
 	type network struct {
 		Name, Overlay, Hubs string
 		Allow               []allowText

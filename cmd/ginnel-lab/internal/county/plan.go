@@ -14,6 +14,7 @@ type Plan struct {
 	Networks []NetworkPlan
 	Hubs     []HubPlan
 	Sites    []SitePlan
+	Rhythm   time.Duration // how often checks run and tunnels are probed; 0: as the lab does
 
 	byHand bool // see ByHand
 }

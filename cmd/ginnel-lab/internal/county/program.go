@@ -121,11 +121,13 @@ type hopeless struct{ error }
 func (h hopeless) Unwrap() error { return h.error }
 
 // poll asks again and again until ok says true or an error is hopeless, and
-// returns how long that took. Its error is the last one of ok, or that ctx
-// ended.
+// returns how long that took. Where ok itself takes longer than every, as on a
+// machine that is emulated, the pause is as long: who waits for programs must not
+// take the processor from them. Its error is the last one of ok, or that ctx ended.
 func poll(ctx context.Context, every time.Duration, ok func() (bool, error)) (time.Duration, error) {
 	began := time.Now()
 	for {
+		asked := time.Now()
 		good, err := ok()
 		if good {
 			return time.Since(began), nil
@@ -139,7 +141,7 @@ func poll(ctx context.Context, every time.Duration, ok func() (bool, error)) (ti
 				err = context.Cause(ctx)
 			}
 			return time.Since(began), err
-		case <-time.After(every):
+		case <-time.After(max(every, time.Since(asked))):
 		}
 	}
 }

@@ -4,7 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"maps"
-	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -19,14 +19,15 @@ type Log struct {
 	seen    map[uint32]map[string]Kind
 	traps   []*trap
 	missed  atomic.Int64
-	stopped atomic.Bool
 	readers sync.WaitGroup
 }
 
-// trap is one socket that sees a part of a node.
+// trap is one socket that sees a part of a node. The runtime waits for all of them
+// at once: a thread for each would cost more than what is seen.
 type trap struct {
 	fd     int
-	packet bool // an AF_PACKET one
+	file   *os.File // has fd
+	packet bool     // an AF_PACKET one
 }
 
 // NewLog is an empty one.
@@ -62,11 +63,10 @@ func (l *Log) Missed() int {
 
 // Close ends the watching.
 func (l *Log) Close() {
-	l.stopped.Store(true)
-	l.readers.Wait()
 	for _, t := range l.traps {
-		unix.Close(t.fd)
+		_ = t.file.Close()
 	}
+	l.readers.Wait()
 }
 
 func (l *Log) note(number uint32, kind Kind, place string) {
@@ -81,31 +81,36 @@ func (l *Log) note(number uint32, kind Kind, place string) {
 // Links sees every packet on every link of a node, in both directions, also on
 // links that are yet to come.
 func (l *Log) Links(n *netns.Node) error {
-	fd, err := l.open(n, unix.AF_PACKET, unix.SOCK_DGRAM, int(swapped(unix.ETH_P_ALL)))
+	t, err := l.open(n, unix.AF_PACKET, unix.SOCK_DGRAM, int(swapped(unix.ETH_P_ALL)))
 	if err != nil {
 		return err
 	}
-	l.traps = append(l.traps, &trap{fd: fd, packet: true})
 	names := map[int]string{}
-	l.read(n, fd, func(b []byte, from unix.Sockaddr) {
+	return l.read(t, func(b []byte, from unix.Sockaddr) {
 		number, kind, ok := Read(b)
 		if !ok {
 			return
 		}
 		index := from.(*unix.SockaddrLinklayer).Ifindex
 		if names[index] == "" {
-			names[index] = linkName(index)
+			names[index] = linkName(t.fd, index)
 		}
 		l.note(number, kind, n.Name+":"+names[index])
 	})
-	return nil
 }
 
-func linkName(index int) string {
-	if link, err := net.InterfaceByIndex(index); err == nil {
-		return link.Name
+// linkName names a link of the namespace that the socket is of.
+func linkName(fd, index int) string {
+	gone := fmt.Sprintf("gone%d", index)
+	ask, err := unix.NewIfreq("")
+	if err != nil {
+		return gone
 	}
-	return fmt.Sprintf("gone%d", index)
+	ask.SetUint32(uint32(index))
+	if err := unix.IoctlIfreq(fd, unix.SIOCGIFNAME, ask); err != nil {
+		return gone
+	}
+	return ask.Name()
 }
 
 // Stack sees what gets through to a node's own programs. A raw socket is given
@@ -115,12 +120,11 @@ func (l *Log) Stack(n *netns.Node) error {
 		{unix.AF_INET, unix.IPPROTO_TCP}, {unix.AF_INET, unix.IPPROTO_UDP}, {unix.AF_INET, unix.IPPROTO_ICMP},
 		{unix.AF_INET6, unix.IPPROTO_TCP}, {unix.AF_INET6, unix.IPPROTO_UDP}, {unix.AF_INET6, unix.IPPROTO_ICMPV6},
 	} {
-		fd, err := l.open(n, s.family, unix.SOCK_RAW, s.protocol)
+		t, err := l.open(n, s.family, unix.SOCK_RAW, s.protocol)
 		if err != nil {
 			return err
 		}
-		l.traps = append(l.traps, &trap{fd: fd})
-		l.read(n, fd, func(b []byte, _ unix.Sockaddr) {
+		err = l.read(t, func(b []byte, _ unix.Sockaddr) {
 			number, kind, ok := Read(b)
 			if s.family == unix.AF_INET6 { // without its IP header
 				number, kind, ok = readBody(byte(s.protocol), b)
@@ -129,38 +133,49 @@ func (l *Log) Stack(n *netns.Node) error {
 				l.note(number, kind, n.Name+":in")
 			}
 		})
+		if err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (l *Log) open(n *netns.Node, family, kind, protocol int) (fd int, err error) {
-	err = n.Do(func() error {
-		if fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC, protocol); err != nil {
-			return err
-		}
-		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20)
-		return unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
+func (l *Log) open(n *netns.Node, family, kind, protocol int) (*trap, error) {
+	t := &trap{packet: family == unix.AF_PACKET}
+	err := n.Do(func() (err error) {
+		t.fd, err = unix.Socket(family, kind|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, protocol)
+		return err
 	})
 	if err != nil {
-		return -1, fmt.Errorf("watching %s: %w", n.Name, err)
+		return nil, fmt.Errorf("watching %s: %w", n.Name, err)
 	}
-	return fd, nil
+	_ = unix.SetsockoptInt(t.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 16<<20) // more is better, less will do
+	t.file = os.NewFile(uintptr(t.fd), "trap")
+	l.traps = append(l.traps, t)
+	return t, nil
 }
 
-// read hands each packet to see, on a thread of the node's own, until Close.
-func (l *Log) read(n *netns.Node, fd int, see func([]byte, unix.Sockaddr)) {
+// read hands each packet to see, until Close.
+func (l *Log) read(t *trap, see func([]byte, unix.Sockaddr)) error {
+	conn, err := t.file.SyscallConn()
+	if err != nil {
+		return err
+	}
 	l.readers.Go(func() {
-		_ = n.Do(func() error {
-			buf := make([]byte, 2048)
-			for !l.stopped.Load() {
-				size, from, err := unix.Recvfrom(fd, buf, 0)
+		buf := make([]byte, 2048)
+		_ = conn.Read(func(uintptr) bool { // returns when the file is closed
+			for {
+				size, from, err := unix.Recvfrom(t.fd, buf, 0)
+				if err == unix.EAGAIN {
+					return false
+				}
 				if err == nil {
 					see(buf[:size], from)
 				}
 			}
-			return nil
 		})
 	})
+	return nil
 }
 
 // swapped is a 16-bit number of this machine in the byte order of the wire.
