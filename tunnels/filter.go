@@ -25,7 +25,7 @@ func (f Filter) Sum() string {
 	text, err := json.Marshal(struct {
 		Version int // of what the host makes of these fields
 		Filter
-	}{4, f})
+	}{5, f})
 	if err != nil {
 		panic("tunnels: strings and numbers refused by JSON: " + err.Error())
 	}

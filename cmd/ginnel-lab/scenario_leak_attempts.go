@@ -48,6 +48,8 @@ func (l *leak) listedOnes() {
 	way{l: l, sort: "the pair of sites that is listed", listed: true, hub: "hub-north", from: from, dst: to.addr,
 		may:     slices.Concat(tunnel("bittern", "kestrel", "hub-north"), tunnel("avocet", "kestrel", "hub-north"), to.path),
 		arrives: to.path[0]}.try("tcp/8443")
+	way{l: l, sort: "what dies at a hub between two sites", from: from, dst: to.addr, hops: 2, may: tunnel("bittern", "kestrel", "hub-north")}.
+		try("tcp/8443", "tcp/22", "udp/161", "icmp")
 }
 
 func reversed(path []string) []string { return []string{path[1], path[0]} }
@@ -93,8 +95,9 @@ func (l *leak) fromHubs() {
 // rogue tries something from a hub's own device towards a member.
 func (l *leak) rogue(m member, sort string, dst netip.Addr, may []string, what ...string) {
 	device := tunnels.DeviceName(m.network, "")
-	from := spot{node: l.node(m.hub), addr: l.service(m.hub, m.network).addr, path: []string{m.hub + ":" + device}}
-	way{l: l, sort: sort, from: from, src: from.addr, dst: dst, link: device, may: may}.try(what...)
+	behind := l.service(m.hub, m.network) // whose address it is, and so who is told where the kernel's WireGuard knows no way
+	from := spot{node: l.node(m.hub), addr: behind.addr, path: []string{m.hub + ":" + device}}
+	way{l: l, sort: sort, from: from, src: from.addr, dst: dst, link: device, may: may, told: behind.path}.try(what...)
 }
 
 // wide tries it from hub-west, which takes avocet to have more than it says.
@@ -199,5 +202,5 @@ func (l *leak) rogueEcho(m member, overlay netip.Addr) {
 	own := l.county.Hub(m.hub).Overlay[m.network]
 	from := spot{node: l.node(m.hub), addr: own, path: []string{m.hub + ":" + device}}
 	way{l: l, sort: "an echo of a gateway's overlay address", listed: true, hub: m.hub, from: from, src: own, dst: overlay, link: device,
-		may: append(m.tunnel(), m.site+":in", m.hub+":in")}.try("icmp")
+		may: append(m.tunnel(), m.site+":in", m.hub+":in"), told: []string{m.hub + ":lo"}}.try("icmp")
 }

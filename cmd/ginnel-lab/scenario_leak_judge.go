@@ -84,8 +84,9 @@ func (t *tally) judge(a probe, seen map[string]marks.Kind, alive func(probe) boo
 	t.attempts++
 	var wrong []string
 	for place, kind := range seen {
-		if !a.permits(place) && !(a.forged && kind == marks.Refusal) { // a refusal goes to whoever the source is
-			wrong = append(wrong, place)
+		refused := kind == marks.Refusal && (a.forged || slices.Contains(a.told, place)) // it goes to whoever the source is
+		if !a.permits(place) && !refused {
+			wrong = append(wrong, fmt.Sprint(place, " (", kind, ")"))
 		}
 	}
 	slices.Sort(wrong)

@@ -20,6 +20,8 @@ func TestJudge(t *testing.T) {
 	beside.sort = internet
 	forged := one
 	forged.forged = true
+	rogue := one
+	rogue.told = []string{"gateway:lo"}
 	both := marks.Question | marks.Answer
 	for _, c := range []struct {
 		name  string
@@ -32,6 +34,9 @@ func TestJudge(t *testing.T) {
 		{"astray", one, map[string]marks.Kind{own: marks.Question, far: marks.Question}, everything, tally{astray: 1}},
 		{"told of elsewhere", one, map[string]marks.Kind{"gateway:eth0": marks.Refusal}, everything, tally{astray: 1}},
 		{"told to whom was named", forged, map[string]marks.Kind{"gateway:eth0": marks.Refusal}, everything, tally{}},
+		{"told to whose source it has", rogue, map[string]marks.Kind{"gateway:lo": marks.Refusal}, everything, tally{}},
+		{"told to others", rogue, map[string]marks.Kind{"gateway:eth0": marks.Refusal}, everything, tally{astray: 1}},
+		{"not only told", rogue, map[string]marks.Kind{"gateway:lo": marks.Refusal | marks.Question}, everything, tally{astray: 1}},
 		{"answered", one, map[string]marks.Kind{own: both}, everything, tally{answered: 1}},
 		{"in the stack", one, map[string]marks.Kind{own: marks.Question, "gateway:in": marks.Question}, everything, tally{astray: 1}},
 		{"passes", listed, map[string]marks.Kind{own: both, far: both, "host:eth0": both}, everything, tally{due: 1, passed: 1}},

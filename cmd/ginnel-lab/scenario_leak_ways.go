@@ -25,6 +25,7 @@ type probe struct {
 	dial bool // somebody listens there, so a connection is tried as well
 
 	forged  bool     // the source is somebody else's
+	told    []string // where a refusal may be seen besides: at whoever has the source
 	may     []string // "node:link" and "node:in" where it may be seen; "node:*" is every link
 	origin  string   // where its answer comes back
 	arrives string   // where it is at its end; for what is not answered
@@ -89,6 +90,7 @@ type way struct {
 	own      bool // the source must be the node's own
 	hops     uint8
 	may      []string
+	told     []string
 	arrives  string
 }
 
@@ -112,6 +114,7 @@ func (w way) try(what ...string) {
 		a := probe{sort: w.sort, listed: w.listed, hub: w.hub, packet: p,
 			from: w.from.node, own: own, link: w.link, into: w.into,
 			forged: w.src.IsValid() && w.src != w.from.addr,
+			told:   w.told,
 			may:    slices.Concat(w.from.path, w.may), arrives: w.arrives, origin: w.from.path[0]}
 		a.dial = p.Protocol == "tcp" && p.Hops == 0 && w.link == "" && !w.own && !w.src.IsValid()
 		six := a

@@ -86,13 +86,15 @@ func (r *ruleset) around(forward *chain) {
 // quotes keeps this host's ICMP errors about packets of the network in it. They
 // have the packet in them, and the host's own routing, which knows no tunnels,
 // would send them to the line. A site knows who is behind its hubs; a hub knows
-// whom its sites asked, but for those who asked each other: of these the kernel
-// sends redirects, as they leave by the link that they came in by.
+// whom its sites asked, but for those who asked each other: it says to nobody
+// outside what a router says of them, whoever asked.
 func (r *ruleset) quotes(output *chain) {
 	f := r.filter
 	out := append([]string{"lo"}, f.Devices...)
 	if f.Role == tunnels.Hub {
-		output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append(out, f.Ingress...)), v4.match(), protocol(v4.icmp), v4.kind(5))
+		for _, v := range versions {
+			output.refuse(tunnels.RefusedAstray, drop, r.noneOf(oif, append(out, f.Ingress...)), v.match(), protocol(v.icmp), r.remark(v))
+		}
 	}
 	for _, v := range versions {
 		if far := v.of(f.Far); len(far) > 0 {

@@ -68,6 +68,24 @@ func (*version) kind(number byte) []expr.Any {
 	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}, equal(number)}
 }
 
+// remark matches what a router says of packets from one tunnel into the same, by
+// type and code (RFC 792; RFC 4443, section 3): nobody there, as the kernel's
+// WireGuard says of a peer that it cannot send to; a better way; hops at an end; a
+// header that is not understood. None of them is needed to find an MTU.
+func (r *ruleset) remark(v *version) []expr.Any {
+	kinds := [][2]byte{{3, 1}, {5, 0}, {5, 1}, {5, 2}, {5, 3}, {11, 0}, {12, 0}, {12, 1}, {12, 2}}
+	if v == v6 {
+		kinds = [][2]byte{{1, 3}, {3, 0}, {4, 0}, {4, 1}, {4, 2}, {137, 0}}
+	}
+	var elements []nftables.SetElement
+	for _, k := range kinds {
+		elements = append(elements, nftables.SetElement{Key: k[:]})
+	}
+	key := nftables.TypeInteger
+	key.Bytes = 2
+	return []expr.Any{&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 2}, r.oneOf(key, false, elements)}
+}
+
 // failure matches ICMP errors.
 func (r *ruleset) failure(v *version) []expr.Any {
 	kind := &expr.Payload{DestRegister: 1, Base: expr.PayloadBaseTransportHeader, Len: 1}

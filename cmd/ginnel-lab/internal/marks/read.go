@@ -3,6 +3,7 @@ package marks
 import (
 	"bytes"
 	"encoding/binary"
+	"strings"
 )
 
 // Kind says what a packet with a mark is.
@@ -13,6 +14,17 @@ const (
 	Answer                    // the other end's stack has had the question
 	Refusal                   // an ICMP error on the way, with the question in it
 )
+
+// String is "question", "answer", "refusal" or several of them.
+func (k Kind) String() string {
+	var words []string
+	for i, word := range []string{"question", "answer", "refusal"} {
+		if k>>i&1 != 0 {
+			words = append(words, word)
+		}
+	}
+	return strings.Join(words, ", ")
+}
 
 // Read finds the mark of a packet that begins with its IP header; false: there
 // is none.
