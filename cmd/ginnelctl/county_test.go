@@ -59,6 +59,7 @@ type bench struct {
 	rollouts []centre.Rollout // the newest first
 	refuse   *centre.Problem  // of the next push
 	status   int
+	freeze   centre.Freeze
 	lists    int // that were put in force
 	list     []byte
 }
@@ -251,6 +252,7 @@ func (b *bench) api() http.Handler {
 		b.lists, b.list = b.lists+1, asked.Bundle
 		return centre.List{Number: uint64(b.lists), Bundle: b.list, All: len(b.said)}, 200
 	})
+	handle("GET /api/v1/freeze", func(*http.Request) (any, int) { return b.freeze, 200 })
 	handle("POST /api/v1/rollouts", func(r *http.Request) (any, int) {
 		var asked centre.NewRollout
 		if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {

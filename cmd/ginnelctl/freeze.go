@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"io"
 	"time"
 
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -61,8 +62,16 @@ func freeze(ctx context.Context, std cli.IO, args []string) error {
 		_, err = fmt.Fprintln(std.Out, "Nothing is frozen.")
 		return err
 	}
-	_, err = fmt.Fprintf(std.Out, "Frozen until %s by %s: %s\nEnd it: ginnelctl freeze --off\n", f.Until.In(now.Location()).Format("Mon 2 Jan 15:04"), cli.Printable(f.By), cli.Printable(f.Why))
+	_, err = io.WriteString(std.Out, frozen(f, now)+"End it: ginnelctl freeze --off\n")
 	return err
+}
+
+// frozen tells of a freeze; empty: it is over.
+func frozen(f centre.Freeze, now time.Time) string {
+	if !f.Until.After(now) {
+		return ""
+	}
+	return fmt.Sprintf("Frozen until %s by %s: %s\n", f.Until.In(now.Location()).Format("Mon 2 Jan 15:04"), cli.Printable(f.By), cli.Printable(f.Why))
 }
 
 // parseWhen reads a day, a day with an hour (by the clock here), a time of RFC

@@ -78,6 +78,15 @@ func push(ctx context.Context, std cli.IO, args []string) error {
 		_, err := fmt.Fprintln(std.Out, "Nothing to push.")
 		return err
 	}
+	freeze, err := s.client.Freeze(ctx)
+	if err != nil {
+		return o.advise(err)
+	}
+	if text := frozen(freeze, s.now); text != "" {
+		if _, err := io.WriteString(std.Out, text+"What is pushed now waits until then.\n"); err != nil {
+			return err
+		}
+	}
 	if err := o.ask(std, p); err != nil {
 		return err
 	}

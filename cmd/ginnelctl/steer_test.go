@@ -56,6 +56,16 @@ func TestFreeze(t *testing.T) {
 	}
 }
 
+// TestPushWhileFrozen says so before it asks.
+func TestPushWhileFrozen(t *testing.T) {
+	b := newBench(t)
+	b.freeze = centre.Freeze{Until: time.Now().AddDate(0, 0, 30), Why: "the year's end", By: "bob"}
+	out, _ := b.do("n\n", "push", "--sign-with", b.key)
+	if told, asked := strings.Index(out, " by bob: the year's end\nWhat is pushed now waits until then.\n"), strings.Index(out, "[y/N]"); told < 0 || asked < told {
+		t.Errorf("told at %d, asked at %d:\n%s", told, asked, out)
+	}
+}
+
 // TestAudit reads a log of more than one page to its end.
 func TestAudit(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -100,7 +100,7 @@ func (s *step) ready(p *Push) bool {
 		return false
 	}
 	if s.now.Before(s.freeze.Until) {
-		s.wait("frozen until " + clock(s.freeze.Until))
+		s.wait("frozen until " + s.freeze.Until.In(centre.Zone()).Format("Mon 2 Jan 15:04"))
 		s.again(s.freeze.Until)
 		return false
 	}
