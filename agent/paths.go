@@ -98,6 +98,9 @@ func (p Paths) Socket() string { return filepath.Join(p.Run, "agent.sock") }
 // DataplaneSocket is where the service manager starts data planes.
 func (p Paths) DataplaneSocket() string { return filepath.Join(p.Run, "dataplane.sock") }
 
+// CheckSocket is where the service manager starts programs of checks.
+func (p Paths) CheckSocket() string { return filepath.Join(p.Run, "check.sock") }
+
 // key is the private key of a network.
 func (p Paths) key(network string) string {
 	return filepath.Join(p.Var, "keys", network+".key")

@@ -48,6 +48,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	} else if a.severed != nil {
 		s.Collector.URL, s.Collector.Error = a.identity.Collector()[0], firstLine(a.severed)
 	}
+	s.Programs = programs(a.o.Registry)
 	s.Agent.Version = a.o.Version
 	if a.o.Backend != nil {
 		s.Agent.Backend = a.o.Backend()
@@ -64,6 +65,17 @@ func (a *Agent) Snapshot() block.Snapshot {
 		}
 	}
 	return s
+}
+
+// programs tells of those that make checks.
+func programs(r checks.Registry) (list []block.ProgramSnapshot) {
+	for _, k := range r.Kinds() {
+		if k.Standing != nil {
+			s := k.Standing()
+			list = append(list, block.ProgramSnapshot{Kind: k.Name, Path: s.Path, State: s.State, Detail: s.Detail, Weaker: s.Weaker})
+		}
+	}
+	return list
 }
 
 // newestCode is the code of a config that did not stay, or that nobody can tell of.

@@ -42,6 +42,9 @@ type Standing struct {
 	Weaker string // what does not keep it in bounds on this host; empty: all does
 }
 
+// QuarantinePrefix begins the Detail of checks whose program is quarantined.
+const QuarantinePrefix = "quarantined "
+
 // States of a program.
 const (
 	ProgramStarting    = "starting"

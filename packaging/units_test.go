@@ -15,6 +15,8 @@ func TestUnitsNameOurPrograms(t *testing.T) {
 		"ginnel-dataplane@.service": {"ExecStart=/opt/d\n", "Slice=ginnel-dataplane.slice\n"},
 		"ginnel-dataplane.slice":    {"MemoryMax=60%\n"},
 		"ginnel-dataplane.socket":   {"ListenStream=/run/ginnel/dataplane.sock\n"},
+		"ginnel-check@.service":     {"ExecStart=/opt/a check instance\n", "DynamicUser=yes\n", "CapabilityBoundingSet=\n", "MemoryMax=", "Slice=ginnel-check.slice\n"},
+		"ginnel-check.socket":       {"ListenStream=/run/ginnel/check.sock\n", "SocketGroup=ginnel\n", "SocketMode=0660\n"},
 		"ginnel.sysusers":           {"g ginnel-admin"},
 		"ginnel.tmpfiles":           {"d /run/wireguard 0770 root ginnel"},
 	} {

@@ -24,6 +24,7 @@ type Snapshot struct {
 	Tunnels []TunnelSnapshot `json:"tunnels"`
 	Checks  []CheckSnapshot  `json:"checks"`
 
+	Programs  []ProgramSnapshot   `json:"programs,omitempty"`  // of checks, that checks.d offers
 	Refused   []RefusedSnapshot   `json:"refused,omitempty"`   // since the agent's start; only what is not 0
 	Contested []ContestedSnapshot `json:"contested,omitempty"` // what another program keeps changing
 
@@ -69,6 +70,15 @@ type CheckSnapshot struct {
 	Blame     checks.Blame `json:"blame,omitempty"`     // of a paired check that is not well: where the fault lies
 	Unstable  bool         `json:"unstable,omitempty"`  // its results change too often: the worse state is held
 	Figures
+}
+
+// ProgramSnapshot is a program that makes checks of a kind.
+type ProgramSnapshot struct {
+	Kind   string `json:"kind"`
+	Path   string `json:"path"`
+	State  string `json:"state"`            // as in checks.Standing
+	Detail string `json:"detail,omitempty"` // why it does not run
+	Weaker string `json:"weaker,omitempty"` // what does not keep it in bounds on this host
 }
 
 // RefusedSnapshot counts what one rule of a network's filter has refused.

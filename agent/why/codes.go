@@ -51,6 +51,7 @@ const (
 	NoSuchCheck   Code = "GN-CONF-04"
 	ConfigFailed  Code = "GN-CONF-05"
 	ConfigHeld    Code = "GN-CONF-06"
+	Quarantined   Code = "GN-CONF-07"
 
 	NoDevice    Code = "GN-DEV-01"
 	DeviceOther Code = "GN-DEV-02"
@@ -137,6 +138,8 @@ var Codes = []Entry{
 		opsKnow + ": their rollout shows the same reason; the next push ends it"},
 	{ConfigHeld, "The newest config runs, and nobody can tell yet whether it is good; the one before is kept.", Centre,
 		opsKnow + ": it is confirmed by itself once the collector is heard; ginnel rollback goes back before that"},
+	{Quarantined, "The program of a check misbehaved, again and again, and is not started any more.", Site,
+		onSite + ": have whoever wrote it mend it; ginnel check plugin retry KIND tries it again"},
 
 	{NoDevice, "A network's device is not there and cannot be made.", Site, onSite + ": the log tells more (journalctl -u ginnel)"},
 	{DeviceOther, "A network's device is not as it should be, and cannot be made so.", Site,

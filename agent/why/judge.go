@@ -49,6 +49,9 @@ func (c Check) finding(site Finding, lost bool) Finding {
 		return Finding{Step: c.Name, WaitsFor: c.Network}
 	case c.Reason == checks.NotRun && c.State == checks.UnknownState && c.Detail != "":
 		f.Code = NoSuchCheck
+		if strings.HasPrefix(c.Detail, checks.QuarantinePrefix) {
+			f.Code = Quarantined
+		}
 		return f
 	case c.State != checks.Down && c.State != checks.DegradedState:
 		return Finding{}

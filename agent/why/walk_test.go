@@ -137,6 +137,9 @@ var cases = []struct {
 	{NoSuchCheck, "internet", "", func(f *Facts) {
 		f.Checks[2].State, f.Checks[2].Reason, f.Checks[2].Detail = checks.UnknownState, checks.NotRun, "no such kind: banner"
 	}},
+	{Quarantined, "internet", "", func(f *Facts) {
+		f.Checks[2].State, f.Checks[2].Reason, f.Checks[2].Detail = checks.UnknownState, checks.NotRun, "quarantined after 10 ends within 10m0s: exit status 3"
+	}},
 	{NoDevice, "device", "heron", func(f *Facts) { down(f); f.Tunnels[1].There, f.Tunnels[1].Up = false, false }},
 	{DeviceOther, "device", "heron", func(f *Facts) { down(f).Up = false }},
 	{DeviceOther, "device", "heron", func(f *Facts) { down(f).Key = false }},

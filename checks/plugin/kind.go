@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -103,6 +104,8 @@ func (c *remoteCheck) Run(ctx context.Context) checks.Result {
 	sent := time.Now()
 	s, err := c.process.now()
 	switch {
+	case s == nil && err != nil && strings.HasPrefix(err.Error(), checks.QuarantinePrefix):
+		return notRun(sent, err.Error())
 	case s == nil && err != nil:
 		return notRun(sent, "the plugin is not there: "+err.Error())
 	case s == nil:

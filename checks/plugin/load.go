@@ -67,6 +67,9 @@ func Load(ctx context.Context, dir string, o Options) ([]checks.Kind, error) {
 // loadOne makes a kind, in a process that is running already or a new one. With
 // an error the kind is late; its zero value if ctx ended.
 func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*process) (k checks.Kind, err error) {
+	if offer.Type == typeExec {
+		return execKind(offer, o)
+	}
 	p := running[offer.program()]
 	if p != nil {
 		p.share(offer)
@@ -76,24 +79,6 @@ func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*pr
 	running[offer.program()] = p
 	k, late := p.kindOf(offer.Kind)
 	return k, cmp.Or(err, late)
-}
-
-// Verify reads one offer, starts its program as Load would, asks it for its
-// kind and ends it: what `ginnel check plugin verify` shows.
-func Verify(ctx context.Context, file string, o Options) (Offer, checks.Kind, error) {
-	o.Log = cmp.Or(o.Log, slog.New(slog.DiscardHandler))
-	offer, err := readOffer(file, o.Owner)
-	if err != nil {
-		return offer, checks.Kind{}, err
-	}
-	k, err := loadOne(ctx, offer, o, map[string]*process{})
-	if k.Close != nil {
-		defer k.Close() // it has no error to give
-	}
-	if err != nil {
-		return offer, checks.Kind{}, fmt.Errorf("%s: kind %q: %w", file, offer.Kind, err)
-	}
-	return offer, k, nil
 }
 
 // sockets makes the folder for sockets and removes what is left in it.

@@ -242,10 +242,16 @@ func TestNoFolder(t *testing.T) {
 
 func TestVerify(t *testing.T) {
 	s := set(t, "puppet", "an argument")
-	offer, kind, err := Verify(t.Context(), s.offer, options())
+	offer, err := Inspect(s.offer, options())
 	if err != nil {
 		t.Fatal(err)
 	}
+	kinds, end, err := Try(t.Context(), offer, options())
+	if err != nil || len(kinds) != 1 {
+		t.Fatalf("%d kinds, %v", len(kinds), err)
+	}
+	defer end()
+	kind := kinds[0]
 	if offer.Path != s.program || offer.Args[0] != "an argument" || kind.Doc != puppet().Doc || len(kind.Schema) != len(puppet().Schema) {
 		t.Errorf("%+v %+v", offer, kind)
 	}

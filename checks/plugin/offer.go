@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -25,6 +28,13 @@ type Offer struct {
 	// Agreement says who agreed to the checks, and when, where they touch what
 	// somebody else answers for.
 	Agreement string `toml:"agreement"`
+
+	// Type is empty for a plugin, or "exec": then the program is run anew each
+	// time, Args may hold {target} and {NAME}, and a config may choose a target
+	// of Targets and, for each option NAME of Choices, one of its values.
+	Type    string              `toml:"type"`
+	Targets []string            `toml:"targets"`
+	Choices map[string][]string `toml:"choices"`
 
 	seen fs.FileInfo // of File when it was read
 }
@@ -109,14 +119,14 @@ func parseOffer(file string, text []byte) (Offer, error) {
 		var errs []error
 		for _, e := range missing.Errors {
 			errs = append(errs, placed(file, &e, strings.Join(e.Key(), ".")+": unknown key",
-				"kind, path, sha256, args and agreement are all that there is"))
+				"kind, type, path, sha256, args, targets, choices and agreement are all that there is"))
 		}
 		return o, errors.Join(errs...)
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		message := strings.TrimPrefix(e.Error(), "toml: ")
 		if len(e.Key()) > 0 && strings.HasPrefix(message, "cannot decode") {
-			return o, placed(file, e, strings.Join(e.Key(), ".")+": is of the wrong type", "args is a list of strings, the others are strings")
+			return o, placed(file, e, strings.Join(e.Key(), ".")+": is of the wrong type", "args and targets are lists of strings, choices a table of such, the others are strings")
 		}
 		return o, placed(file, e, message, "")
 	}
@@ -149,8 +159,36 @@ func (o *Offer) valid() error {
 	case err != nil || len(sum) != 32:
 		return bad("what `sha256sum "+o.Path+"` prints", "sha256: is not 64 hexadecimal digits")
 	}
+	return o.validChoices(bad)
+}
+
+// validChoices holds args to the targets and choices, and these to args.
+func (o *Offer) validChoices(bad func(hint, format string, args ...any) error) error {
+	switch {
+	case o.Type != "" && o.Type != typeExec:
+		return bad("leave it out for a plugin", "type: %q is not %q", o.Type, typeExec)
+	case o.Type == "" && (len(o.Targets) > 0 || len(o.Choices) > 0):
+		return bad("a plugin judges its targets and options itself", "targets and choices are of type %q only", typeExec)
+	case o.Type == "":
+		return nil
+	}
+	all := strings.Join(o.Args, "\x00")
+	for _, name := range slices.Sorted(maps.Keys(o.Choices)) {
+		if !word(name) || name == "target" || len(o.Choices[name]) == 0 {
+			return bad("as in warn = [\"80\", \"90\"]", "choices.%s: is no option with values to choose from", name)
+		}
+		if !strings.Contains(all, "{"+name+"}") {
+			return bad("write {"+name+"} where it belongs", "choices.%s: is nowhere in args", name)
+		}
+		all = strings.ReplaceAll(all, "{"+name+"}", "")
+	}
+	if len(o.Targets) > 0 != strings.Contains(all, "{target}") {
+		return bad("{target} in args is one of targets", "targets: one of targets and {target} is there without the other")
+	}
+	if i := placeholder.FindString(strings.ReplaceAll(all, "{target}", "")); i != "" {
+		return bad("name it in choices", "args: there is no choice for %s", i)
+	}
 	return nil
 }
 
-// arguments are those that a program gets for an order.
-func (o Offer) arguments(order) ([]string, error) { return o.Args, nil }
+var placeholder = regexp.MustCompile(`\{[a-z0-9_-]+\}`)

@@ -204,7 +204,7 @@ func (p *process) sentence(next verdict, err error) {
 	_, file := errors.AsType[*FileError](err)
 	switch {
 	case next.quarantine != "":
-		p.state, p.absent = checks.ProgramQuarantined, fmt.Errorf("quarantined, %s: %w", next.quarantine, err)
+		p.state, p.absent = checks.ProgramQuarantined, fmt.Errorf("%s%s: %w", checks.QuarantinePrefix, next.quarantine, err)
 	case file:
 		p.state = checks.ProgramAbsent
 	}

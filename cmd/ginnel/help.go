@@ -149,3 +149,26 @@ measured are kept, in /etc/ginnel and /var/lib/ginnel.`
 const guardHelp = `
 For ginnel-guard.service, at boot. Between the first link and the start of the
 agent nothing for a network of ours can leave this host around its tunnel.`
+
+const pluginVerifyHelp = `
+For whoever writes a program that makes checks. It is started as the agent
+does, says what kinds it has, and passes the suite of the built-in kinds, as far
+as there are targets for it. An offer of checks.d may stand for a program.
+
+  --good TARGET       answers as it should
+  --refusing TARGET   is there and says no
+  --silent TARGET     never answers
+  --option NAME=VALUE an option of the check; may be given again
+  --kind KIND         of a program with several; all unless given
+
+Exit: 0 it passed, 1 it did not.`
+
+const pluginRetryHelp = `
+A program that ended ten times within ten minutes, or says other things of
+itself than before, is not started again by itself. This touches its offer in
+/etc/ginnel/checks.d; a change of the offer does the same. As root.`
+
+const checkInstanceHelp = `
+The unit ginnel-check@.service runs it, with a connection from the agent. It
+reads which kind is wanted, looks that up in /etc/ginnel/checks.d, starts the
+program, and ends with the connection.`

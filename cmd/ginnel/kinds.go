@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"maps"
-	"slices"
 	"strings"
 
 	"github.com/ginnel/ginnel/agent"
@@ -23,7 +21,7 @@ import (
 func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (checks.Registry, error) {
 	look := agent.LookAt(manager)
 	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, faults, builtin.ICMP()))
-	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Log: log})
+	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Host: paths.CheckSocket(), Log: log})
 	if err != nil {
 		log.Warn("some programs in checks.d are not there", "err", err)
 	}
@@ -75,9 +73,14 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 	defer registry.Close()
 	const column = 12
 	margin := strings.Repeat(" ", column)
+	running := programs(ctx, registry)
 	for _, k := range registry.Kinds() {
-		if k.Name != agent.TunnelKindName {
-			fmt.Fprintf(std.Out, "%-*s%s\n", column, k.Name+" ", cli.Wrap(k.Doc, cli.Width-column, margin))
+		if k.Name == agent.TunnelKindName {
+			continue
+		}
+		fmt.Fprintf(std.Out, "%-*s%s\n", column, k.Name+" ", cli.Wrap(k.Doc, cli.Width-column, margin))
+		if p, ok := running[k.Name]; ok {
+			fmt.Fprintf(std.Out, "%s%s\n", margin, cli.Wrap(aboutProgram(p), cli.Width-column, margin))
 		}
 	}
 	return nil
@@ -100,13 +103,6 @@ func checkSchema(ctx context.Context, std cli.IO, args []string) error {
 	if kind.Late {
 		return cli.WithHint(fmt.Errorf("%s: its program in checks.d is not there now, so its options are not known", kind.Name), "journalctl -u ginnel")
 	}
-	for _, name := range slices.Sorted(maps.Keys(kind.Schema)) {
-		o := kind.Schema[name]
-		head := name + ", " + o.Type
-		if o.Default != nil {
-			head += fmt.Sprintf(", %v unless given", o.Default)
-		}
-		fmt.Fprintf(std.Out, "%s\n    %s\n", head, cli.Wrap(o.Doc, cli.Width-4, "    "))
-	}
+	printSchema(std, kind.Schema, "")
 	return nil
 }

@@ -79,12 +79,13 @@ func setupHere(std cli.IO) (service.Setup, error) {
 			{Path: "/etc/tmpfiles.d/ginnel.conf", Text: unit("ginnel.tmpfiles")},
 			{Path: "/etc/systemd/networkd.conf.d/50-ginnel.conf", Text: unit("ginnel.networkd")},
 		},
-		Units:   []string{"ginnel-dataplane.socket", "ginnel-guard.service"},
+		Units:   []string{"ginnel-dataplane.socket", "ginnel-check.socket", "ginnel-guard.service"},
 		Ours:    []string{"/run/ginnel"},
 		Shared:  []string{"/run/wireguard", "/etc/systemd/networkd.conf.d"},
 		Cleanup: func(ctx context.Context) error { return cleanup(ctx, std, nil) },
 	}
-	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane.slice", "ginnel-dataplane@.service"} {
+	for _, name := range []string{"ginnel-guard.service", "ginnel-dataplane.socket", "ginnel-dataplane.slice", "ginnel-dataplane@.service",
+		"ginnel-check.socket", "ginnel-check.slice", "ginnel-check@.service"} {
 		setup.Files = append(setup.Files, service.File{Path: "/etc/systemd/system/" + name, Text: unit(name)})
 	}
 	return setup, nil

@@ -20,7 +20,7 @@ type IO struct {
 
 // Command is one subcommand.
 type Command struct {
-	Name  string // may be two words: "config check"
+	Name  string // may be up to three words: "config check"
 	Args  string // "NETWORK", "[FILE]"
 	Short string // one line
 	Long  string // what help prints after it; empty: nothing more
@@ -51,9 +51,9 @@ func (p Program) Run(ctx context.Context, io IO, args []string) int {
 	return p.report(io, cmd, err)
 }
 
-// find matches two words before one.
+// find matches three words before two before one.
 func (p Program) find(args []string) (Command, []string, bool) {
-	for n := min(2, len(args)); n > 0; n-- {
+	for n := min(3, len(args)); n > 0; n-- {
 		name := strings.Join(args[:n], " ")
 		for _, c := range p.Commands {
 			if c.Name == name {

@@ -1,0 +1,161 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/checktest"
+	"github.com/ginnel/ginnel/checks/plugin"
+	"github.com/ginnel/ginnel/cmd/internal/cli"
+)
+
+// pluginVerify holds a program to what every check must be.
+func pluginVerify(ctx context.Context, std cli.IO, args []string) error {
+	f := cli.Flags()
+	good, refusing, silent := f.String("good", "", ""), f.String("refusing", "", ""), f.String("silent", "", "")
+	only := f.String("kind", "", "")
+	options := map[string]any{}
+	f.Func("option", "", func(s string) error {
+		name, value, ok := strings.Cut(s, "=")
+		if !ok {
+			return fmt.Errorf("%q is not NAME=VALUE", s)
+		}
+		options[name] = value
+		return nil
+	})
+	words, err := cli.Parse(f, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	o := plugin.Options{Owner: uint32(os.Getuid())}
+	offer, err := plugin.Inspect(words[0], o)
+	if err != nil {
+		return hintFile(err)
+	}
+	kinds, end, err := plugin.Try(ctx, offer, o)
+	if err != nil {
+		return hintFile(err)
+	}
+	defer end()
+	targets := targets{*good, *refusing, *silent}
+	passed := true
+	for _, k := range kinds {
+		if *only == "" || k.Name == *only {
+			passed = verifyKind(ctx, std, k, targets, options) && passed
+		}
+	}
+	if !passed {
+		return &cli.Exit{Code: 1}
+	}
+	if offer.Kind == "" {
+		fmt.Fprintf(std.Out, "\nto offer it, as root, in /etc/ginnel/checks.d/%s.toml:\n\n%s", kinds[0].Name, offer.Text(kinds[0].Name))
+	}
+	return nil
+}
+
+// targets of the suite; empty: there is none.
+type targets struct{ good, refusing, silent string }
+
+// verifyKind prints what the suite found of a kind, and reports whether it is
+// what it must be.
+func verifyKind(ctx context.Context, std cli.IO, k checks.Kind, at targets, given map[string]any) bool {
+	fmt.Fprintf(std.Out, "kind %s: %s\n", k.Name, k.Doc)
+	printSchema(std, k.Schema, "  ")
+	options, err := typed(k.Schema, given)
+	if err != nil {
+		fmt.Fprintf(std.Out, "  FAIL  options: %v\n", err)
+		return false
+	}
+	target := func(address string) *checks.Target {
+		if address == "" {
+			return nil
+		}
+		return &checks.Target{Address: address, Options: options}
+	}
+	s := checktest.Subject{Kind: k, Good: checks.Target{Address: at.good, Options: options}, NoGood: at.good == "",
+		Refusing: target(at.refusing), Silent: target(at.silent)}
+	if !s.NoGood {
+		s.Timed = timed(ctx, k, s.Good)
+	}
+	passed := true
+	checktest.Hold(ctx, s, func(part string, faults []string) {
+		if len(faults) == 0 {
+			fmt.Fprintf(std.Out, "  ok    %s\n", part)
+			return
+		}
+		passed = false
+		fmt.Fprintf(std.Out, "  FAIL  %s\n", part)
+		for _, fault := range faults {
+			fmt.Fprintf(std.Out, "        %s\n", cli.Wrap(fault, cli.Width-8, "        "))
+		}
+	})
+	for _, t := range [][2]string{{"--good", at.good}, {"--refusing", at.refusing}, {"--silent", at.silent}} {
+		if t[1] == "" {
+			fmt.Fprintf(std.Out, "  -     not tried: needs %s\n", t[0])
+		}
+	}
+	return passed
+}
+
+// timed looks whether a good run takes times: then all must.
+func timed(ctx context.Context, k checks.Kind, good checks.Target) bool {
+	good.Timeout = 5 * time.Second
+	c, err := k.Make(good)
+	if err != nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, good.Timeout)
+	defer cancel()
+	return len(c.Run(ctx).RTT) > 0
+}
+
+// typed gives options of the command line the types of a schema.
+func typed(schema checks.Schema, given map[string]any) (map[string]any, error) {
+	out := map[string]any{}
+	for name, v := range given {
+		text := v.(string)
+		switch schema[name].Type {
+		case "int":
+			var n int64
+			if _, err := fmt.Sscan(text, &n); err != nil {
+				return nil, fmt.Errorf("%s: %q is not a number", name, text)
+			}
+			out[name] = n
+		case "bool":
+			out[name] = text == "true"
+		case "strings":
+			out[name] = strings.Split(text, ",")
+		default:
+			out[name] = text
+		}
+	}
+	return out, nil
+}
+
+// printSchema prints options and what they are.
+func printSchema(std cli.IO, schema checks.Schema, margin string) {
+	for _, name := range slices.Sorted(maps.Keys(schema)) {
+		o := schema[name]
+		head := margin + name + ", " + o.Type
+		if o.Default != nil {
+			head += fmt.Sprintf(", %v unless given", o.Default)
+		}
+		inner := margin + "    "
+		fmt.Fprintf(std.Out, "%s\n%s%s\n", head, inner, cli.Wrap(o.Doc, cli.Width-len(inner), inner))
+	}
+}
+
+// hintFile says what to do about a file that was not used.
+func hintFile(err error) error {
+	if f, ok := errors.AsType[*plugin.FileError](err); ok && f.Hint != "" {
+		return cli.WithHint(err, f.Hint)
+	}
+	return advise(err)
+}
