@@ -147,6 +147,9 @@ func (a *Agent) Tasks() []run.Task {
 		{Name: "measurements", Run: a.measure},
 		{Name: "trials", Run: a.pilot.run},
 	}
+	if a.o.Host.Metrics.IsValid() {
+		tasks = append(tasks, run.Task{Name: "metrics", Run: a.serveMetrics})
+	}
 	if a.o.Watch != nil {
 		tasks = append(tasks, run.Task{Name: "host events", Run: func(ctx context.Context, ready func()) error {
 			ready()

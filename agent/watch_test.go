@@ -2,10 +2,18 @@ package agent_test
 
 import (
 	"context"
+	"encoding/json"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/checks"
 )
@@ -51,5 +59,43 @@ func TestChecksBySocket(t *testing.T) {
 	h, err := c.History(t.Context(), tunnel, time.Now().Add(-time.Hour))
 	if err != nil || len(h.Points) == 0 || h.Points[0].Sent == 0 || len(h.Edges) == 0 || h.Edges[len(h.Edges)-1].To != checks.Up && h.Edges[0].To != checks.Up {
 		t.Errorf("history %+v, %v", h, err)
+	}
+}
+
+// TestMetricsAreServed asks as a Prometheus does, and every metric of the
+// dashboard is there.
+func TestMetricsAreServed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := netip.MustParseAddrPort(l.Addr().String())
+	l.Close()
+	r := startOn(t, t.TempDir(), site, "", config.Host{Metrics: at})
+	r.untilUp()
+	answer, err := http.Get("http://" + at.String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode != http.StatusOK || !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
+		t.Fatalf("status %d, %v, %s", answer.StatusCode, answer.Header, err)
+	}
+	dashboard, err := os.ReadFile("../packaging/grafana/ginnel-gateway.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !json.Valid(dashboard) {
+		t.Fatal("the dashboard is no JSON")
+	}
+	names := regexp.MustCompile(`\b(ginnel|probe)_[a-z_]+`).FindAllString(string(dashboard), -1)
+	for _, name := range names {
+		if !strings.Contains(string(body), "# TYPE "+name+" ") {
+			t.Errorf("the dashboard shows %s, which is not served", name)
+		}
+	}
+	if len(names) < 8 || !strings.Contains(string(body), `ginnel_tunnel_state{network="kestrel",hub="hub-north",state="up"} 1`) {
+		t.Errorf("%d names; served:\n%s", len(names), body)
 	}
 }

@@ -93,6 +93,10 @@ type Host struct {
 	Uplinks  []string // links that lead outside; none: found out
 	Offload  *bool    // false switches GSO/GRO of the userspace back end off
 
+	// Metrics is where a Prometheus on this host is answered, on loopback; not
+	// valid: nowhere.
+	Metrics netip.AddrPort
+
 	// DataplaneMemory is the most that one data plane may use, in bytes; 0: it
 	// chooses by itself.
 	DataplaneMemory int64

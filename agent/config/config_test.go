@@ -38,7 +38,7 @@ var plain = []cmp.Option{
 	cmpopts.IgnoreUnexported(Config{}),
 	cmpopts.IgnoreFields(Config{}, "Hash"),
 	cmpopts.EquateEmpty(),
-	cmpopts.EquateComparable(netip.Prefix{}),
+	cmpopts.EquateComparable(netip.Prefix{}, netip.AddrPort{}),
 }
 
 func TestParseSite(t *testing.T) {
@@ -225,7 +225,7 @@ func TestLoadMissing(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	h, err := LoadHost("testdata/none.toml")
-	if d := cmp.Diff(Host{}, h); d != "" || err != nil {
+	if d := cmp.Diff(Host{}, h, plain...); d != "" || err != nil {
 		t.Errorf("%v %s", err, d)
 	}
 }

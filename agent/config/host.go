@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"io/fs"
+	"net/netip"
 	"net/url"
 	"os"
 	"slices"
@@ -10,7 +11,7 @@ import (
 	"strings"
 )
 
-var hostKeys = []string{"backend", "log_level", "proxy", "extra_ca", "uplinks", "offload", "dataplane_memory", "protected"}
+var hostKeys = []string{"backend", "log_level", "proxy", "extra_ca", "uplinks", "offload", "metrics", "dataplane_memory", "protected"}
 
 // LoadHost reads ginnel.toml at path; a file that is not there is the zero
 // Host.
@@ -41,6 +42,7 @@ func ParseHost(name string, text []byte) (Host, error) {
 		ExtraCA:   t.file("extra_ca"),
 		Uplinks:   t.links("uplinks"),
 		Offload:   t.boolean("offload"),
+		Metrics:   t.loopback("metrics"),
 		Protected: t.prefixes("protected"),
 
 		DataplaneMemory: t.memory("dataplane_memory"),
@@ -60,6 +62,26 @@ func (t table) choice(key string, words ...string) string {
 		return ""
 	}
 	return s
+}
+
+// loopback reads an address and port of this host alone: nothing of ours answers
+// on a network.
+func (t table) loopback(key string) netip.AddrPort {
+	const form = "as in 127.0.0.1:9115"
+	s, ok := t.text(key, form)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	a, err := netip.ParseAddrPort(s)
+	switch {
+	case err != nil || a.Port() == 0:
+		t.problem(key, form, "%s is not an address with a port", show(s))
+	case !a.Addr().IsLoopback():
+		t.problem(key, "a Prometheus elsewhere asks through a proxy of the site's own; "+form, "%s is not on loopback", show(s))
+	default:
+		return a
+	}
+	return netip.AddrPort{}
 }
 
 // memory reads a size of memory as systemd writes one, in bytes; 0 where there

@@ -173,7 +173,10 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 		return reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err))
 	}
 	r.Received, r.Detail = 1, response.Status+steps.String()
-	r.Values = []checks.Value{{Name: "body", Number: float64(len(body)), Unit: "By"}}
+	r.Values = []checks.Value{{Name: "status", Number: float64(response.StatusCode), Unit: "1"}, {Name: "body", Number: float64(len(body)), Unit: "By"}}
+	if t := response.TLS; t != nil && len(t.PeerCertificates) > 0 {
+		r.Values = append(r.Values, certificateLeft(firstToEnd(t.PeerCertificates), r.Start))
+	}
 	if rtt, ok := steps.rtt(); ok {
 		r.RTT = []time.Duration{rtt}
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -124,14 +125,9 @@ func (c *tlsCheck) judge(r *checks.Result, chain []*x509.Certificate) {
 	if len(chain) == 0 {
 		return
 	}
-	first := chain[0]
-	for _, cert := range chain {
-		if cert.NotAfter.Before(first.NotAfter) {
-			first = cert
-		}
-	}
+	first := firstToEnd(chain)
 	left := first.NotAfter.Sub(r.Start)
-	r.Values = append(r.Values, checks.Value{Name: "certificate_left", Number: left.Seconds(), Unit: "s"})
+	r.Values = append(r.Values, certificateLeft(first, r.Start))
 	ends := fmt.Sprintf("%s until %s", certName(first), first.NotAfter.UTC().Format("2006-01-02"))
 	poor := func(format string, args ...any) {
 		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Certificate, checks.PhaseAssert
@@ -150,6 +146,15 @@ func (c *tlsCheck) judge(r *checks.Result, chain []*x509.Certificate) {
 	default:
 		r.Detail += ends
 	}
+}
+
+// firstToEnd is the certificate of a chain that ends first.
+func firstToEnd(chain []*x509.Certificate) *x509.Certificate {
+	return slices.MinFunc(chain, func(a, b *x509.Certificate) int { return a.NotAfter.Compare(b.NotAfter) })
+}
+
+func certificateLeft(c *x509.Certificate, now time.Time) checks.Value {
+	return checks.Value{Name: "certificate_left", Number: c.NotAfter.Sub(now).Seconds(), Unit: "s"}
 }
 
 func certName(c *x509.Certificate) string {

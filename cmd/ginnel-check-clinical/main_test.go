@@ -2,11 +2,13 @@ package main
 
 import (
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,7 +28,7 @@ func TestMain(m *testing.M) {
 // TestOffered loads both kinds as an agent does, and runs a check of each
 // through the plugin's process.
 func TestOffered(t *testing.T) {
-	kinds := offered(t, "dicom", "fhir")
+	kinds := offered(t, "Imaging, Avocet Surgery: letter of 2026-11-02", "dicom", "fhir")
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -51,7 +53,32 @@ func TestOffered(t *testing.T) {
 	}
 }
 
-func offered(t *testing.T, names ...string) []checks.Kind {
+// TestWithoutAgreement: nothing is asked of anybody.
+func TestWithoutAgreement(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	check, err := offered(t, "", "dicom")[0].Make(checks.Target{Address: l.Addr().String(), Timeout: time.Second, Options: map[string]any{"called": "PACS"}})
+	if err == nil {
+		r := check.Run(t.Context())
+		if r.Verdict != checks.Unknown || r.Reason != checks.NotRun || r.Sent != 0 {
+			t.Errorf("ran: %+v", r)
+		}
+		err = errors.New(r.Detail)
+	}
+	if !strings.Contains(err.Error(), "agreement") {
+		t.Errorf("it says %v", err)
+	}
+	l.(*net.TCPListener).SetDeadline(time.Now().Add(200 * time.Millisecond))
+	if c, err := l.Accept(); err == nil {
+		c.Close()
+		t.Error("it has connected")
+	}
+}
+
+func offered(t *testing.T, agreement string, names ...string) []checks.Kind {
 	t.Helper()
 	dir := t.TempDir()
 	text, err := os.ReadFile("/proc/self/exe")
@@ -63,7 +90,7 @@ func offered(t *testing.T, names ...string) []checks.Kind {
 		t.Fatal(err)
 	}
 	for _, name := range names {
-		offer := fmt.Sprintf("kind = %q\npath = %q\nsha256 = \"%x\"\n", name, program, sha256.Sum256(text))
+		offer := fmt.Sprintf("kind = %q\npath = %q\nsha256 = \"%x\"\nagreement = %q\n", name, program, sha256.Sum256(text), agreement)
 		if err := os.WriteFile(filepath.Join(dir, name+".toml"), []byte(offer), 0o644); err != nil {
 			t.Fatal(err)
 		}

@@ -42,7 +42,7 @@ type wall struct {
 
 // shared is the part of the site side that the centre may know.
 var shared = []string{
-	"agent/config", "agent/identity", "agent/block", "agent/run", "agent/wire", "agent/internal/durable",
+	"agent/config", "agent/identity", "agent/block", "agent/run", "agent/wire", "agent/prom", "agent/internal/durable",
 	"tunnels", "tunnels/key", "checks", "checks/hist",
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/reach"
@@ -27,7 +28,10 @@ func Kind() checks.Kind {
 		Name:   "dicom",
 		Doc:    "asks a DICOM node at host:port for an echo; the written agreement of its owner comes first",
 		Schema: schema,
+		Least:  time.Minute, // small modalities have room for few associations
 		New:    newCheck,
+
+		NeedsAgreement: true,
 	}
 }
 

@@ -29,7 +29,10 @@ func Kind() checks.Kind {
 		Name:   "fhir",
 		Doc:    "asks a FHIR server, by the http:// or https:// URL of its base, what it can do; its owner's written agreement comes first",
 		Schema: schema,
+		Least:  15 * time.Minute, // some servers compute their statement anew each time
 		New:    newCheck,
+
+		NeedsAgreement: true,
 	}
 }
 
