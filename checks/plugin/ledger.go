@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"time"
@@ -10,7 +11,7 @@ import (
 // that lived for steady has earned a short one again.
 const (
 	pauseFirst = 250 * time.Millisecond
-	pauseMost  = time.Minute
+	pauseMost  = 240 // first ones: a minute
 	steady     = time.Minute
 )
 
@@ -23,6 +24,7 @@ const (
 
 // ledger remembers the ends of one program.
 type ledger struct {
+	first time.Duration // the first pause; 0: pauseFirst
 	pause time.Duration
 	ends  []time.Time // within budgetSpan
 }
@@ -43,9 +45,9 @@ func (l *lie) Error() string { return l.what }
 // it costs nothing of the budget.
 func (l *ledger) ended(now time.Time, lived time.Duration, err error) verdict {
 	if l.pause == 0 || lived >= steady {
-		l.pause = pauseFirst
+		l.pause = cmp.Or(l.first, pauseFirst)
 	} else {
-		l.pause = min(2*l.pause, pauseMost)
+		l.pause = min(2*l.pause, pauseMost*cmp.Or(l.first, pauseFirst))
 	}
 	if _, ok := errors.AsType[*FileError](err); ok {
 		return verdict{pause: l.pause}

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/ginnel/ginnel/checks"
 )
@@ -30,9 +31,10 @@ type Options struct {
 	Host string
 	Log  *slog.Logger // nil: none
 
-	memory        uint64 // for a test: bytes; 0: childMemory
-	noDeathSignal bool   // for a test of the other way to die
-	verified      func() // for a test: called between verifying and executing
+	memory        uint64        // for a test: bytes; 0: childMemory
+	pause         time.Duration // for a test: the first; 0: pauseFirst
+	noDeathSignal bool          // for a test of the other way to die
+	verified      func()        // for a test: called between verifying and executing
 }
 
 // Load reads the offers in dir, starts their programs, and returns their kinds.

@@ -61,7 +61,7 @@ func TestRefused(t *testing.T) {
 		{name: "short checksum", change: func(t *testing.T, s stage) { edit(t, s, "sha256 = \"", "sha256 = \"abc\" #", 0) },
 			want: `DIR/puppet.toml: sha256: is not 64 hexadecimal digits`},
 		{name: "other kind", change: func(t *testing.T, s stage) { edit(t, s, "kind = \"puppet\"", "kind = \"dicom\"", 0) },
-			want: `DIR/puppet.toml: kind "dicom" is not there: the program has no kind "dicom"; it has ["puppet" "second"]`},
+			want: `DIR/puppet.toml: kind "dicom" is not there: the program has no kind "dicom"; it has ["clinical" "puppet" "second"]`},
 		{name: "other protocol", args: []string{"from-the-future"},
 			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: speaks version 2 of the plugin protocol, this agent speaks 1`},
 		{name: "dies at once", args: []string{"dies"},

@@ -1,16 +1,19 @@
 package plugin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -28,6 +31,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(handshake.MagicCookieKey) != "":
 		servePuppet()
+	case os.Getenv(instanceEnv) != "":
+		beInstance()
 	case os.Getenv(hostEnv) != "":
 		beAgent(os.Getenv(hostEnv))
 	default:
@@ -45,7 +50,12 @@ func servePuppet() {
 		fmt.Fprintln(os.Stderr, "no licence found")
 		os.Exit(3)
 	}
+	for _, arg := range os.Args[1:] {
+		misbehave(arg)
+	}
 	Serve(puppet(), checks.Kind{Name: "second", Doc: "is the program's second kind", New: func(checks.Target) (checks.Check, error) {
+		return checks.Func(pid), nil
+	}}, checks.Kind{Name: "clinical", Doc: "touches what others answer for", NeedsAgreement: true, New: func(checks.Target) (checks.Check, error) {
 		return checks.Func(pid), nil
 	}})
 }
@@ -82,6 +92,8 @@ func play(ctx context.Context, t checks.Target, runs int) checks.Result {
 	switch t.Address {
 	case "pid":
 		return pid(ctx)
+	case "one shot":
+		r.Detail = fmt.Sprint(t.OneShot, runs)
 	case "count":
 		r.Detail = strconv.Itoa(runs)
 	case "target":
@@ -110,6 +122,28 @@ func play(ctx context.Context, t checks.Target, runs int) checks.Result {
 		os.Exit(4)
 	case "nonsense":
 		return checks.Result{Verdict: checks.Failed, Reason: "gremlins", Start: r.Start}
+	case "flood":
+		line := bytes.Repeat([]byte("x"), 4096)
+		for {
+			os.Stderr.Write(line)
+		}
+	case "flood stdout":
+		for {
+			fmt.Println(strings.Repeat("x", 4096))
+		}
+	case "flood fd 1":
+		for line := bytes.Repeat([]byte("x"), 4096); ; {
+			syscall.Write(1, line)
+		}
+	case "say fd 1":
+		syscall.Write(1, []byte("a line past go-plugin\n"))
+	case "fork":
+		c := exec.Command("sleep", "1000")
+		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+		if err := c.Start(); err != nil {
+			return selfFault(r.Start, err.Error())
+		}
+		r.Detail = strconv.Itoa(c.Process.Pid)
 	case "say":
 		fmt.Println("a line on stdout")
 		fmt.Fprintln(os.Stderr, "a line on stderr")
@@ -124,7 +158,7 @@ func pid(context.Context) checks.Result {
 // beAgent is main of the agent that is killed.
 func beAgent(dir string) {
 	kinds, err := Load(context.Background(), dir, Options{Owner: uint32(os.Getuid()),
-		SocketDir: os.Getenv("GINNEL_TEST_SOCKETS"), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
+		SocketDir: os.Getenv("GINNEL_TEST_SOCKETS"), Host: os.Getenv("GINNEL_TEST_SYSTEMD"), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
 	if err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -189,7 +223,16 @@ func copySelf(t *testing.T, to string) (sum string) {
 	return fmt.Sprintf("%x", hash.Sum(nil))
 }
 
-func options() Options { return Options{Owner: uint32(os.Getuid())} }
+func options() Options {
+	return Options{Owner: uint32(os.Getuid()), memory: testMemory}
+}
+
+// hasty are the same with pauses as short as a test can be.
+func hasty() Options {
+	o := options()
+	o.pause = 5 * time.Millisecond
+	return o
+}
 
 // load loads a stage and takes it down at the end.
 func (s stage) load(t *testing.T, o Options) ([]checks.Kind, error) {

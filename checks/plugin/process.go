@@ -78,7 +78,7 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 	if err := shed(); err != nil {
 		p.log.Warn("the plugin keeps some of the agent's rights", "err", err)
 	}
-	var book ledger
+	book := ledger{first: p.options.pause}
 	for {
 		began := time.Now()
 		s, err := p.start(ctx)
@@ -101,7 +101,7 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 		}
 		if touched {
 			p.log.Info("an offer has changed: the plugin is started anew")
-			book, p.known = ledger{}, nil
+			book, p.known = ledger{first: p.options.pause}, nil
 			continue
 		}
 		next := book.ended(time.Now(), time.Since(began), err)
@@ -113,7 +113,7 @@ func (p *process) supervise(ctx context.Context, first chan<- error) {
 			p.log.Warn("a check plugin is not running; it is started again", "err", err, "in", next.pause)
 		}
 		if p.watch(ctx, nil, next.pause) {
-			book, p.known = ledger{}, nil
+			book, p.known = ledger{first: p.options.pause}, nil
 		}
 		if ctx.Err() != nil {
 			return

@@ -80,7 +80,7 @@ func dieWithAgent() {
 // half in the agent.
 type wire struct {
 	goplugin.NetRPCUnsupportedPlugin
-	server *server
+	server pb.ChecksServer
 }
 
 // GRPCServer implements goplugin.GRPCPlugin.

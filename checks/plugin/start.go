@@ -14,6 +14,8 @@ import (
 	goplugin "github.com/hashicorp/go-plugin"
 	"github.com/hashicorp/go-plugin/runner"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 
 	pb "github.com/ginnel/ginnel/checks/plugin/proto"
 )
@@ -51,7 +53,7 @@ func (p *process) start(ctx context.Context) (*session, error) {
 		// Its socket may be where only the body of the program can reach it.
 		GRPCDialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, _ string) (net.Conn, error) {
 			return prog.connect(ctx)
-		})},
+		}), grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(answerMost))},
 		UnixSocketConfig: &goplugin.UnixSocketConfig{TempDir: p.options.SocketDir},
 		SkipHostEnv:      true,
 		StartTimeout:     startMost,
@@ -76,12 +78,18 @@ func (p *process) start(ctx context.Context) (*session, error) {
 	return nil, p.whyNot(offer, prog, err)
 }
 
+// answerMost bounds what a program may send at once, in bytes.
+const answerMost = 4 << 20
+
 // introduce asks a program what kinds it has. At each start it says the same:
 // the checks of a config were validated with what it said first.
 func (p *process) introduce(ctx context.Context, s *session) error {
 	ctx, cancel := context.WithTimeout(ctx, validateMost)
 	defer cancel()
 	d, err := s.checks.Describe(ctx, &pb.DescribeRequest{})
+	if status.Code(err) == codes.ResourceExhausted {
+		return &lie{fmt.Sprintf("says more than %d bytes of itself", answerMost)}
+	}
 	if err != nil {
 		return fmt.Errorf("asking for its kinds: %w", err)
 	}
