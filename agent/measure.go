@@ -38,6 +38,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	runner = checks.NewRunner(checks.RunnerOptions{
 		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log, Sink: recorder{kept, a},
 		Blocker: func(s checks.Spec) (string, bool) { return a.needs.Load().before(s, runner.State) },
+		Metered: func(s checks.Spec) bool { return a.needs.Load().paid(s) },
 		Way:     func() checks.Way { return a.needs.Load().way },
 		Excuse:  func(s checks.Spec, r checks.Result) (string, bool) { return a.needs.Load().after(s, r, runner.State) },
 	})

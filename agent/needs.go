@@ -2,9 +2,7 @@ package agent
 
 import (
 	"context"
-	"net"
 	"net/netip"
-	"net/url"
 	"slices"
 
 	"github.com/ginnel/ginnel/agent/block"
@@ -24,6 +22,7 @@ type needs struct {
 	resolver bool              // no name is answered
 	way      checks.Way        // what others than a pair know of the line
 	near     []netip.Prefix    // what is reached without the WAN
+	metered  bool              // what leaves by the default route is paid for by use
 	active   map[string]string // network -> the tunnel that its traffic takes
 }
 
@@ -36,7 +35,7 @@ var looksInward = []string{TunnelKindName, "handshake", "link"}
 
 // needsOf sorts what was found. That nothing answers over the line, or by way of
 // a resolver, is known from checks only: those must go on.
-func needsOf(c *config.Config, found why.Findings, links []block.LinkSnapshot) *needs {
+func needsOf(c *config.Config, found why.Findings, uplink string, links []block.LinkSnapshot) *needs {
 	n := &needs{active: map[string]string{}}
 	switch found.Site.Code {
 	case why.NoCarrier, why.NoAddress, why.NoRoute, why.RouterSilent:
@@ -60,6 +59,7 @@ func needsOf(c *config.Config, found why.Findings, links []block.LinkSnapshot) *
 	if c == nil {
 		return n
 	}
+	n.metered = slices.Contains(c.Manners.Metered, uplink)
 	for _, w := range c.Networks {
 		n.active[w.Name] = activeTunnel(c, w.Name)
 	}
@@ -95,17 +95,15 @@ func (n *needs) after(s checks.Spec, r checks.Result, tunnel tunnelNow) (waitsFo
 	return "", false
 }
 
+// paid says whether a check goes over a line that is paid for by use.
+func (n *needs) paid(s checks.Spec) bool {
+	return n.metered && !slices.Contains(looksInward, s.Kind) && (s.Target.Network != "" || !n.isNear(s.Target.Address))
+}
+
 // isNear says whether a target is on a link of this host that does not lead to
 // the WAN. A name is not.
 func (n *needs) isNear(target string) bool {
-	host := target
-	if u, err := url.Parse(target); err == nil && u.Host != "" {
-		host = u.Host
-	}
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	a, err := netip.ParseAddr(host)
+	a, err := netip.ParseAddr(checks.HostOf(target))
 	return err == nil && (a.IsLoopback() || slices.ContainsFunc(n.near, func(p netip.Prefix) bool { return p.Masked().Contains(a) }))
 }
 
@@ -118,5 +116,11 @@ func (a *Agent) weigh(ctx context.Context) {
 	a.mu.Lock()
 	c, found := a.config, a.found
 	a.mu.Unlock()
-	a.needs.Store(needsOf(c, found, links))
+	uplink := ""
+	if a.o.Sight.WAN != nil {
+		if gateways := a.o.Sight.WAN().Gateways; len(gateways) > 0 {
+			uplink = gateways[0].Link
+		}
+	}
+	a.needs.Store(needsOf(c, found, uplink, links))
 }

@@ -67,7 +67,7 @@ func TestNeeds(t *testing.T) {
 		{"the resolver is silent before the run: an address may be known", why.ResolverSilent, "", beside, none, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			n := needsOf(c, why.Findings{Site: why.Finding{Code: test.site}}, links)
+			n := needsOf(c, why.Findings{Site: why.Finding{Code: test.site}}, "eth0", links)
 			tunnel := func(name string) (checks.State, checks.Verdict) {
 				switch {
 				case name == test.tunnel:
@@ -102,7 +102,7 @@ func TestNeedsTellAPairOfTheWay(t *testing.T) {
 		{why.Findings{Site: why.Finding{Code: why.LineDead}}, checks.WayDeadBeyond},
 		{why.Findings{Site: why.Finding{Code: why.ForeignDrop}, Beyond: "internet answers"}, checks.WayLives},
 	} {
-		if got := needsOf(nil, test.found, nil).way; got != test.want {
+		if got := needsOf(nil, test.found, "", nil).way; got != test.want {
 			t.Errorf("%+v: %v, want %v", test.found, got, test.want)
 		}
 	}
@@ -115,6 +115,27 @@ func TestOwnerOfAPair(t *testing.T) {
 	} {
 		if got := owner(s, checks.Edge{To: checks.Down, Blame: blame}); got != want {
 			t.Errorf("%q is for %q, want %q", blame, got, want)
+		}
+	}
+}
+
+func TestNeedsKnowWhatIsPaidFor(t *testing.T) {
+	c := &config.Config{Manners: checks.Manners{Metered: []string{"wwan0"}}}
+	lan := []block.LinkSnapshot{{Name: "eth1", Prefixes: []netip.Prefix{netip.MustParsePrefix("192.168.10.1/24")}}}
+	for _, test := range []struct {
+		uplink, kind, network, target string
+		want                          bool
+	}{
+		{"wwan0", "tcp", "", "203.0.113.5:443", true},
+		{"wwan0", "tcp", "kestrel", "192.168.10.7:443", true},
+		{"wwan0", "icmp", "", "192.168.10.7", false},
+		{"wwan0", "handshake", "kestrel", "hub-north", false},
+		{"eth0", "tcp", "", "203.0.113.5:443", false},
+		{"", "tcp", "", "203.0.113.5:443", false},
+	} {
+		s := checks.Spec{Kind: test.kind, Target: checks.Target{Network: test.network, Address: test.target}}
+		if got := needsOf(c, why.Findings{}, test.uplink, lan).paid(s); got != test.want {
+			t.Errorf("%+v: %v", test, got)
 		}
 	}
 }

@@ -83,6 +83,7 @@ func (a *Agent) sync(c *config.Config) {
 		}
 	}
 	a.weigh(context.Background())
+	runner.Behave(c.Manners)
 	runner.Sync(wanted)
 }
 

@@ -58,6 +58,7 @@ func tunnelSpec(n config.Network, hub string, accepted []netip.Prefix) checks.Sp
 	return checks.Spec{
 		Name: target.Check, Kind: TunnelKindName, Target: target,
 		Interval: n.Probe,
+		Own:      true,
 		Unstable: 100, // its state steers traffic: one that works again is used
 	}
 }

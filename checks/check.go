@@ -54,6 +54,7 @@ type Spec struct {
 	Target    Target
 	Beside    string        // it is paired: this address is asked at the same instant beside the tunnels; empty: it is not
 	StandsFor string        // what reports call it; empty: Name
+	Own       bool          // it asks what is ours: no Manners, and nobody switches it off
 	Required  bool          // a trial of a config is judged by it
 	Interval  time.Duration // between starts; 0: 30 s
 	Down      int           // consecutive failures that make it down; 0: 3

@@ -20,9 +20,10 @@ type engine struct {
 	wake  chan struct{}
 	acts  []act // of this turn; loop's own
 
-	mu    sync.Mutex
-	queue queue // what is not retired and not held back by a predecessor
-	lag   lags
+	mu      sync.Mutex
+	manners *etiquette
+	queue   queue // what is not retired and not held back by a predecessor
+	lag     lags
 }
 
 // act is what a turn has decided to do.
@@ -38,11 +39,12 @@ const (
 	begins          // start the run
 	skips           // leave it out: the run before has not ended
 	overdue         // answer for it
+	refuses         // leave it out: manners
 )
 
 func newEngine(clock func() time.Time) *engine {
 	now := clock()
-	return &engine{now: clock, begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
+	return &engine{now: clock, manners: newEtiquette(), begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
 }
 
 // loop runs until ctx ends.
@@ -107,11 +109,21 @@ func (e *engine) step(w *worker, now time.Time) act {
 	due := w.next
 	w.next = w.starts.after(now)
 	w.at = w.next
-	e.lag.add(now, now.Sub(due), w.spec.Interval)
 	fresh := &flight{worker: w, due: now.Add(due.Sub(now)), start: now, deadline: now.Add(w.spec.Target.Timeout)}
 	if f != nil {
+		e.lag.add(now, now.Sub(due), w.spec.Interval)
 		return act{fresh, skips}
 	}
+	why, until := e.manners.may(w.curb, w.runner.metered(w.spec), now)
+	switch {
+	case until.After(now) && until.Before(w.next): // a little later it may
+		w.next, w.at = until, until
+		return act{fresh, nothing}
+	case why != "":
+		fresh.why = why
+		return act{fresh, refuses}
+	}
+	e.lag.add(now, now.Sub(due), w.spec.Interval)
 	fresh.late = fresh.deadline.Add(grace)
 	if w.next.After(fresh.deadline) && w.next.Before(fresh.late) {
 		fresh.late = w.next
@@ -145,7 +157,11 @@ func (e *engine) admit(w *worker) {
 	}
 	w.held = false
 	w.starts = newSchedule(w.runner.options.Gateway, w.spec, e.now())
+	w.curb = e.manners.curb(w.spec)
 	w.next = w.starts.first()
+	if w.curb.national {
+		w.next = w.starts.next // a restart brings it forward for nobody
+	}
 	w.at = w.next
 	heap.Push(&e.queue, w)
 	select {
@@ -170,13 +186,14 @@ func (e *engine) remove(w, heir *worker) {
 
 // ended notes that a run has ended, and reports whether somebody has answered
 // for it. It reports true as well where the run had ended before.
-func (e *engine) ended(f *flight) (again, answered bool) {
+func (e *engine) ended(f *flight, r Result) (again, answered bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	w := f.worker
 	if w.flight != f {
 		return true, true
 	}
+	e.manners.charge(w.curb, w.runner.metered(w.spec), r, e.now())
 	w.flight = nil
 	if now := e.now(); !f.passed && now.After(f.deadline) {
 		f.behind = now.Sub(f.deadline) // else the loop had been there before

@@ -18,6 +18,7 @@ type flight struct {
 	passed   bool          // the engine has seen the deadline go by
 	behind   time.Duration // by how much it was late itself for that
 	answered bool          // it has answered for the run
+	why      string        // it is refused
 }
 
 // do carries out what a turn decided.
@@ -29,6 +30,8 @@ func (a act) do() {
 	case skips:
 		f.worker.skipped.Add(1)
 		f.tell(outcome{Result: selfFault("not started: the run before has not ended")})
+	case refuses:
+		f.tell(outcome{Result: refusal(f.why, f.start)})
 	case overdue:
 		f.tell(outcome{Result: f.overrun()})
 	}
@@ -69,7 +72,7 @@ func (f *flight) beginShared(s Starter) {
 // end takes the end of the run, once.
 func (f *flight) end(o outcome) {
 	w := f.worker
-	again, answered := w.runner.engine.ended(f)
+	again, answered := w.runner.engine.ended(f, o.Result)
 	if again {
 		return
 	}
@@ -90,6 +93,11 @@ func (f *flight) tell(o outcome) {
 		o.Start = f.start
 	}
 	f.worker.runner.teller.deliver(f.worker, f.excuse(o))
+}
+
+// refusal is the result of a run that manners forbid.
+func refusal(why string, at time.Time) Result {
+	return Result{Verdict: Unknown, Reason: NotRun, Detail: oneLine(why), Start: at}
 }
 
 // overrun is the result of a run that has not ended in time.

@@ -34,11 +34,12 @@ type Excuse func(Spec, Result) (name string, blocked bool)
 type RunnerOptions struct {
 	Gateway  string // its name; spreads the starts of a fleet
 	Registry Registry
-	Sink     Sink         // nil: none
-	Blocker  Blocker      // nil: nothing is ever blocked
-	Excuse   Excuse       // nil: nothing is ever excused
-	Way      func() Way   // what is known of the line, for paired checks; nil: nothing
-	Log      *slog.Logger // nil: none
+	Sink     Sink            // nil: none
+	Blocker  Blocker         // nil: nothing is ever blocked
+	Excuse   Excuse          // nil: nothing is ever excused
+	Metered  func(Spec) bool // whether a check goes over a line that is paid for by use; nil: none does
+	Way      func() Way      // what is known of the line, for paired checks; nil: nothing
+	Log      *slog.Logger    // nil: none
 
 	now func() time.Time // tests set the clock; nil: time.Now
 }
@@ -186,7 +187,27 @@ func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	if result, blocked := r.blocked(s); blocked {
 		return result
 	}
+	if why := r.mayOnce(s); why != "" {
+		return refusal(why, time.Now())
+	}
 	return r.conclude(s, measure(ctx, check, s.Target.Timeout, r.wg.Go))
+}
+
+// mayOnce asks manners for one more run; empty: it may be.
+func (r *Runner) mayOnce(s Spec) string {
+	r.engine.mu.Lock()
+	defer r.engine.mu.Unlock()
+	m := r.engine.manners
+	c := m.curb(s)
+	why, _ := m.may(c, r.metered(s), r.engine.now())
+	if why == "" {
+		m.charge(c, r.metered(s), Result{Sent: 1}, r.engine.now())
+	}
+	return why
+}
+
+func (r *Runner) metered(s Spec) bool {
+	return r.options.Metered != nil && r.options.Metered(s)
 }
 
 // Close ends all checks and returns when the last run has ended. Their states

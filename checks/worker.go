@@ -27,6 +27,7 @@ type worker struct {
 	held   bool      // waits for the last run of a predecessor
 	gone   bool      // starts no more runs
 	heir   *worker   // what is started when it is gone for good
+	curb   curb
 
 	// The teller's mu guards what follows.
 	waiting []outcome // not told yet

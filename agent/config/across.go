@@ -63,6 +63,7 @@ func (a across) all() {
 	a.addresses()
 	a.accepted()
 	a.checkNetworks()
+	a.mannered()
 }
 
 // alone names what two have and only one may.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
 
@@ -22,6 +23,7 @@ type Config struct {
 
 	Networks []Network
 	Checks   []Check
+	Manners  checks.Manners // [manners] and [[off]]; what is not given is the default
 
 	file   string           // as messages call it
 	places map[string]place // key path -> where it stands in file

@@ -250,7 +250,7 @@ protected = ["203.0.113.0/24"]
 }
 
 // uncommented is a reference with what is commented out at its default.
-var uncommented = regexp.MustCompile(`(?m)^# ([a-z_]+ += |\[check\.options\]|\[\[network\.map\]\])`)
+var uncommented = regexp.MustCompile(`(?m)^# ([a-z_]+ += |\[check\.options\]|\[\[network\.map\]\]|\[manners\]|\[\[off\]\])`)
 
 // TestReference parses the references as they are and with every commented key
 // switched on, and misses no key.

@@ -16,7 +16,7 @@ import (
 
 // The keys that each table may have.
 var (
-	rootKeys    = []string{"gateway", "generation", "signers", "collector", "trial", "network", "check"}
+	rootKeys    = []string{"gateway", "generation", "signers", "collector", "trial", "network", "check", "manners", "off"}
 	networkKeys = []string{"name", "role", "address", "lan", "ingress", "listen_port", "mtu", "probe_interval",
 		"table", "priority", "device", "may_cover", "map", "hub", "site", "allow"}
 	hubKeys   = []string{"name", "public_key", "endpoints", "allowed_ips", "preshared_key_file", "persistent_keepalive", "device"}
@@ -77,7 +77,9 @@ func ParseWith(name string, text []byte, validate func(checks.Spec) error) (*Con
 	}
 	for _, t := range root.tables("check") {
 		c.Checks = append(c.Checks, t.check())
+		r.checks = append(r.checks, t)
 	}
+	c.Manners = root.manners()
 	across{r, c}.all()
 	if validate != nil {
 		r.problems = append(r.problems, r.unsaid(c.CheckKinds(validate))...)

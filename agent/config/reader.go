@@ -18,7 +18,8 @@ type reader struct {
 	// What the rules between parts of the file look at.
 	claims   []claim
 	uses     []use
-	through  []use // networks that checks name
+	through  []use   // networks that checks name
+	checks   []table // in their order
 	networks map[string]*Network
 }
 

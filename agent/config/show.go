@@ -47,6 +47,7 @@ func (c *Config) Format() string {
 	for _, k := range c.Checks {
 		w.check(k)
 	}
+	w.manners(c.Manners)
 	return w.String()
 }
 

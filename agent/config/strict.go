@@ -1,6 +1,7 @@
 package config
 
 import (
+	"github.com/ginnel/ginnel/checks"
 	"net/netip"
 	"slices"
 	"time"
@@ -81,6 +82,20 @@ func (t Table) Table(key string) (Table, bool) {
 		return Table{}, false
 	}
 	return Table{table{r: t.t.r, v: v, path: path}}, true
+}
+
+// Manners reads [manners] and [[off]]; text is both, as a config has them.
+func (t Table) Manners() (m checks.Manners, text string) {
+	m = t.t.manners()
+	w := &writer{}
+	w.manners(m)
+	return m, w.String()
+}
+
+// Mannered says what is ill-mannered of a check, of which t is the table.
+func (t Table) Mannered(m checks.Manners, k Check) {
+	c := Config{Checks: []Check{k}}
+	t.t.mannered(m, c.CheckSpecs()[0])
 }
 
 // Tables is the list of tables at a key.

@@ -67,6 +67,7 @@ func runAlone(ctx context.Context, name string) (local.CheckRun, error) {
 		defer registry.Close()
 		runner := checks.NewRunner(checks.RunnerOptions{Gateway: c.Gateway, Registry: registry})
 		defer runner.Close()
+		runner.Behave(c.Manners)
 		return local.RunOf(spec, runner.RunOnce(ctx, spec)), nil
 	}
 	return none, cli.WithHint(fmt.Errorf("check %q is not in %s", name, place().Desired()), "ginnel config show")

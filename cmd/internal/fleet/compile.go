@@ -61,7 +61,7 @@ func (f *Fleet) Compile(gateway string) (Desired, error) {
 	} else {
 		c.site(&f.Sites[g.place])
 	}
-	c.d.body = c.out.String()
+	c.d.body = c.out.String() + f.manners
 	// The gateway's own rules have the last word: what it would refuse is
 	// never pushed.
 	if _, err := config.Parse(gateway, c.d.Text(0)); err != nil {

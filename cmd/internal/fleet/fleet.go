@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config"
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
 	"github.com/ginnel/ginnel/tunnels"
 )
@@ -46,6 +47,8 @@ type Fleet struct {
 	Signers   []string       // lines as in ~/.ssh/id_ed25519.pub; a push needs two
 	Collector []string       // URLs; empty: as the site packs say
 	Trial     time.Duration  // 0: 90 s
+	Manners   checks.Manners // [manners] and [[off]], for all gateways
+	manners   string         // as a config has them
 	Protected []netip.Prefix // what no network may cover, besides HSCN's
 
 	notes    config.Problems

@@ -37,9 +37,10 @@ func (r *reading) toml(raw []byte) {
 		return
 	}
 	r.hasTOML, r.root = true, t
-	t = t.Only("rollout", "organisation", "network", "hub", "check", "signers", "collector", "trial", "protected")
+	t = t.Only("rollout", "organisation", "network", "hub", "check", "signers", "collector", "trial", "protected", "manners", "off")
 	r.Signers, r.Collector, r.Trial = t.Signers(), t.Collectors(), t.Trial()
 	r.Protected = t.Prefixes("protected")
+	r.Manners, r.manners = t.Manners()
 	r.readRollout(t)
 	r.readOrganisations(t)
 	if nets, ok := t.Table("network"); ok {
@@ -233,6 +234,7 @@ func put[V any](m map[string]V, k string, v V) map[string]V {
 // readCheck reads [[check]].
 func (r *reading) readCheck(t config.Table) Check {
 	k, text := t.Check("where", "on")
+	t.Mannered(r.Manners, k)
 	c := Check{Check: k, text: text, table: t, OnHub: t.Word("on", "sites", "hubs") == "hubs"}
 	if k.Network != "" && !slices.ContainsFunc(r.Networks, func(n Network) bool { return n.Name == k.Network }) {
 		t.Problem("network", config.Among(k.Network, networkNames(r.Networks)), "there is no network %s", config.Show(k.Network))

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/config/bundle"
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 )
 
@@ -37,7 +38,29 @@ func Diff(old, want *config.Config) []string {
 	if old.Trial != want.Trial {
 		d.change("trial %v -> %v", old.Trial, want.Trial)
 	}
+	if !reflect.DeepEqual(old.Manners, want.Manners) {
+		d.manners(old.Manners, want.Manners)
+	}
 	return d.lines
+}
+
+// manners tells what is switched off or on again, and that the rest differs.
+func (d *differ) manners(old, want checks.Manners) {
+	what := func(o checks.Off) string { return strings.TrimSpace(o.Check+o.Kind+o.Target) + ": " + o.Reason }
+	for _, o := range want.Off {
+		if !slices.Contains(old.Off, o) {
+			d.change("switched off: %s", what(o))
+		}
+	}
+	for _, o := range old.Off {
+		if !slices.Contains(want.Off, o) {
+			d.change("on again: %s", what(o))
+		}
+	}
+	old.Off, want.Off = nil, nil
+	if !reflect.DeepEqual(old, want) {
+		d.change("manners of checks")
+	}
 }
 
 type differ struct{ lines []string }

@@ -48,6 +48,8 @@ func (s Scope) MayReplace(now, next *config.Config) error {
 		return s.refuses(next, "collector")
 	case now.Trial != next.Trial:
 		return s.refuses(next, "trial")
+	case !reflect.DeepEqual(now.Manners, next.Manners):
+		return s.refuses(next, "manners")
 	}
 	return nil
 }
