@@ -36,7 +36,13 @@ func Instance(ctx context.Context, conn *net.UnixConn, dir string, o Options) er
 	if err != nil {
 		return errors.Join(err, line.send(refusal(err)))
 	}
-	defer p.Kill(ctx)
+	defer func() {
+		_ = p.Kill(ctx)
+		select {
+		case <-p.ended: // with what it started, as far as that can be found from here
+		case <-time.After(drain):
+		}
+	}()
 	if err := line.send(answer{Started: true, Sockets: p.order.sockets}); err != nil {
 		return err
 	}

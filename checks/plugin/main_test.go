@@ -240,7 +240,9 @@ func (s stage) load(t *testing.T, o Options) ([]checks.Kind, error) {
 	kinds, err := Load(t.Context(), s.dir, o)
 	t.Cleanup(func() {
 		for _, k := range kinds {
-			k.Close()
+			if k.Close != nil {
+				k.Close()
+			}
 		}
 	})
 	return kinds, err
