@@ -55,6 +55,7 @@ scenarios: needs build ## every scenario in its full form, some in a VM too: a t
 .PHONY: bench
 bench: needs build ## beside peers, in alternation: a table, and build/bench.json
 	$(BUILD) -o build/wireguard-go golang.zx2c4.com/wireguard
+	CGO_ENABLED=0 go build -C .tools -trimpath -o ../build/ ./pro-bing
 	build/ginnel-lab bench $(if $(SHORT),--short) all; lab=$$?; \
 	$(SUDO) env GINNEL_ROWS=$(CURDIR)/build/bench.json go test -run '^$$' -bench KernelThroughput -benchtime $(if $(SHORT),5x,20x) -timeout 30m ./packaging/vm && exit $$lab
 

@@ -29,7 +29,8 @@ func icmpKind(engine *echo.Engine) checks.Kind {
 			"ttl":   {Type: "int", Doc: "routers that a request may pass, plus one; not given: the host's", Min: new(1.0), Max: new(255.0)},
 			"wait":  {Type: "duration", Doc: "a reply that takes longer is late, and counts as lost; not given: until the run ends", Min: new(0.001), Max: new(60.0)},
 		},
-		New: func(t checks.Target) (checks.Check, error) { return newICMP(engine, t) },
+		New:   func(t checks.Target) (checks.Check, error) { return newICMP(engine, t) },
+		Close: engine.Close,
 	}
 }
 

@@ -20,6 +20,10 @@ var benches = []scenario{
 	{"idle", "CPU and memory of an idle agent with 10,000 sites", benchIdle},
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},
+	{"probes", "CPU and memory of an agent with 1,000 echo checks, beside fping, pro-bing, smokeping_prober, blackbox_exporter", benchProbes},
+	{"rtt", "reported RTT beside a capture on the wire, 1,000 targets, beside fping, pro-bing, blackbox_exporter", benchRTT},
+	{"loss", "loss that an agent tells of 1,000 echo checks, beside what the line lost", benchLoss},
+	{"connects", "CPU of an agent with 500 TCP checks a second, beside blackbox_exporter", benchConnects},
 }
 
 func benchCommand() cli.Command {

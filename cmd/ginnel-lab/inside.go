@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strconv"
 	"syscall"
 
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
@@ -18,6 +19,7 @@ const (
 	boxInit   = "box-init"   // BIN OUT SETUP: the first process of the box
 	boxCounty = "box-county" // SETUP: the county in it
 	boxChange = "box-change" // SITES PAIRS: what changes a hub's device, at a node
+	boxProbe  = "box-probe"  // TARGETS: what runs an agent's echo checks, at a node
 )
 
 // runInside is the program when it was started by itself; false when it was
@@ -31,6 +33,11 @@ func runInside(args []string) (int, bool) {
 		return runCounty(args[1]), true
 	case len(args) == 3 && args[0] == boxChange:
 		return runChange(args[1:]), true
+	case len(args) == 2 && args[0] == boxProbe:
+		n, _ := strconv.Atoi(args[1])
+		ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+		defer stop()
+		return runProbe(ctx, n), true
 	}
 	return 0, false
 }

@@ -82,7 +82,7 @@ type outbox struct {
 
 // receive reads what there is, and returns how many messages. Its error is
 // EAGAIN where there is none.
-func (b *inbox) receive(fd, flags int) (int, error) {
+func (b *inbox) receive(fd, flags int) (int, syscall.Errno) {
 	for i := range b.messages {
 		m := &b.messages[i]
 		b.vectors[i].Base = &b.buffers[i][0]
@@ -144,16 +144,16 @@ func putTTL(b []byte, v6 bool, ttl int) int {
 
 // transmit sends the composed messages from one on, and returns how many left.
 // An error is that of the first.
-func (b *outbox) transmit(fd, from, to int) (int, error) {
+func (b *outbox) transmit(fd, from, to int) (int, syscall.Errno) {
 	return b.call(unix.SYS_SENDMMSG, fd, from, to-from, unix.MSG_DONTWAIT)
 }
 
-func (b *batch) call(trap uintptr, fd, from, n, flags int) (int, error) {
+func (b *batch) call(trap uintptr, fd, from, n, flags int) (int, syscall.Errno) {
 	for {
 		r, _, errno := unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[from])), uintptr(n), uintptr(flags), 0, 0)
 		switch errno {
 		case 0:
-			return int(r), nil
+			return int(r), 0
 		case syscall.EINTR:
 		default:
 			return 0, errno

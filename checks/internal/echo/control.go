@@ -76,7 +76,7 @@ func (n *notes) readError(data []byte) {
 func (e *Engine) read(s *socket) {
 	e.readErrors(s)
 	for range 64 { // a flood must not keep us here
-		n, err := e.in.receive(s.fd, 0)
+		n, errno := e.in.receive(s.fd, 0)
 		back := time.Now()
 		for i := range n {
 			data, control, from, cut := e.in.message(i)
@@ -84,9 +84,9 @@ func (e *Engine) read(s *socket) {
 		}
 		e.heard += n
 		switch {
-		case err == syscall.EAGAIN, err == nil && n < batchSize:
+		case errno == syscall.EAGAIN, errno == 0 && n < batchSize:
 			return
-		case err != nil: // of a question before: the error queue tells of which
+		case errno != 0: // of a question before: the error queue tells of which
 			e.readErrors(s)
 		}
 	}
@@ -120,7 +120,7 @@ func (e *Engine) take(s *socket, data []byte, cut bool, from netip.AddrPort, sai
 func (e *Engine) readErrors(s *socket) {
 	denied := false
 	for range 64 {
-		n, err := e.in.receive(s.fd, unix.MSG_ERRQUEUE)
+		n, errno := e.in.receive(s.fd, unix.MSG_ERRQUEUE)
 		back := time.Now()
 		for i := range n {
 			data, control, to, _ := e.in.message(i)
@@ -136,7 +136,7 @@ func (e *Engine) readErrors(s *socket) {
 				e.deny(s, data, to, said, back)
 			}
 		}
-		if err != nil || n < batchSize {
+		if errno != 0 || n < batchSize {
 			break
 		}
 	}

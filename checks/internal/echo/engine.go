@@ -27,6 +27,7 @@ type Engine struct {
 	begun     []*train // since the last pass
 	cancelled []*train
 	loop      *parking // nil: there is no goroutine
+	closing   bool
 
 	// What follows belongs to the goroutine.
 	trains  map[uint64]*train // on their way, and the ended ones
@@ -77,6 +78,22 @@ func (e *Engine) Begin(ctx context.Context, t Train, done func(Outcome)) {
 	e.kick()
 }
 
+// Close ends all trains, and returns when nothing is left of them. The engine may
+// be used again.
+func (e *Engine) Close() error {
+	e.mu.Lock()
+	p := e.loop
+	if p != nil {
+		e.closing = true
+		e.kick()
+	}
+	e.mu.Unlock()
+	if p != nil {
+		<-p.gone
+	}
+	return nil
+}
+
 // cancel ends a train before its time. At its deadline it ends by itself.
 func (e *Engine) cancel(ctx context.Context, t *train) {
 	if ctx.Err() == context.DeadlineExceeded {
@@ -105,8 +122,8 @@ func (e *Engine) run(p *parking) {
 	for {
 		next := e.pass(p)
 		e.mu.Lock()
-		if len(e.begun)+len(e.cancelled) == 0 && len(e.sockets)+len(e.due) == 0 {
-			e.loop, e.trains, e.past, e.in, e.out = nil, nil, nil, nil, nil
+		if len(e.begun)+len(e.cancelled) == 0 && (e.closing || len(e.sockets)+len(e.due) == 0) {
+			e.clear()
 			e.mu.Unlock()
 			return
 		}
@@ -117,11 +134,21 @@ func (e *Engine) run(p *parking) {
 	}
 }
 
+// clear leaves nothing behind.
+func (e *Engine) clear() {
+	for _, s := range e.sockets {
+		s.close()
+	}
+	e.loop, e.closing = nil, false
+	e.trains, e.sockets, e.past, e.in, e.out = nil, nil, nil, nil, nil
+}
+
 // pass does all that there is to do, and says when there is more.
 func (e *Engine) pass(p *parking) (next time.Time) {
 	e.mu.Lock()
 	begun, cancelled := e.begun, e.cancelled
 	e.begun, e.cancelled = nil, nil
+	closing := e.closing
 	p.passed()
 	e.mu.Unlock()
 	e.heard = len(begun)
@@ -134,6 +161,10 @@ func (e *Engine) pass(p *parking) (next time.Time) {
 	for _, t := range cancelled {
 		t.broken = true
 		e.end(t)
+	}
+	for closing && len(e.due) > 0 {
+		e.due[0].broken = true
+		e.end(e.due[0])
 	}
 	e.send(time.Now())
 	e.tell()

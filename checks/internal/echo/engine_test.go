@@ -135,3 +135,22 @@ func TestAThousandTrains(t *testing.T) {
 		t.Errorf("%d of %d, %d odd; want 2700 of 3000, 0", received, sent, rest)
 	}
 }
+
+func TestCloseEndsAll(t *testing.T) {
+	to := echoes(t, func([]byte, func([]byte)) {})
+	var e Engine
+	for range 2 { // it may be used again
+		outcomes := make(chan Outcome, 1)
+		e.Begin(t.Context(), Train{To: to, Count: 1, Size: 16, Deadline: time.Now().Add(time.Hour)}, func(o Outcome) { outcomes <- o })
+		time.Sleep(5 * tick)
+		if err := e.Close(); err != nil || e.loop != nil || e.sockets != nil {
+			t.Errorf("%v, %+v", err, &e)
+		}
+		if o := <-outcomes; !o.Broken {
+			t.Errorf("got %+v", o)
+		}
+	}
+	if err := e.Close(); err != nil {
+		t.Error(err)
+	}
+}

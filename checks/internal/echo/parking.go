@@ -20,10 +20,11 @@ type parking struct {
 	armed  map[int32]bool // by socket
 	last   time.Time      // of the last pass; of the engine's mutex, like the rest
 	wakeAt time.Time      // zero: not set since that
+	gone   chan struct{}  // closed with it
 }
 
 func newParking() *parking {
-	p := &parking{armed: map[int32]bool{}}
+	p := &parking{armed: map[int32]bool{}, gone: make(chan struct{})}
 	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		p.err = fmt.Errorf("watching sockets: %w", err)
@@ -35,7 +36,10 @@ func newParking() *parking {
 	return p
 }
 
-func (p *parking) close() { p.set.Close() }
+func (p *parking) close() {
+	p.set.Close()
+	close(p.gone)
+}
 
 // watch adds a socket, which is not armed.
 func (p *parking) watch(fd int) error {

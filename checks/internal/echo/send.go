@@ -1,7 +1,6 @@
 package echo
 
 import (
-	"errors"
 	"slices"
 	"syscall"
 	"time"
@@ -53,18 +52,18 @@ func (e *Engine) transmit(s *socket, questions []question, now time.Time) int {
 	again := -1 // the one that was tried twice
 	for i := 0; i < len(questions); {
 		at := time.Now()
-		n, err := e.out.transmit(s.fd, i, len(questions))
+		n, errno := e.out.transmit(s.fd, i, len(questions))
 		for _, q := range questions[i : i+n] {
 			q.t.packets[q.i].sent = at
 			s.keys[s.key%ring] = stampOf{s.key, q.t.number(q.i)}
 			s.key++
 		}
 		i += n
-		if err == nil {
+		if errno == 0 {
 			continue
 		}
 		q := questions[i]
-		if err == syscall.EAGAIN && now.Sub(q.due) < patience && !q.t.ended {
+		if errno == syscall.EAGAIN && now.Sub(q.due) < patience && !q.t.ended {
 			return i
 		}
 		// An error of a question before is reported by this call, which then
@@ -77,7 +76,7 @@ func (e *Engine) transmit(s *socket, questions []question, now time.Time) int {
 		}
 		e.readErrors(s)
 		if again != i {
-			e.unsent(s, q, err)
+			e.unsent(s, q, errno)
 		}
 		s.renumber()
 	}
@@ -85,14 +84,14 @@ func (e *Engine) transmit(s *socket, questions []question, now time.Time) int {
 }
 
 // unsent gives a question its fate that this host refused to send.
-func (e *Engine) unsent(s *socket, q question, err error) {
+func (e *Engine) unsent(s *socket, q question, errno syscall.Errno) {
 	switch {
-	case errors.Is(err, unix.ENOBUFS), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EAGAIN):
-	case errors.Is(err, unix.EINVAL) && s.from.IsValid(): // it has gone since we bound it
+	case errno == syscall.ENOBUFS, errno == syscall.ENOMEM, errno == syscall.EAGAIN:
+	case errno == syscall.EINVAL && s.from.IsValid(): // it has gone since we bound it
 		q.t.err = faultOfOpening(s.place, unix.EADDRNOTAVAIL)
 	default:
-		q.t.denial = &Denial{Errno: err}
-		if errors.Is(err, unix.EMSGSIZE) {
+		q.t.denial = &Denial{Errno: errno}
+		if errno == syscall.EMSGSIZE {
 			q.t.denial.MTU = s.mtu
 		}
 		q.t.packets[q.i].denial = q.t.denial

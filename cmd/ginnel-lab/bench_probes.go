@@ -1,0 +1,220 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/wan"
+)
+
+// probing is a site and a far machine that answers for many addresses, for
+// measurements of checks and of other programs that ask the same.
+type probing struct {
+	pair // its hub is the far machine
+	link *wan.Link
+}
+
+// farTarget is an address of the far machine: RFC 2544 gives them to benches.
+func farTarget(i int) netip.Addr {
+	return netip.AddrFrom4([4]byte{198, 18, byte(i / 250), byte(1 + i%250)})
+}
+
+// newProbing joins the two: by a veth pair, or by a line, which takes each
+// packet through user space.
+func newProbing(s *stage, line *wan.Line) (*probing, error) {
+	p := new(probing)
+	for name, node := range map[string]**netns.Node{"site": &p.site, "far": &p.hub} {
+		var err error
+		if *node, err = netns.New(name, "127.0.0.1 localhost\n", "127.0.0.1"); err != nil {
+			return nil, err
+		}
+	}
+	near := netns.End{Node: p.site, Link: "eth0", Addr: netip.MustParsePrefix(siteWAN + "/24")}
+	far := netns.End{Node: p.hub, Link: "eth0", Addr: netip.MustParsePrefix(hubWAN + "/24")}
+	if err := p.join(near, far, line); err != nil {
+		return nil, err
+	}
+	var err error
+	if p.log, err = os.Create(filepath.Join(netns.Out, "bench-"+s.name+".log")); err != nil {
+		return nil, err
+	}
+	ctx := context.Background()
+	if err := p.all(ctx, p.hub, "ip route add local 198.18.0.0/16 dev lo"); err != nil {
+		return nil, err
+	}
+	if err := p.site.Sysctl("net.ipv4.ping_group_range", "0 0"); err != nil {
+		return nil, err
+	}
+	return p, p.all(ctx, p.site, "ip route add 198.18.0.0/16 via "+hubWAN)
+}
+
+func (p *probing) join(near, far netns.End, line *wan.Line) error {
+	if line == nil {
+		return netns.Cable(near, far)
+	}
+	a, err := near.Tap()
+	if err != nil {
+		return err
+	}
+	b, err := far.Tap()
+	if err != nil {
+		return err
+	}
+	p.link = wan.Join("line", a, b)
+	p.link.Set(*line)
+	return nil
+}
+
+// asks writes the config of an agent that runs n checks of a kind, once a
+// second each.
+func (p *probing) asks(n int, kind, suffix, more string) error {
+	var text strings.Builder
+	text.WriteString("gateway = \"avocet-1\"\n")
+	for i := range n {
+		fmt.Fprintf(&text, "[[check]]\nname = \"check-%d\"\nkind = %q\ntarget = \"%v%s\"\ninterval = \"1s\"\n%s", i, kind, farTarget(i), suffix, more)
+	}
+	if err := p.site.WriteFile("/etc/ginnel/ginnel.toml", county.HostConfig(), 0o644); err != nil {
+		return err
+	}
+	return p.site.WriteFile("/etc/ginnel/desired.toml", text.String(), 0o644)
+}
+
+// pings is asks for one echo request a run.
+func (p *probing) pings(n int) error {
+	return p.asks(n, "icmp", "", "[check.options]\ncount = 1\n")
+}
+
+// agent starts `ginnel run` and lets it settle: all checks run within 5 s.
+func (p *probing) agent(ctx context.Context) (*exec.Cmd, error) {
+	cmd, err := p.start(p.site, "ginnel", "run")
+	if err == nil {
+		sleep(ctx, 10*time.Second)
+	}
+	return cmd, err
+}
+
+// perSecond is how many probes a program makes with a second of CPU, at so many
+// a second.
+func (p *probing) perSecond(ctx context.Context, s *stage, cmd *exec.Cmd, rate int) (float64, error) {
+	share, err := cpuShare(ctx, cmd.Process.Pid, pick(s, 20*time.Second, 5*time.Second))
+	if err != nil {
+		return 0, err
+	}
+	if share == 0 {
+		return 0, fmt.Errorf("%s used no CPU", cmd.Path)
+	}
+	return float64(rate) / (share / 100), nil
+}
+
+// agentPerSecond is perSecond of a whole agent, from start to end.
+func (p *probing) agentPerSecond(ctx context.Context, s *stage, rate int) (float64, error) {
+	cmd, err := p.agent(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer end(cmd)
+	return p.perSecond(ctx, s, cmd, rate)
+}
+
+// besidePeers measures us beside each peer in alternation, and makes the rows.
+// The first row says whether the aim is met: that holds for us alone.
+func (p *probing) besidePeers(ctx context.Context, s *stage, what string, least float64, rate int, peers []probePeer) error {
+	var all []float64
+	for _, peer := range peers {
+		if _, err := p.site.Run(ctx, "sh", "-c", "command -v "+peer.args[0]); err != nil {
+			fmt.Printf("  %s is not here: make needs\n", peer.name)
+			continue
+		}
+		var us, them []float64
+		for i := range pick(s, 5, 1) {
+			a, b, err := inTurn(i,
+				func() (float64, error) { return p.agentPerSecond(ctx, s, rate) },
+				func() (float64, error) { return peer.perSecond(ctx, p, s) })
+			if err != nil {
+				return fmt.Errorf("beside %s: %w", peer.name, err)
+			}
+			fmt.Printf("  pair %2d  %8.0f  %8.0f %s\n", i+1, a, b, peer.name)
+			us, them = append(us, a), append(them, b)
+		}
+		all = append(all, us...)
+		s.row(beside(what+", beside "+peer.name, "1/CPU-s", peer.name, atLeast(peer.aim), us, them))
+	}
+	median := spreadOf(all)
+	s.row(result{Name: what, Value: median.Median, Unit: "1/CPU-s", Aim: fmt.Sprintf(">= %g", least), Met: median.Median >= least,
+		Detail: fmt.Sprintf("the whole agent at %d/s; interval %.0f to %.0f, of %d runs", rate, median.Low, median.High, len(all))})
+	return nil
+}
+
+// benchProbes looks at what an agent needs for 1,000 echo requests a second, for
+// 50, and for none.
+func benchProbes(ctx context.Context, s *stage) error {
+	p, err := newProbing(s, nil)
+	if err != nil {
+		return err
+	}
+	const many = 1000
+	if err := p.pings(many); err != nil {
+		return err
+	}
+	if err := p.besidePeers(ctx, s, "probes", 20000, many, echoPeers(many)); err != nil {
+		return err
+	}
+	if err := p.memory(ctx, s, many); err != nil {
+		return err
+	}
+	for _, few := range []struct {
+		n    int
+		most float64
+	}{{50, 1}, {0, 0.5}} {
+		if err := p.pings(few.n); err != nil {
+			return err
+		}
+		if err := p.share(ctx, s, few.n, few.most); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// memory makes the row of VmRSS once there are histograms of some minutes.
+func (p *probing) memory(ctx context.Context, s *stage, n int) error {
+	cmd, err := p.agent(ctx)
+	if err != nil {
+		return err
+	}
+	defer end(cmd)
+	length := pick(s, 5*time.Minute, 10*time.Second)
+	sleep(ctx, length)
+	rss, err := memoryOf(cmd.Process.Pid, "status", "VmRSS")
+	if err != nil {
+		return err
+	}
+	s.row(result{Name: fmt.Sprintf("VmRSS with %d targets", n), Value: rss, Unit: "MiB", Aim: "<= 40", Met: rss <= 40,
+		Detail: fmt.Sprintf("the whole agent, a histogram a minute for each, after %v", length)})
+	return nil
+}
+
+// share makes the row of an agent's CPU with few targets.
+func (p *probing) share(ctx context.Context, s *stage, n int, most float64) error {
+	cmd, err := p.agent(ctx)
+	if err != nil {
+		return err
+	}
+	defer end(cmd)
+	length := pick(s, time.Minute, 10*time.Second)
+	share, err := cpuShare(ctx, cmd.Process.Pid, length)
+	if err != nil {
+		return err
+	}
+	s.row(result{Name: fmt.Sprintf("CPU with %d targets at 1/s", n), Value: share, Unit: "% of a core", Aim: fmt.Sprintf("<= %g", most), Met: share <= most,
+		Detail: fmt.Sprintf("the whole agent, over %v", length)})
+	return nil
+}
