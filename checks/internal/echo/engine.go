@@ -12,7 +12,10 @@ import (
 const (
 	// tick is the least time between two passes: what becomes due, or comes,
 	// meanwhile is dealt with together.
-	tick = 10 * time.Millisecond
+	tick = 20 * time.Millisecond
+	// early is how much less than a tick may have passed for what is new, and how
+	// much longer than one it is waited for.
+	early = tick / 5
 	// linger is how long a socket that no train uses stays open, and an answer
 	// to a train that has ended is still recognised.
 	linger = 10 * time.Second
@@ -127,10 +130,9 @@ func (e *Engine) run(p *parking) {
 			e.mu.Unlock()
 			return
 		}
-		p.until(next)
-		last := p.last
 		e.mu.Unlock()
-		p.wait(last, e.allStamped(), e.heard > 0)
+		p.until(later(next, p.last.Add(tick)))
+		p.wait(e.allStamped(), e.heard > 0)
 	}
 }
 

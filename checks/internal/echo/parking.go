@@ -3,6 +3,7 @@ package echo
 import (
 	"fmt"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -14,13 +15,15 @@ import (
 // watches: one that has told of something is silent until it is armed again, so
 // nothing wakes a processor while packets gather.
 type parking struct {
-	err    error    // why there is no set
-	set    *os.File // nil: there is none
-	raw    syscall.RawConn
-	armed  map[int32]bool // by socket
-	last   time.Time      // of the last pass; of the engine's mutex, like the rest
-	wakeAt time.Time      // zero: not set since that
-	gone   chan struct{}  // closed with it
+	err   error    // why there is no set
+	set   *os.File // nil: there is none
+	raw   syscall.RawConn
+	armed map[int32]bool // by socket
+	gone  chan struct{}  // closed with it
+
+	mu     sync.Mutex
+	last   time.Time // of the last pass; written by the engine's goroutine
+	wakeAt time.Time // zero: not set since that
 }
 
 func newParking() *parking {
@@ -54,18 +57,25 @@ func (p *parking) watch(fd int) error {
 func (p *parking) forget(fd int) { delete(p.armed, int32(fd)) }
 
 // passed begins a pass.
-func (p *parking) passed() { p.last, p.wakeAt = time.Now(), time.Time{} }
+func (p *parking) passed() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last, p.wakeAt = time.Now(), time.Time{}
+}
 
-// kick ends a wait a tick after the last pass, or at once where that is longer
-// ago.
-func (p *parking) kick() { p.until(p.last.Add(tick)) }
+// kick ends a wait for what is new, if the last pass was about a tick ago, else
+// then: who starts many trains starts them by the tick too.
+func (p *parking) kick() {
+	p.mu.Lock()
+	last := p.last
+	p.mu.Unlock()
+	p.until(last.Add(tick - early))
+}
 
-// until ends a wait at a time, or a tick after the last pass, unless it ends
-// earlier.
+// until ends a wait at a time, unless it ends earlier.
 func (p *parking) until(at time.Time) {
-	if soonest := p.last.Add(tick); at.Before(soonest) {
-		at = soonest
-	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.set != nil && (p.wakeAt.IsZero() || at.Before(p.wakeAt)) {
 		p.wakeAt = at
 		p.set.SetReadDeadline(at)
@@ -74,14 +84,15 @@ func (p *parking) until(at time.Time) {
 
 // wait returns at the time that was set, or when a socket has something. What
 // may gather is waited for until a tick after the last pass; busy says that
-// there will be something, so that arming is spared.
-func (p *parking) wait(last time.Time, gather, busy bool) {
+// there will be something, so that arming is spared, and that somebody will
+// probably kick.
+func (p *parking) wait(gather, busy bool) {
 	if p.err != nil {
 		time.Sleep(tick)
 		return
 	}
-	if gather && busy {
-		time.Sleep(time.Until(last.Add(tick)))
+	if gather && busy && p.rest(p.last.Add(tick+early)) {
+		return
 	}
 	p.arm()
 	came := false
@@ -90,8 +101,25 @@ func (p *parking) wait(last time.Time, gather, busy bool) {
 		return came
 	})
 	if came && gather {
-		time.Sleep(time.Until(last.Add(tick)))
+		p.rest(p.last.Add(tick))
 	}
+}
+
+// rest waits for a while whatever the sockets have, and says whether the time
+// has come that was set.
+func (p *parking) rest(end time.Time) (due bool) {
+	p.mu.Lock()
+	if p.wakeAt.IsZero() || end.Before(p.wakeAt) {
+		p.set.SetReadDeadline(end)
+	}
+	p.mu.Unlock()
+	p.raw.Read(func(uintptr) bool { return false })
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.wakeAt.IsZero() {
+		p.set.SetReadDeadline(p.wakeAt)
+	}
+	return !p.wakeAt.IsZero() && !time.Now().Before(p.wakeAt)
 }
 
 // arm lets all sockets tell once.
