@@ -275,3 +275,35 @@ func TestAppliedAgain(t *testing.T) {
 		t.Errorf("%+v, %v", r, err)
 	}
 }
+
+// A check of a kind that this gateway does not have says so, and nothing else is
+// kept from running; what names a program is no kind, and no config.
+func TestPushWithAKindThatIsNotHere(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	r := start(t, root, site)
+	r.untilUp()
+	extra := "\n[[check]]\nname = \"scans\"\nkind = %q\nnetwork = \"kestrel\"\ntarget = \"198.51.100.40:104\"\ninterval = \"1s\"\n"
+	if _, err := r.apply(d.bundle(1, site+fmt.Sprintf(extra, "/usr/bin/nmap"))); err == nil || !strings.Contains(err.Error(), "check[") || !strings.Contains(err.Error(), ".kind") {
+		t.Errorf("a kind that is a program: %v", err)
+	}
+	if c := r.agent.Snapshot().Config; c.Generation != 0 {
+		t.Errorf("it was taken: %+v", c)
+	}
+	if _, err := r.apply(d.bundle(2, site+fmt.Sprintf(extra, "dicom"))); err != nil {
+		t.Fatal(err)
+	}
+	r.config(block.ConfigApplied, 2)
+	r.until("scans is not run, and the others are up", func(local.Client) bool {
+		others, told := 0, false
+		for _, c := range r.agent.Snapshot().Checks {
+			switch {
+			case c.Name == "scans":
+				told = c.State == checks.UnknownState && c.Reason == string(checks.NotRun) && strings.Contains(c.Detail, `kind "dicom": no such kind here`)
+			case c.State == checks.Up:
+				others++
+			}
+		}
+		return told && others == len(r.agent.Snapshot().Checks)-1 && others > 0
+	})
+}
