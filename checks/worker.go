@@ -92,12 +92,13 @@ func (w *worker) tellChange(e Edge) {
 }
 
 func (w *worker) tellEdge(e Edge) {
-	what := "a check changed its state"
-	if e.Reason == Unstable {
-		what = "a check is unstable; the worse state is held"
-	}
-	w.runner.options.Log.Info(what, "check", w.spec.Name, "network", w.spec.Target.Network,
+	log := w.runner.options.Log.With("check", w.spec.Name, "network", w.spec.Target.Network,
 		"from", e.From, "to", e.To, "since", e.At, "reason", e.Reason, "detail", e.Detail)
+	if e.Reason == Unstable {
+		log.Info("a check is unstable; the worse state is held")
+	} else {
+		log.Info("a check changed its state")
+	}
 	if sink := w.runner.options.Sink; sink != nil {
 		sink.Edge(w.spec, e)
 	}
