@@ -44,6 +44,8 @@ func run(ctx context.Context, args []string, std cli.IO) int {
 				Short: "what a push would change, and where"},
 			{Name: "push", Args: "[PLAN]", Run: push, Long: pushHelp,
 				Short: "show a plan again, ask, sign it and roll it out"},
+			{Name: "bundle", Args: "GATEWAY FILE", Run: bundleFile, Long: bundleHelp,
+				Short: "a gateway's signed config for a stick"},
 			{Name: "keys list", Args: "[GATEWAY...]", Run: keysList, Long: keysListHelp,
 				Short: "the gateways' public keys, verified"},
 			{Name: "keys approve", Args: "GATEWAY...", Run: keysApprove, Long: keysApproveHelp,

@@ -212,17 +212,30 @@ func (o *pushOrder) ask(std cli.IO, p *plan.Plan) error {
 	return confirm(std, o.yes, question, "nothing was signed, nothing was sent")
 }
 
-// send signs, notes the generations as used, and starts the rollout.
+// send signs, and starts the rollout.
 func (o *pushOrder) send(ctx context.Context, std cli.IO, s *survey, p *plan.Plan) (centre.Rollout, error) {
-	key, err := signing.Open(ctx, o.signWith, s.signers, std)
-	if leave, stay := p.Handover(); err != nil && len(leave) > 0 {
-		return centre.Rollout{}, cli.WithHint(fmt.Errorf("%w; and whom a push takes out of the signers cannot sign its way back", err), called(stay, " or ")+" can push it")
-	}
+	rollout, err := o.sign(ctx, std, s, p)
 	if err != nil {
 		return centre.Rollout{}, err
 	}
+	r, err := s.client.StartRollout(ctx, rollout)
+	if err != nil {
+		return r, o.beaten(ctx, s.client, err)
+	}
+	return r, nil
+}
+
+// sign signs a plan, and notes its generations as used.
+func (o *pushOrder) sign(ctx context.Context, std cli.IO, s *survey, p *plan.Plan) (centre.NewRollout, error) {
+	key, err := signing.Open(ctx, o.signWith, s.signers, std)
+	if leave, stay := p.Handover(); err != nil && len(leave) > 0 {
+		return centre.NewRollout{}, cli.WithHint(fmt.Errorf("%w; and whom a push takes out of the signers cannot sign its way back", err), called(stay, " or ")+" can push it")
+	}
+	if err != nil {
+		return centre.NewRollout{}, err
+	}
 	if strange := p.NotSigner(key.By); len(strange) > 0 {
-		return centre.Rollout{}, cli.WithHint(fmt.Errorf("%s would refuse it: %s is not among the signers that it trusts now", strange[0], key.By.Name),
+		return centre.NewRollout{}, cli.WithHint(fmt.Errorf("%s would refuse it: %s is not among the signers that it trusts now", strange[0], key.By.Name),
 			"a signer of now pushes the change of signers")
 	}
 	signatures := p.Signatures()
@@ -234,20 +247,13 @@ func (o *pushOrder) send(ctx context.Context, std cli.IO, s *survey, p *plan.Pla
 		return b.Bytes(), err
 	})
 	if err != nil {
-		return centre.Rollout{}, err
+		return centre.NewRollout{}, err
 	}
 	// Before it is sent: who knows where a bundle got to that seemed lost.
 	for gateway, ref := range p.Generations() {
 		s.fleet.SetGeneration(fleet.Generation{Gateway: gateway, Number: ref.Generation, Hash: ref.Hash})
 	}
-	if err := s.fleet.Save(); err != nil {
-		return centre.Rollout{}, err
-	}
-	r, err := s.client.StartRollout(ctx, rollout)
-	if err != nil {
-		return r, o.beaten(ctx, s.client, err)
-	}
-	return r, nil
+	return rollout, s.fleet.Save()
 }
 
 // beaten says who was first, where somebody was.

@@ -32,6 +32,10 @@ func TestReadmeStory(t *testing.T) {
 			case strings.HasPrefix(line, "sudo ginnel enrol "):
 				b.enrolPack(strings.TrimPrefix(line, "sudo ginnel enrol "))
 				continue
+			case strings.HasPrefix(line, "sudo ginnel apply "):
+				b.dir = filepath.Join(os.Getenv("HOME"), "county")
+				b.isFor(strings.TrimPrefix(line, "sudo ginnel apply "), "avocet-1", 6, 2)
+				continue
 			case strings.HasPrefix(line, "cd "):
 				t.Chdir(strings.TrimPrefix(line, "cd "))
 				continue
@@ -62,7 +66,7 @@ func TestReadmeStory(t *testing.T) {
 		"ginnelctl plan --out fulmar.plan":  "  ~ peers: + fulmar-1 ",
 		"ginnelctl rollout status":          "avocet-1   failed, and went back: records was good and is dead",
 		"ginnelctl keys approve avocet-1":   "Approved: 2 rows in keys.csv",
-		"ginnelctl push":                    "  + check ticket on kestrel ",
+		"ginnelctl push":                    "  + check names on kestrel ",
 		"ginnelctl push fulmar.plan":        "rollout 1 is done",
 		"ginnelctl plan --gateway fulmar-1": "generation 1 over nothing",
 	} {

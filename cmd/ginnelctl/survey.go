@@ -39,6 +39,15 @@ type survey struct {
 // take reads the files in dir, asks the collector, and verifies what gateways
 // proved of their keys. Nothing is written yet.
 func (d *desk) take(ctx context.Context, dir string, without []string) (*survey, error) {
+	s, err := d.files(dir, without)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.ask(ctx, d)
+}
+
+// files reads the files in dir; nobody was asked yet.
+func (d *desk) files(dir string, without []string) (*survey, error) {
 	s := &survey{states: map[string]centre.GatewayState{}, without: without, now: time.Now(), proved: map[string]keychain.Merged{}}
 	var err error
 	if s.fleet, err = fleet.Load(dir); err != nil {
@@ -50,21 +59,24 @@ func (d *desk) take(ctx context.Context, dir string, without []string) (*survey,
 	if s.mine, err = d.organisation(); err != nil {
 		return nil, err
 	}
-	if s.client, err = d.client(); err != nil {
-		return nil, err
-	}
+	s.client, err = d.client()
+	return s, err
+}
+
+// ask asks the collector, and verifies what gateways proved.
+func (s *survey) ask(ctx context.Context, d *desk) error {
 	states, err := s.client.Fleet(ctx)
 	if err != nil {
-		return nil, d.advise(err)
+		return d.advise(err)
 	}
 	for _, g := range states {
 		s.states[g.Name] = g
 	}
 	shown, err := s.client.Keys(ctx)
 	if err != nil {
-		return nil, d.advise(err)
+		return d.advise(err)
 	}
-	return s, s.prove(shown)
+	return s.prove(shown)
 }
 
 // organisation is the one that the operator's certificate is for; empty: all.

@@ -172,6 +172,29 @@ func (p *Plan) NewRollout(noRings bool, sign func(text []byte) ([]byte, error)) 
 	return r, nil
 }
 
+// Only is the plan for one gateway by itself: what is carried there waits for no
+// ring and no window. False: it does not change.
+func (p *Plan) Only(gateway string) (*Plan, bool) {
+	c, changes := p.Change(gateway)
+	if !changes {
+		return nil, false
+	}
+	one, alone := *p, *c
+	alone.Window, alone.Ring = "", 1
+	if c.Hub {
+		alone.Ring = 0
+	}
+	one.Changes, one.Wanted = []Change{alone}, nil
+	one.Rollout.Rings, one.Rollout.Window, one.Rollout.Pause.Within = []string{p.Rollout.Rings[0], "by hand"}, "", 0
+	one.Fleet = p.Fleet + ", " + gateway + " by hand"
+	one.Looks = slices.DeleteFunc(slices.Clone(p.Looks), func(l Look) bool { return l.Gateway != gateway && l.Kind != BadProof })
+	return &one, true
+}
+
+// WayBack is the hash of a gateway's way back from a generation to the text that
+// it ran before.
+func WayBack(old []byte, generation uint64) string { return hashOf(withGeneration(old, generation+1)) }
+
 // Generations are what generations.csv is to have of the gateways of the plan:
 // the highest number that is signed for each, which is its way back's, and the
 // hash of the text that is to run. So no number is ever signed twice.
