@@ -144,6 +144,7 @@ func (t *train) outcome(now time.Time) Outcome {
 	}
 	if o.Received < o.Sent && t.socket != nil {
 		o.Dropped = int(t.socket.dropped() - t.drops)
+		o.Odd.Dropped = o.Dropped
 	}
 	return o
 }
