@@ -104,7 +104,7 @@ func (j *Jitter) add(r Result) {
 type Counts struct {
 	OK, Degraded, Failed, Unknown uint64 // runs by verdict
 	Sent, Received                uint64 // not of unknown runs
-	Skipped                       uint64 // starts left out because a run had not ended; also in Unknown
+	Skipped                       uint64 // starts left out because a run had not ended, also in Unknown; and results given up while the Sink hung
 
 	// As in Odd, of all runs.
 	Late, Duplicate, Reordered, Corrupt, Unsent, Dropped uint64

@@ -393,6 +393,38 @@ func TestRunOnce(t *testing.T) {
 	})
 }
 
+// hangingSink does not return from the first sample of a check, as with a disk
+// that hangs.
+type hangingSink struct {
+	recorder
+	goOn chan struct{}
+}
+
+func (h *hangingSink) Sample(s Spec, r Result) {
+	<-h.goOn
+	h.recorder.Sample(s, r)
+}
+
+func TestSinkThatHangsFillsNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		registry, _ := NewRegistry(testKind("well", wellAfter(0)))
+		sink := &hangingSink{goOn: make(chan struct{})}
+		r := NewRunner(RunnerOptions{Registry: registry, Sink: sink})
+		r.Sync([]Spec{{Name: "a", Kind: "well", Interval: time.Second}})
+		pass(time.Hour)
+		if lag := r.Lag(); lag.Starts == 0 || lag.P99 != 0 {
+			t.Errorf("the starts were held up: %+v", lag)
+		}
+		close(sink.goOn)
+		pass(time.Second)
+		told, given := len(sink.of("a")), int(r.Status()[0].Counts.Skipped)
+		if told < mostWaiting || told > mostWaiting+3 || told+given < 3599 || told+given > 3602 {
+			t.Errorf("%d told, %d given up, of an hour", told, given)
+		}
+		r.Close()
+	})
+}
+
 // statusSink asks for the status from within a Sink, as an agent does that
 // writes a snapshot at each edge.
 type statusSink struct{ r *Runner }

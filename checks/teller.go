@@ -17,9 +17,18 @@ type teller struct {
 
 func newTeller() *teller { return &teller{wake: make(chan struct{}, 1)} }
 
-// deliver queues a result.
+// mostWaiting is how many results of a check wait to be told, should the sink
+// hang.
+const mostWaiting = 64
+
+// deliver queues a result. One too many is given up, and counts as skipped.
 func (t *teller) deliver(w *worker, o outcome) {
 	t.mu.Lock()
+	if len(w.waiting) >= mostWaiting {
+		t.mu.Unlock()
+		w.skipped.Add(1)
+		return
+	}
 	w.waiting = append(w.waiting, o)
 	idle := !w.told
 	if idle {
