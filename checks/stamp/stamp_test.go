@@ -216,6 +216,11 @@ func TestResponder(t *testing.T) {
 			if err != nil || err2 != nil || netlink.AddrAdd(lo, address) != nil {
 				t.Fatal(err, err2)
 			}
+			for end := time.Now().Add(10 * time.Second); answerTo(t, at, make([]byte, Size)) == nil; {
+				if time.Now().After(end) { // the kernel takes a moment to know an IPv6 address
+					t.Fatal("it answers nothing")
+				}
+			}
 			for range 3 {
 				before := time.Now()
 				b := answerTo(t, at, make([]byte, 1000))
