@@ -76,6 +76,7 @@ type Agent struct {
 	around  seldom[block.HostSnapshot]
 	quiet   silences
 	told    refusals
+	echoing echoing
 	watched watched
 	needs   atomic.Pointer[needs] // never nil
 	events  chan struct{}         // something changed on the host
@@ -120,7 +121,7 @@ func New(o Options) (*Agent, error) {
 		o: o, started: time.Now(), boot: bootID(), identity: id,
 		named: make(chan struct{}), enrolled: make(chan struct{}), anew: make(chan struct{}, 1), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
 		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
-		last: condition{State: checks.UnknownState}, since: time.Now(),
+		last: condition{State: checks.UnknownState}, since: time.Now(), echoing: echoing{log: o.Log},
 	}
 	a.needs.Store(&needs{})
 	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {

@@ -43,6 +43,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 		Excuse:  func(s checks.Spec, r checks.Result) (string, bool) { return a.needs.Load().after(s, r, runner.State) },
 	})
 	defer runner.Close()
+	defer a.echoing.sync(nil)
 	a.mu.Lock()
 	a.spool, a.runner = kept, runner
 	c := a.config

@@ -85,6 +85,7 @@ func (a *Agent) sync(c *config.Config) {
 	a.weigh(context.Background())
 	runner.Behave(c.Manners)
 	runner.Sync(wanted)
+	a.echoing.sync(responderPlaces(c))
 }
 
 // subjectKey names a subject whatever it says of itself.

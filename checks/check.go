@@ -63,6 +63,10 @@ type Spec struct {
 	Unstable  int           // percent of its last results that may be changes; 0: 30; 100: all of them
 }
 
+// EchoPort is the UDP port at which a hub answers test packets of its sites, inside
+// the tunnels only. It is not that of STAMP, 862, which takes a right to bind.
+const EchoPort = 8620
+
 // Verdict is the answer of one run.
 type Verdict string
 

@@ -1,6 +1,7 @@
 package tunnels
 
 import (
+	"fmt"
 	"net/netip"
 	"slices"
 )
@@ -18,6 +19,9 @@ const AllSites = "sites"
 func (f *Filter) open(n Network) {
 	free := !slices.ContainsFunc(n.Allow, func(a Allow) bool { return a.From == AllSites })
 	f.AnyIn, f.AnyOut = free && f.Role == Hub, free && f.Role != Hub
+	if f.Role == Hub && n.EchoPort != 0 {
+		f.Gateway = append(f.Gateway, Opening{To: maskedAll(n.Addresses), Ports: []string{fmt.Sprintf("udp/%d", n.EchoPort)}})
+	}
 	for _, a := range n.Allow {
 		from, to := side(n, a.From), side(n, a.To)
 		add := func(list *[]Opening, source, target []netip.Prefix) {

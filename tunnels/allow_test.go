@@ -81,6 +81,20 @@ func TestOpenings(t *testing.T) {
 	}
 }
 
+// The port for test packets is open at a hub, at its own addresses, and nowhere else.
+func TestEchoPort(t *testing.T) {
+	for _, end := range []struct {
+		spec tunnels.Spec
+		want string
+	}{{site(), "out any"}, {hub(), "in any gateway any>[100.64.0.1/32][udp/8620]"}} {
+		end.spec.Networks[0].EchoPort = 8620
+		want, _ := tunnels.Want(end.spec, facts(), resolve)
+		if got := opened(want.Filters[0]); got != end.want {
+			t.Errorf("at a %s: %s, want %s", end.spec.Networks[0].Role, got, end.want)
+		}
+	}
+}
+
 // A site whose LAN the network calls otherwise is known by that name only.
 func TestOpeningsOfAMappedLAN(t *testing.T) {
 	spec := site()

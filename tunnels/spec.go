@@ -44,6 +44,7 @@ type Network struct {
 	Priority  int            // of its first rule; the others follow
 	Devices   []Tunnel       // site: one for each hub, in order of preference; hub: one
 	Allow     []Allow        // who may open connections beyond the default
+	EchoPort  int            // in the hub role, the UDP port at our addresses at which sites may ask for an echo; 0: none
 	Refused   []netip.Prefix // of peers that are shut out: what is for them is sent nowhere else
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/key"
 )
@@ -21,6 +22,10 @@ func (c *Config) Spec(keys func(network string) (key.Private, error)) (tunnels.S
 		if err != nil {
 			return tunnels.Spec{}, fmt.Errorf("network %s: %w", n.Name, err)
 		}
+		echo := 0
+		if n.Role == tunnels.Hub {
+			echo = checks.EchoPort
+		}
 		spec.Networks = append(spec.Networks, tunnels.Network{
 			Name:      n.Name,
 			Role:      n.Role,
@@ -32,6 +37,7 @@ func (c *Config) Spec(keys func(network string) (key.Private, error)) (tunnels.S
 			Priority:  n.Priority,
 			Devices:   devices,
 			Allow:     n.Allow,
+			EchoPort:  echo,
 			Refused:   n.Refused,
 		})
 	}

@@ -28,7 +28,7 @@ func TestSpecSite(t *testing.T) {
 	n := spec.Networks[0]
 	d := n.Devices[0]
 	p := d.Peers[0]
-	if n.Name != "kestrel" || n.Role != tunnels.Site || len(n.Devices) != 1 || n.Table != tunnels.TableNumber("kestrel") {
+	if n.Name != "kestrel" || n.Role != tunnels.Site || n.EchoPort != 0 || len(n.Devices) != 1 || n.Table != tunnels.TableNumber("kestrel") {
 		t.Errorf("network: %+v", n)
 	}
 	if d.Device != tunnels.DeviceName("kestrel", "hub-north") || d.Hub != "hub-north" || d.MTU != 1420 || !d.PrivateKey.Equal(own) {
@@ -53,7 +53,7 @@ func TestSpecHub(t *testing.T) {
 	if len(n.Devices) != 1 || n.Devices[0].Hub != "" || n.Devices[0].ListenPort != 51820 || len(n.Devices[0].Peers) != 2 {
 		t.Errorf("devices: %+v", n.Devices)
 	}
-	if len(n.Allow) != 1 || len(n.Devices[0].Peers[1].Endpoints) != 0 {
+	if len(n.Allow) != 1 || len(n.Devices[0].Peers[1].Endpoints) != 0 || n.EchoPort != 8620 {
 		t.Errorf("network: %+v", n)
 	}
 }

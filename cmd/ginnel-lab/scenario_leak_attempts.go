@@ -5,9 +5,13 @@ import (
 	"net/netip"
 	"slices"
 
+	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/tunnels"
 )
+
+// echoService is what hubs answer to their sites.
+var echoService = fmt.Sprintf("udp/%d", checks.EchoPort)
 
 // attemptAll lists everything that is tried.
 func (l *leak) attemptAll() {
@@ -154,7 +158,7 @@ func (l *leak) acrossNetworks() {
 				continue // its own
 			}
 			overlay := l.county.Hub(o.hub).Overlay[o.network]
-			way{l: l, sort: sort, from: m.lan, dst: overlay, may: beside(m.site)}.try("tcp/443", "udp/53", "icmp")
+			way{l: l, sort: sort, from: m.lan, dst: overlay, may: beside(m.site)}.try("tcp/443", "udp/53", "icmp", echoService)
 			service := l.service(o.hub, o.network).addr
 			if !slices.ContainsFunc(all, func(x member) bool {
 				return x.lan.addr == m.lan.addr && l.service(x.hub, x.network).addr == service // by a network of its own
@@ -191,6 +195,12 @@ func (l *leak) intoGateways() {
 		hub[3] = 1
 		way{l: l, sort: "WireGuard's port from behind a hub", from: from, dst: netip.AddrFrom4(hub)}.
 			try(fmt.Sprintf("udp/%d", l.county.Hub(m.hub).Ports[m.network]))
+		// What a hub answers inside the tunnels it answers nowhere else.
+		responder := l.county.Hub(m.hub).Overlay[m.network]
+		way{l: l, sort: "a hub's responder from behind it", from: from, dst: responder}.try(echoService)
+		wan := l.outside(m.hub, "eth0")
+		way{l: l, sort: "a hub's responder from the WAN", from: wan, src: s.Overlay(m.network), dst: responder, into: wan.into()}.try(echoService)
+		way{l: l, sort: "a site has no responder", from: from, dst: s.Overlay(m.network)}.try(echoService)
 	}
 	way{l: l, sort: "into a hub", from: l.lan("dunlin"), dst: l.county.Hub("hub-north").Overlay["kestrel"],
 		may: tunnel("dunlin", "kestrel", "hub-north")}.try("tcp/22", "udp/161", "udp/51820")

@@ -19,6 +19,25 @@ import (
 	"github.com/ginnel/ginnel/tunnels/wireguard"
 )
 
+// echo answers at UDP addresses of this namespace.
+func echo(t *testing.T, addresses ...string) {
+	t.Helper()
+	for _, at := range addresses {
+		u, err := net.ListenPacket("udp", at)
+		must(t, err)
+		go func() {
+			buf := make([]byte, 100)
+			for {
+				n, from, err := u.ReadFrom(buf)
+				if err != nil {
+					return
+				}
+				u.WriteTo(buf[:n], from)
+			}
+		}()
+	}
+}
+
 // serve answers whoever comes to a namespace, over TCP and UDP.
 func serve(t *testing.T, ns string, ports ...int) {
 	t.Helper()
@@ -26,8 +45,7 @@ func serve(t *testing.T, ns string, ports ...int) {
 		for _, port := range ports {
 			l, err := net.Listen("tcp", fmt.Sprintf(":%d", port))
 			must(t, err)
-			u, err := net.ListenPacket("udp", fmt.Sprintf(":%d", port))
-			must(t, err)
+			echo(t, fmt.Sprintf(":%d", port))
 			go func() {
 				for {
 					c, err := l.Accept()
@@ -35,16 +53,6 @@ func serve(t *testing.T, ns string, ports ...int) {
 						return
 					}
 					go io.Copy(c, c)
-				}
-			}()
-			go func() {
-				buf := make([]byte, 100)
-				for {
-					n, from, err := u.ReadFrom(buf)
-					if err != nil {
-						return
-					}
-					u.WriteTo(buf[:n], from)
 				}
 			}()
 		}
@@ -307,6 +315,7 @@ func TestHubFilters(t *testing.T) {
 	site.Networks[0].Devices[0].Peers = []tunnels.PeerSpec{*peer}
 	peer = &site.Networks[0].Devices[0].Peers[0]
 	peer.AllowedIPs = append(slices.Clone(peer.AllowedIPs), prefixes("192.168.20.0/24", "2001:db8:20::/64", "203.0.113.10/32")...)
+	hub.Networks[0].EchoPort = 8620
 	h := open(t)
 	converge(t, h, site)
 	at(t, "bittern", func(b *Host) { converge(t, b, bittern) })
@@ -322,11 +331,12 @@ func TestHubFilters(t *testing.T) {
 		with(tunnels.Allow{From: "198.51.100.20/32", To: "sites", Ports: []string{"tcp/9100"}},
 			tunnels.Allow{From: "2001:db8:51::20/128", To: "2001:db8:10::/64", Ports: []string{"udp/9100"}},
 			tunnels.Allow{From: "192.168.10.0/24", To: "192.168.20.20/32", Ports: []string{"tcp/9100"}})
+		echo(t, "100.64.0.1:8620", "[2001:db8:64::1]:8620")
 		try(t, h, table, slices.Concat(
 			both("pc", "198.51.100.20", "2001:db8:51::20", most, ""),
 			both("bittern", "198.51.100.20", "2001:db8:51::20", most, ""),
-			both("pc", "100.64.0.1", "2001:db8:64::1", "icmp", ""),
-			both("pc", "198.51.100.1", "2001:db8:51::1", "tcp/80", ""), // the hub's own address in its LAN
+			both("pc", "100.64.0.1", "2001:db8:64::1", "icmp udp/8620", ""), // it is open to sites
+			both("pc", "198.51.100.1", "2001:db8:51::1", "tcp/80", ""),      // the hub's own address in its LAN
 			[]way{{"service", "192.168.10.20", "tcp/9100", ""}, {"service", "192.168.20.20", "tcp/9100", ""},
 				{"service", "2001:db8:10::20", "udp/9100", ""}, {"pc", "192.168.20.20", "tcp/9100", ""}},
 		))
@@ -336,6 +346,7 @@ func TestHubFilters(t *testing.T) {
 			{{"bittern", "192.168.10.20", most + " tcp/9100", tunnels.RefusedSiteToSite}}, // the other way round
 			both("pc", "100.64.0.1", "2001:db8:64::1", "tcp/80 udp/80", tunnels.RefusedIntoGateway),
 			{{"pc", "203.0.113.10", most, tunnels.RefusedAstray}},
+			both("service", "100.64.0.1", "2001:db8:64::1", "udp/8620", tunnels.RefusedSpoofed), // and to nobody else
 		} {
 			try(t, h, table, ways)
 		}
