@@ -111,6 +111,9 @@ func (e *Engine) take(s *socket, data []byte, cut bool, from netip.AddrPort, sai
 		i := int(number & 0xffff)
 		intact := i < len(t.packets) && (s.udp || seq == t.packets[i].seq) && t.intact(payload, cut)
 		t.answer(i, intact, back, said.stamp)
+		if s.reflected {
+			t.keepAnswer(i, payload)
+		}
 		e.settled(t)
 	}
 }
@@ -171,7 +174,11 @@ func (e *Engine) deny(s *socket, quoted []byte, to netip.AddrPort, said notes, b
 	}
 	var t *train
 	var i int
-	if number, ok := s.numberOf(payload); ok {
+	numberOf := s.numberOf
+	if s.reflected {
+		numberOf = s.numberOfTest
+	}
+	if number, ok := numberOf(payload); ok {
 		t, i = e.trains[number>>16], int(number&0xffff)
 	} else {
 		t, i = e.findBySeq(s, to, seq)

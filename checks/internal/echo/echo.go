@@ -13,6 +13,7 @@ import (
 
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/reach"
+	"github.com/ginnel/ginnel/checks/stamp"
 )
 
 // HeadSize is the least payload, bytes: a random number of the socket, and a
@@ -37,7 +38,10 @@ type Train struct {
 	Ask    []byte // what follows the head in a question; nil: filling
 	Answer []byte // the same in its answer, as long as Ask; nil: Ask
 	TTL    int    // 1 to 255; 0: the host's
-	DF     bool   // let nobody fragment
+	// Session makes the questions test packets of STAMP, of this session and of at
+	// least stamp.Size, instead of what Ask and Answer say; UDP only. 0: they are not.
+	Session uint16
+	DF      bool // let nobody fragment
 
 	// After keeps what comes when a train of the same check has ended, to be
 	// counted in the next one; nil: nobody counts that.
@@ -68,7 +72,8 @@ type Outcome struct {
 // Packet is one question. A denied one has the time of the denial.
 type Packet struct {
 	checks.Packet
-	Denial *Denial // nil: none
+	Denial *Denial       // nil: none
+	Answer *stamp.Answer // of a test packet that was answered in time; nil: none
 }
 
 // Denial is what a router, the target or this host said instead of an answer.

@@ -47,11 +47,12 @@ type Engine struct {
 
 // place is what trains that share a socket have in common.
 type place struct {
-	from   netip.Addr
-	device string
-	v6     bool
-	udp    bool
-	df     bool // the kernel knows that by socket only
+	from      netip.Addr
+	device    string
+	v6        bool
+	udp       bool
+	reflected bool // questions are test packets of STAMP
+	df        bool // the kernel knows that by socket only
 }
 
 // ending is a train that has ended, for answers that come all the same.
@@ -178,7 +179,7 @@ func (e *Engine) admit(t *train, p *parking) {
 	e.lastID++
 	t.id = e.lastID
 	e.trains[t.id] = t
-	k := place{from: t.From, device: t.Device, v6: t.To.Addr().Is6(), udp: t.To.Port() != 0, df: t.DF}
+	k := place{from: t.From, device: t.Device, v6: t.To.Addr().Is6(), udp: t.To.Port() != 0, reflected: t.Session != 0, df: t.DF}
 	s := e.sockets[k]
 	if s == nil {
 		var err error

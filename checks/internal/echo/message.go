@@ -29,6 +29,9 @@ func (s *socket) compose(b []byte, t *train, i int) []byte {
 		b = binary.BigEndian.AppendUint16(b, s.id)
 		b = binary.BigEndian.AppendUint16(b, t.packets[i].seq)
 	}
+	if s.reflected {
+		return s.composeTest(b, t, i)
+	}
 	b = binary.BigEndian.AppendUint64(b, s.nonce)
 	b = binary.BigEndian.AppendUint64(b, t.number(i))
 	b = append(b, t.Ask...)
@@ -97,6 +100,9 @@ func withoutIP4(b []byte) ([]byte, bool) {
 
 // numberOf is which question of the socket a payload belongs to.
 func (s *socket) numberOf(payload []byte) (number uint64, ok bool) {
+	if s.reflected {
+		return s.numberOfAnswer(payload)
+	}
 	if len(payload) < HeadSize || binary.BigEndian.Uint64(payload) != s.nonce {
 		return 0, false
 	}
@@ -106,6 +112,9 @@ func (s *socket) numberOf(payload []byte) (number uint64, ok bool) {
 // intact says whether a payload is what the answer should be. One that was too
 // long for our buffer is judged by what there is of it.
 func (t *train) intact(payload []byte, cut bool) bool {
+	if t.Session != 0 {
+		return t.intactTest(payload, cut)
+	}
 	rest := payload[HeadSize:]
 	answer := t.Answer
 	if answer == nil {

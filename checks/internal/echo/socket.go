@@ -31,6 +31,8 @@ type socket struct {
 
 	queue []question
 	seq   uint16 // of the next ICMP message
+	test  uint32 // sequence number of the next test packet; they begin anywhere, so that a copy is known
+	asked []asked
 	key   uint32 // of the next stamp, as the kernel counts
 	keys  [ring]stampOf
 	drops uint32 // packets that found the socket full, as last heard
@@ -59,6 +61,9 @@ func open(k place, room int) (*socket, error) {
 	var nonce [8]byte
 	rand.Read(nonce[:])
 	s := &socket{place: k, fd: -1, nonce: binary.BigEndian.Uint64(nonce[:]), id: uint16(mathrand.IntN(1 << 16)), room: room, idle: time.Now()}
+	if k.reflected {
+		s.asked, s.test = make([]asked, ring), mathrand.Uint32()
+	}
 	family, proto := unix.AF_INET, unix.IPPROTO_ICMP
 	if k.v6 {
 		family, proto = unix.AF_INET6, unix.IPPROTO_ICMPV6

@@ -6,6 +6,7 @@ import (
 
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/reach"
+	"github.com/ginnel/ginnel/checks/stamp"
 )
 
 // train is a Train on its way. It belongs to the engine's goroutine.
@@ -40,6 +41,7 @@ type packet struct {
 	fate         checks.Fate // empty: none yet
 	seq          uint16
 	denial       *Denial
+	answered     *stamp.Answer // what a reflector said
 }
 
 // number is that of question i.
@@ -151,7 +153,7 @@ func (t *train) outcome(now time.Time) Outcome {
 
 // tell gives a question's fate, with the time by the best clock up to level.
 func (p *packet) tell(start time.Time, level checks.Stamps) Packet {
-	told := Packet{Packet: checks.Packet{At: p.sent.Sub(start), Fate: p.fate}, Denial: p.denial}
+	told := Packet{Packet: checks.Packet{At: p.sent.Sub(start), Fate: p.fate}, Denial: p.denial, Answer: p.answered}
 	if p.sent.IsZero() {
 		told.At = 0
 	}
