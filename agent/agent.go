@@ -96,6 +96,8 @@ type Agent struct {
 	runner   *checks.Runner // nil until the gateway has a name; so is spool
 	subjects map[subjectKey]bool
 	spoolErr error
+	shelf    *spool.Shelf
+	flight   *spool.Flight
 	spool    *spool.Spool
 	uplink   *uplink.Uplink
 	severed  error  // why there is no uplink though the gateway is enrolled
@@ -124,6 +126,7 @@ func New(o Options) (*Agent, error) {
 		last: condition{State: checks.UnknownState}, since: time.Now(), echoing: echoing{log: o.Log},
 	}
 	a.needs.Store(&needs{})
+	a.shelf, a.flight = spool.OpenShelf(o.Paths.Evidence()), &spool.Flight{}
 	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {
 		return nil, err
 	}

@@ -34,9 +34,10 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	if err := a.recall(kept); err != nil {
 		a.o.Log.WarnContext(ctx, "what was shown before is forgotten", "err", err)
 	}
+	looking := newEvidence(a)
 	var runner *checks.Runner // it asks nothing before it is here
 	runner = checks.NewRunner(checks.RunnerOptions{
-		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log, Sink: recorder{kept, a},
+		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log, Sink: recorder{kept, a, looking},
 		Blocker: func(s checks.Spec) (string, bool) { return a.needs.Load().before(s, runner.State) },
 		Metered: func(s checks.Spec) bool { return a.needs.Load().paid(s) },
 		Way:     func() checks.Way { return a.needs.Load().way },
@@ -55,6 +56,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	return run.Run(ctx, []run.Task{
 		{Name: "spool", Run: kept.Run},
 		{Name: "site state", Run: a.watchCondition},
+		{Name: "evidence", Run: looking.run},
 		{Name: "collector", Run: a.report},
 	}, func() {})
 }
@@ -109,7 +111,7 @@ func (a *Agent) reportTo(ctx context.Context) error {
 	up, err := uplink.New(uplink.Options{
 		Identity: a.identity, Version: a.o.Version, Snapshot: a.Snapshot, Effective: a.running, Steering: a.pilot, Preferred: a.preferred,
 		Keys: a.o.Paths.publicKey, Boot: a.boot,
-		Queue: kept, Clock: a.clock.compared, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
+		Queue: kept, Evidence: a.shelf, Clock: a.clock.compared, Proxy: a.o.Host.Proxy, ExtraCA: extraCA, Log: a.o.Log,
 	})
 	if err != nil {
 		return err

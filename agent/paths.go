@@ -80,6 +80,9 @@ func (p Paths) Trust() string { return filepath.Join(p.Var, "trust") }
 // Spool is the folder of blocks.
 func (p Paths) Spool() string { return filepath.Join(p.Var, "spool") }
 
+// Evidence is the folder of what was seen when something broke.
+func (p Paths) Evidence() string { return filepath.Join(p.Var, "evidence") }
+
 // Settings remembers sysctls as they were before us.
 func (p Paths) Settings() string { return filepath.Join(p.Var, "sysctls.json") }
 

@@ -15,12 +15,14 @@ import (
 // recorder writes what the runner finds into the spool, before anyone else
 // hears of it.
 type recorder struct {
-	spool *spool.Spool
-	agent *Agent
+	spool    *spool.Spool
+	agent    *Agent
+	evidence *evidenceKeeper
 }
 
 func (r recorder) Sample(s checks.Spec, result checks.Result) {
 	r.agent.kept(r.spool.Sample(subjectOf(s), result))
+	r.evidence.flight.Sample(s.Name, result)
 	r.agent.watched.tell(s, result)
 }
 
@@ -38,6 +40,7 @@ func (r recorder) Edge(s checks.Spec, e checks.Edge) {
 		At: e.At, Class: sub.Class, Name: sub.Name, From: e.From, To: e.To, Reason: e.Reason,
 		Code: string(cause.Code), Text: text, Owner: whose,
 	}))
+	r.evidence.edge(s, e, cause)
 	if s.Kind == TunnelKindName {
 		r.agent.steer(s.Target.Network, s.Target.StringOption("hub"), e.To)
 	}
@@ -65,7 +68,7 @@ func (a *Agent) kept(err error) {
 func (a *Agent) sync(c *config.Config) {
 	wanted := checksOf(c)
 	a.mu.Lock()
-	before, runner, into := a.subjects, a.runner, a.spool
+	before, runner, into, flight := a.subjects, a.runner, a.spool, a.flight
 	a.subjects = map[subjectKey]bool{}
 	for _, s := range wanted {
 		a.subjects[keyOf(subjectOf(s))] = true
@@ -80,6 +83,7 @@ func (a *Agent) sync(c *config.Config) {
 	for key := range before {
 		if !now[key] {
 			a.kept(into.Forget(key.class, key.name))
+			flight.Forget(key.name)
 		}
 	}
 	a.weigh(context.Background())

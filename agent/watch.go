@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -40,6 +41,15 @@ func (a *Agent) History(_ context.Context, name string, since time.Time) (local.
 			return h, err
 		}
 		h.Take(b)
+	}
+	seen, err := a.shelf.List()
+	if err != nil {
+		return h, err
+	}
+	for _, e := range slices.Backward(seen) {
+		if e.Name == name && !e.At.Before(since) {
+			h.Evidence = append(h.Evidence, e)
+		}
 	}
 	if len(h.Points) == 0 { // it may have gone from the config since
 		if _, err := a.checkNamed(name); err != nil {

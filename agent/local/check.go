@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -84,6 +85,8 @@ type History struct {
 	Points []HistoryPoint  `json:"points"`
 	Edges  []HistoryChange `json:"changes"`
 	Gaps   []HistoryGap    `json:"gaps,omitempty"`
+
+	Evidence []evidence.Entry `json:"evidence,omitempty"` // of it, the oldest first
 }
 
 // HistoryPoint is a block's share of it: a minute, or more where the spool was
@@ -153,6 +156,7 @@ func (s *Server) checkRoutes(mux *http.ServeMux) {
 		writeJSON(w, http.StatusOK, found)
 	})
 	mux.HandleFunc("GET /v1/check/watch", s.watch)
+	s.evidenceRoutes(mux)
 	mux.HandleFunc("GET /v1/history", func(w http.ResponseWriter, r *http.Request) {
 		since, err := time.Parse(time.RFC3339, r.FormValue("since"))
 		if err != nil {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/agent/block/report"
 	"github.com/ginnel/ginnel/agent/why"
 )
@@ -36,6 +37,10 @@ type Agent interface {
 	WatchCheck(ctx context.Context, name string, begun func(), tell func(CheckRun)) error
 	// History is what was measured of a check or tunnel since a time.
 	History(ctx context.Context, name string, since time.Time) (History, error)
+	// Evidence lists what was kept of changes for the worse, the newest first;
+	// EvidenceOf gives one back.
+	Evidence(ctx context.Context) ([]evidence.Entry, error)
+	EvidenceOf(ctx context.Context, id string) (*evidence.Bundle, error)
 	// Down takes the tunnels down and leaves the refusals up.
 	Down(ctx context.Context) error
 	// Enrol enrols with a site pack, telling each step as it is done.

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/agent/block/report"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/agent/why"
@@ -33,6 +34,14 @@ type gateway struct {
 	pack     string
 
 	apply, rollback error
+}
+
+func (g *gateway) Evidence(context.Context) ([]evidence.Entry, error) {
+	return []evidence.Entry{{ID: "20261123T141502-9f3a01c7", Name: "echo"}}, nil
+}
+
+func (g *gateway) EvidenceOf(_ context.Context, id string) (*evidence.Bundle, error) {
+	return &evidence.Bundle{ID: id}, nil
 }
 
 func (g *gateway) Snapshot() block.Snapshot {

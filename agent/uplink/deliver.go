@@ -19,6 +19,8 @@ var _ interface {
 	Counted
 } = (*spool.Spool)(nil)
 
+var _ Evidence = (*spool.Shelf)(nil)
+
 // Packed is a block as it lies in the spool.
 type Packed = spool.Packed
 
@@ -67,6 +69,9 @@ func (u *Uplink) Deliver(ctx context.Context, ready func()) error {
 	for ctx.Err() == nil {
 		base := u.base()
 		more, err := u.batch(ctx, base, &live)
+		if err == nil && !more {
+			more, err = u.sendEvidence(ctx, base)
+		}
 		switch {
 		case ctx.Err() != nil:
 		case errors.Is(err, errFresh):

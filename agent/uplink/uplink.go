@@ -37,6 +37,7 @@ type Options struct {
 	Effective func() (hash, text string)
 	Steering  Steering // what the centre can move; nil: nothing
 	Queue     Queue    // blocks to deliver; nil: Deliver has nothing to do
+	Evidence  Evidence // goes after the blocks; nil: there is none
 	// Keys gives the public key of a network, and makes it on first use. Nil:
 	// none are made for networks that the collector wants later.
 	Keys func(network string) (key.Public, error)
@@ -57,6 +58,7 @@ type Options struct {
 type Uplink struct {
 	o       Options
 	http    *transport
+	untold  time.Time // the collector takes no evidence before; of Deliver alone
 	link    *link
 	control *pulse // wakes Control
 	deliver *pulse // wakes Deliver

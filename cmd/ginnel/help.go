@@ -128,6 +128,14 @@ Unknown is what nobody measured: neither up nor down.
   --month MONTH    such as 2026-11, in Europe/London; this month unless given
   --format FORMAT  text or json; text unless given`
 
+const evidenceHelp = `
+When a check or tunnel goes down or gets worse its last packets are frozen, and
+the way to it is looked at: path, packet size, names, tunnel, interfaces. ID is
+one of those that are listed without it. Kept here, and sent to the centre: at
+most one of a check and cause in ten minutes, the last 50.
+
+  --json  the same as JSON: stable names, times in RFC 3339, seconds`
+
 const renewHelp = `
 After an upgrade data planes run on as they are, for the sake of their sessions;
 status says which. This ends each one of NETWORK and starts the installed

@@ -81,6 +81,9 @@ func writeHistory(w io.Writer, h local.History, loc *time.Location) error {
 		}
 		fmt.Fprintln(w, line)
 	}
+	for _, e := range h.Evidence {
+		fmt.Fprintf(w, "%s  what was seen: ginnel evidence %s\n", e.At.In(loc).Format("Mon 15:04:05"), e.ID)
+	}
 	return nil
 }
 

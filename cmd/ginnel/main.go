@@ -65,6 +65,8 @@ func ginnel(ctx context.Context, args []string, std cli.IO) int {
 				Short: "run one program of a check; the service manager does it"},
 			{Name: "history", Args: "[--month MONTH] [--since TIME] [--format text|json] [NAME]", Run: history, Long: historyHelp,
 				Short: "the course of a check, or this gateway's own report of a month"},
+			{Name: "evidence", Args: "[--json] [ID]", Run: showEvidence, Long: evidenceHelp,
+				Short: "what was seen when something went down or got worse"},
 			{Name: "dataplane renew", Args: "[--all] [NETWORK]", Run: renew, Long: renewHelp,
 				Short: "replace data planes by the installed version, and say the loss"},
 			{Name: "down", Run: down, Long: downHelp,
