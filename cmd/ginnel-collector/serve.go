@@ -89,6 +89,7 @@ func makeTasks(o options, ln listeners, st *web.Recent, gateways *control.Server
 	mux := http.NewServeMux()
 	mux.Handle(control.Path, gateways.Handler())
 	mux.Handle("POST /v1/blocks", blocks)
+	mux.Handle("POST /v1/evidence", ingest.NewEvidence(st, gateways.Gateway, control.Refuse, log))
 
 	conf, err := pagesTLS(o, gateways)
 	if err != nil {

@@ -84,6 +84,7 @@ type Watermark struct {
 type refusal struct {
 	status int
 	Error  string `json:"error"`
+	Code   string `json:"code,omitempty"`  // for programs
 	Block  *int   `json:"block,omitempty"` // counted from 0; absent: the request itself
 }
 
@@ -163,6 +164,11 @@ func (h *Handler) refuse(w http.ResponseWriter, r *http.Request, gateway string,
 func (h *Handler) fail(w http.ResponseWriter, gateway string, err error) {
 	h.count.Failed.Add(1)
 	h.log.Error("blocks not kept", "gateway", gateway, "err", err)
+	comeAgain(w)
+}
+
+// comeAgain answers for a store that could not serve.
+func comeAgain(w http.ResponseWriter) {
 	// Spread, so that a county does not come back in the same second.
 	w.Header().Set("Retry-After", strconv.Itoa(5+rand.IntN(26)))
 	reply(w, http.StatusServiceUnavailable, refusal{Error: "the store could not keep them; nothing was lost, send them again"})

@@ -79,6 +79,7 @@ type Store interface {
 	Exported(ctx context.Context, sink string) (int64, error)
 	SaveExported(ctx context.Context, sink string, id int64) error
 
+	Evidence
 	Operators
 	Proofs
 	Rollouts

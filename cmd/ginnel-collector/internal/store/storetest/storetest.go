@@ -43,6 +43,7 @@ func Run(t *testing.T, open func(t *testing.T) store.Store, reopen func(t *testi
 		"exported":   exported,
 		"proofs":     proofs,
 		"boots":      boots,
+		"evidence":   bundles,
 	} {
 		t.Run(name, func(t *testing.T) { test(t, open(t)) })
 	}
