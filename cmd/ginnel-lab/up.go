@@ -69,7 +69,7 @@ func runUp(ctx context.Context, s setup) error {
 	if s.Once {
 		folder = "once"
 	}
-	c, err := buildCounty(ctx, county.Whole(), folder)
+	c, err := buildCounty(ctx, county.Whole().WithEveryKind(), folder)
 	if err != nil {
 		return err
 	}
@@ -93,6 +93,9 @@ func runUp(ctx context.Context, s setup) error {
 		fmt.Println("bare        no program runs; Ctrl-C ends it")
 		<-ctx.Done()
 		return nil
+	}
+	if err := c.Site(county.AllKinds).OfferPrograms(); err != nil {
+		return err
 	}
 	if err := bringUp(ctx, c); err != nil {
 		if ctx.Err() != nil {

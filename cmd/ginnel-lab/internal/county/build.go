@@ -50,6 +50,9 @@ func Build(ctx context.Context, p Plan, logs string) (*County, error) {
 	c := &County{Plan: p, logs: logs, nodes: map[string]*netns.Node{}, lines: map[string]*wan.Link{}}
 	c.services.places = p.places()
 	var err error
+	if c.services.certificate, err = newCertificate(); err != nil {
+		return nil, err
+	}
 	if c.provider, err = c.node("provider"); err != nil {
 		return nil, err
 	}

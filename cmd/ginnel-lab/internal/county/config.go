@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"text/template"
 )
@@ -21,8 +22,20 @@ func (p Plan) rhythm() (interval, timeout string) {
 	return "1s", "900ms"
 }
 
+// written puts the value of an option into TOML: what is a number or a boolean is
+// no string.
+var written = template.FuncMap{"toml": func(v string) string {
+	if _, err := strconv.ParseBool(v); err == nil && len(v) > 1 {
+		return v
+	}
+	if _, err := strconv.Atoi(v); err == nil {
+		return v
+	}
+	return strconv.Quote(v)
+}}
+
 // siteConfig is a gateway's desired.toml, as someone would write it by hand.
-var siteConfig = template.Must(template.New("site").Parse(`gateway = "{{.Site.Gateway}}"
+var siteConfig = template.Must(template.New("site").Funcs(written).Parse(`gateway = "{{.Site.Gateway}}"
 {{range .Networks}}
 [[network]]
 name    = "{{.Name}}"
@@ -42,11 +55,13 @@ name       = "{{.Name}}"
 kind       = "{{.Kind}}"
 {{if .Network}}network    = "{{.Network}}"
 {{end}}target     = "{{.Target}}"
-interval   = "{{$.Interval}}"
+{{if .Interval}}interval   = "{{.Interval}}"
+{{else}}interval   = "{{$.Interval}}"
 timeout    = "{{$.Timeout}}"
-stands_for = "{{.StandsFor}}"
+{{end}}{{if .Up}}up         = {{.Up}}
+{{end}}stands_for = "{{.StandsFor}}"
 {{if .Options}}[check.options]
-{{range $k, $v := .Options}}{{$k}} = "{{$v}}"
+{{range $k, $v := .Options}}{{$k}} = {{toml $v}}
 {{end}}{{end}}{{end}}` + allows))
 
 // hubConfig is a hub's.

@@ -27,7 +27,7 @@ func (p Plan) Pushed() bool {
 }
 
 // fleetText is the county's fleet.toml.
-var fleetText = template.Must(template.New("fleet").Parse(`signers = [{{range .Signers}}
+var fleetText = template.Must(template.New("fleet").Funcs(written).Parse(`signers = [{{range .Signers}}
   "{{.}}",{{end}}
 ]
 
@@ -60,11 +60,13 @@ name       = "{{.Name}}"
 {{end}}kind       = "{{.Kind}}"
 {{if .Network}}network    = "{{.Network}}"
 {{end}}target     = "{{.Target}}"
-interval   = "{{$.Interval}}"
+{{if .Interval}}interval   = "{{.Interval}}"
+{{else}}interval   = "{{$.Interval}}"
 timeout    = "{{$.Timeout}}"
-stands_for = "{{.StandsFor}}"
+{{end}}{{if .Up}}up         = {{.Up}}
+{{end}}stands_for = "{{.StandsFor}}"
 {{if .Options}}[check.options]
-{{range $k, $v := .Options}}{{$k}} = "{{$v}}"
+{{range $k, $v := .Options}}{{$k}} = {{toml $v}}
 {{end}}{{end}}{{end}}`))
 
 // fleetFiles are the fleet of the county as an operator writes it, by name. What

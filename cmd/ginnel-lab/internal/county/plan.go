@@ -78,6 +78,8 @@ type Join struct {
 type CheckPlan struct {
 	Name, Kind, Network, Target, StandsFor string
 	Options                                map[string]string
+	Interval                               string // empty: the plan's
+	Up                                     int    // successes that make it up; 0: the agent's default
 }
 
 // Gateway is the name of the site's gateway.
@@ -138,7 +140,7 @@ var (
 	InternetAddress  = addr("192.0.2.53")
 )
 
-// Whole is the county that the demo shows: 8 tunnels and 19 checks.
+// Whole is the county: 8 tunnels and 19 checks. The demo shows it WithEveryKind.
 func Whole() Plan {
 	lan := netip.MustParsePrefix
 	portal := CheckPlan{Name: "portal", Kind: "http", Network: "heron",

@@ -1,10 +1,17 @@
 package county
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"io"
 	"maps"
+	"math/big"
 	"net"
 	"net/http"
 	"net/netip"
@@ -19,8 +26,9 @@ import (
 // serviceSet is the lab's own servers: on each service host and on the
 // internet host something that answers TCP, HTTP and DNS. ICMP is the kernel's.
 type serviceSet struct {
-	places map[string]netip.Addr // that have a name of their own
-	open   []io.Closer
+	places      map[string]netip.Addr // that have a name of their own
+	certificate tls.Certificate       // of all, by themselves
+	open        []io.Closer
 }
 
 func (s *serviceSet) close() {
@@ -29,9 +37,10 @@ func (s *serviceSet) close() {
 	}
 }
 
-// start opens port 443 (accepts and waits), 25 (greets), 80 (a page) and 53
-// (names of places are theirs, with anything in front; others below example.net
-// are the host itself) at a host.
+// start opens port 443 (accepts and waits), 25 (greets), 80 (a page, and a FHIR
+// server at /r4), 53 (names of places are theirs, with anything in front; others
+// below example.net are the host itself), 123 (the time), 8443 (TLS) and 11112
+// (DICOM) at a host.
 func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 	talk, err := s.listen(n, at, 443)
 	if err != nil {
@@ -49,9 +58,30 @@ func (s *serviceSet) start(n *netns.Node, at netip.Addr) error {
 	if err != nil {
 		return err
 	}
-	web := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(
-		func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s is here\n", n.Name) })}
+	pages := http.NewServeMux()
+	pages.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "%s is here\n", n.Name) })
+	pages.HandleFunc("/r4/metadata", answerFHIR)
+	web := &http.Server{ReadHeaderTimeout: 10 * time.Second, Handler: pages}
 	go func() { _ = web.Serve(page) }()
+
+	imaging, err := s.listen(n, at, 11112)
+	if err != nil {
+		return err
+	}
+	go answerDICOM(imaging)
+
+	secure, err := s.listen(n, at, 8443)
+	if err != nil {
+		return err
+	}
+	go greetAndWait(tls.NewListener(secure, &tls.Config{Certificates: []tls.Certificate{s.certificate}}), "")
+
+	clock, err := n.ListenPacket("udp", netip.AddrPortFrom(at, 123).String())
+	if err != nil {
+		return fmt.Errorf("service at %s: %w", n.Name, err)
+	}
+	s.open = append(s.open, clock)
+	go answerNTP(clock)
 
 	names, err := s.listen(n, at, 53)
 	if err != nil {
@@ -131,6 +161,20 @@ func (s *serviceSet) answer(w dns.ResponseWriter, q *dns.Msg, at netip.Addr) {
 		}
 	}
 	_ = w.WriteMsg(m)
+}
+
+// newCertificate is one for records.example.net, signed by itself.
+func newCertificate() (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, err
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "records.example.net"}, DNSNames: []string{"records.example.net"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().AddDate(1, 0, 0),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, err
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
