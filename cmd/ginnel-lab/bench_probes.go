@@ -53,7 +53,7 @@ func newProbing(s *stage, line *wan.Line) (*probing, error) {
 	if err := p.site.Sysctl("net.ipv4.ping_group_range", "0 0"); err != nil {
 		return nil, err
 	}
-	return p, p.all(ctx, p.site, "ip route add 198.18.0.0/16 via "+hubWAN)
+	return p, p.all(ctx, p.site, "ip route add default via "+hubWAN)
 }
 
 func (p *probing) join(near, far netns.End, line *wan.Line) error {
@@ -121,7 +121,15 @@ func (p *probing) agentPerSecond(ctx context.Context, s *stage, rate int) (float
 		return 0, err
 	}
 	defer end(cmd)
-	return p.perSecond(ctx, s, cmd, rate)
+	n, err := p.perSecond(ctx, s, cmd, rate)
+	if err != nil {
+		return 0, err
+	}
+	f, err := p.figures(ctx)
+	if err == nil && (f.Received != f.Sent || f.Sent < 10*rate) {
+		err = fmt.Errorf("the agent has %d answers of %d at %d/s", f.Received, f.Sent, rate)
+	}
+	return n, err
 }
 
 // besidePeers measures us beside each peer in alternation, and makes the rows.

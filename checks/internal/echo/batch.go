@@ -150,7 +150,7 @@ func (b *outbox) transmit(fd, from, to int) (int, syscall.Errno) {
 
 func (b *batch) call(trap uintptr, fd, from, n, flags int) (int, syscall.Errno) {
 	for {
-		r, _, errno := unix.Syscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[from])), uintptr(n), uintptr(flags), 0, 0)
+		r, _, errno := unix.RawSyscall6(trap, uintptr(fd), uintptr(unsafe.Pointer(&b.messages[from])), uintptr(n), uintptr(flags), 0, 0)
 		switch errno {
 		case 0:
 			return int(r), 0

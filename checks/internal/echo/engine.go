@@ -133,7 +133,7 @@ func (e *Engine) run(p *parking) {
 		}
 		e.mu.Unlock()
 		p.until(later(next, p.last.Add(tick)))
-		p.wait(e.allStamped(), e.heard > 0)
+		p.wait(e.allStamped(), e.heard > 0, len(e.due) > 0)
 	}
 }
 

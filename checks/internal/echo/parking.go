@@ -85,13 +85,19 @@ func (p *parking) until(at time.Time) {
 // wait returns at the time that was set, or when a socket has something. What
 // may gather is waited for until a tick after the last pass; busy says that
 // there will be something, so that arming is spared, and that somebody will
-// probably kick.
-func (p *parking) wait(gather, busy bool) {
+// probably kick. Where nothing is open no socket is waited for: what comes all
+// the same is read some time.
+func (p *parking) wait(gather, busy, open bool) {
 	if p.err != nil {
 		time.Sleep(tick)
 		return
 	}
-	if gather && busy && p.rest(p.last.Add(tick+early)) {
+	if !open {
+		p.rest(p.last.Add(linger))
+		return
+	}
+	if gather && busy {
+		p.rest(p.last.Add(tick + early))
 		return
 	}
 	p.arm()
@@ -105,21 +111,10 @@ func (p *parking) wait(gather, busy bool) {
 	}
 }
 
-// rest waits for a while whatever the sockets have, and says whether the time
-// has come that was set.
-func (p *parking) rest(end time.Time) (due bool) {
-	p.mu.Lock()
-	if p.wakeAt.IsZero() || end.Before(p.wakeAt) {
-		p.set.SetReadDeadline(end)
-	}
-	p.mu.Unlock()
+// rest waits until a time, or the one that was set, whatever the sockets have.
+func (p *parking) rest(end time.Time) {
+	p.until(end)
 	p.raw.Read(func(uintptr) bool { return false })
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !p.wakeAt.IsZero() {
-		p.set.SetReadDeadline(p.wakeAt)
-	}
-	return !p.wakeAt.IsZero() && !time.Now().Before(p.wakeAt)
 }
 
 // arm lets all sockets tell once.

@@ -39,7 +39,7 @@ func (e *Engine) flush(s *socket, now time.Time) {
 		left := e.transmit(s, s.queue[:n], now)
 		clear(s.queue[copy(s.queue, s.queue[left:]):])
 		s.queue = s.queue[:len(s.queue)-left]
-		e.readErrors(s) // the stamps, before they fill the socket
+		e.read(s) // the stamps, before they fill the socket, and what is near
 		if left < n {
 			return
 		}
