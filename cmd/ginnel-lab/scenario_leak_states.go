@@ -116,6 +116,7 @@ func (l *leak) cutHub(ctx context.Context) error {
 		}
 		return false
 	})
+	l.spent("noticed")
 	return errors.Join(err, l.stay(ctx))
 }
 
@@ -150,6 +151,7 @@ func (l *leak) reconfigure(ctx context.Context) error {
 				if err := a.AwaitPlanned(within(ctx, time.Minute)); err != nil {
 					return err
 				}
+				l.spent("as planned")
 				if err := l.rounds(ctx, 1); err != nil {
 					return err
 				}

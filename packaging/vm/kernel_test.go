@@ -65,8 +65,8 @@ type player struct {
 
 // stories are those that the kernel's back end is to pass. The short form counts no
 // packets: an emulated processor beside another one loses some. The leak proof
-// comes last: it makes thousands of packets a second, and has not come to its end
-// here yet.
+// comes last: it takes a quarter of an hour, and a host whose processors are busy
+// starves it.
 func (p *player) stories() []string {
 	if p.short {
 		return []string{"crash"}
