@@ -26,7 +26,7 @@ func TestScenarios(t *testing.T) {
 		t.Skip("plays for minutes")
 	}
 	l := buildLab(t)
-	for _, program := range []string{"ginnel", "ginnel-dataplane", "ginnel-collector", "ginnelctl"} {
+	for _, program := range []string{"ginnel", "ginnel-dataplane", "ginnel-collector", "ginnelctl", "ginnel-check-clinical"} {
 		out, err := exec.Command("go", "build", "-o", filepath.Join(l.out, program), "../"+program).CombinedOutput()
 		if err != nil {
 			t.Fatalf("go build %s: %v\n%s", program, err, out)
