@@ -21,9 +21,16 @@ type recorder struct {
 }
 
 func (r recorder) Sample(s checks.Spec, result checks.Result) {
-	r.agent.kept(r.spool.Sample(subjectOf(s), result))
+	r.agent.kept(r.spool.SampleSoon(subjectOf(s), result))
 	r.evidence.flight.Sample(s.Name, result)
 	r.agent.watched.tell(s, result)
+}
+
+// Flush has what was gathered written, within a tick or two of its measurement.
+func (r recorder) Flush() {
+	if err := r.spool.Flush(); err != nil {
+		r.agent.kept(err)
+	}
 }
 
 func (r recorder) Edge(s checks.Spec, e checks.Edge) {

@@ -19,6 +19,10 @@ type Sink interface {
 	Edge(Spec, Edge)
 }
 
+// Flusher is a Sink that gathers samples. Flush is called when no more are there
+// just now: many checks start on one tick, and end soon after one another.
+type Flusher interface{ Flush() }
+
 // Blocker says whether what a check needs is down, and its name: a network, for
 // one. Such a check is not run. It is asked before each run and holds up all
 // others meanwhile: it looks at what is known, and nothing else.
@@ -74,7 +78,7 @@ func NewRunner(o RunnerOptions) *Runner {
 		o.now = time.Now
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller()}
+	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller(o.Sink)}
 	r.wg.Go(func() { r.engine.loop(ctx) })
 	r.wg.Go(func() { r.teller.loop(ctx) })
 	return r

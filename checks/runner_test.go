@@ -425,6 +425,56 @@ func TestSinkThatHangsFillsNoMemory(t *testing.T) {
 	})
 }
 
+// gatheringSink counts what was not flushed.
+type gatheringSink struct {
+	mu       sync.Mutex
+	gathered int
+	flushes  int
+}
+
+func (g *gatheringSink) Sample(Spec, Result) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gathered++
+}
+
+// Edge takes its time, so that results wait behind it.
+func (g *gatheringSink) Edge(Spec, Edge) { time.Sleep(2500 * time.Millisecond) }
+
+func (g *gatheringSink) Flush() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.gathered, g.flushes = 0, g.flushes+1
+}
+
+func TestWhatIsGatheredIsFlushed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var good atomic.Bool
+		registry, _ := NewRegistry(testKind("any", func(context.Context) Result {
+			if good.Load() {
+				return Result{Verdict: OK}
+			}
+			return Result{Verdict: Failed, Reason: Timeout}
+		}))
+		sink := &gatheringSink{}
+		r := NewRunner(RunnerOptions{Registry: registry, Sink: sink})
+		defer r.Close()
+		r.Sync([]Spec{{Name: "a", Kind: "any", Interval: time.Second}})
+		for i := range 240 {
+			good.Store(i/40%2 == 0)
+			pass(time.Second / 4)
+			sink.mu.Lock()
+			if sink.gathered > 0 {
+				t.Errorf("at %d: %d samples are gathered still", i, sink.gathered)
+			}
+			sink.mu.Unlock()
+		}
+		if sink.flushes < 30 {
+			t.Errorf("%d flushes", sink.flushes)
+		}
+	})
+}
+
 // statusSink asks for the status from within a Sink, as an agent does that
 // writes a snapshot at each edge.
 type statusSink struct{ r *Runner }

@@ -9,13 +9,14 @@ import (
 // time and in order, in a goroutine of its own: a sink that writes to a disk
 // holds up no start and no other run.
 type teller struct {
+	sink Sink // may be nil
 	wake chan struct{}
 
 	mu    sync.Mutex
 	ready []*worker // have results that wait, and nobody tells of them
 }
 
-func newTeller() *teller { return &teller{wake: make(chan struct{}, 1)} }
+func newTeller(s Sink) *teller { return &teller{sink: s, wake: make(chan struct{}, 1)} }
 
 // mostWaiting is how many results of a check wait to be told, should the sink
 // hang.
@@ -61,6 +62,13 @@ func (t *teller) loop(ctx context.Context) {
 			t.drain(w, false)
 			batch[i] = nil
 		}
+		t.flush()
+	}
+}
+
+func (t *teller) flush() {
+	if f, ok := t.sink.(Flusher); ok {
+		f.Flush()
 	}
 }
 
@@ -86,6 +94,9 @@ func (t *teller) next(w *worker) (outcome, bool) {
 func (t *teller) drain(w *worker, patient bool) {
 	for {
 		o, ok := t.next(w)
+		if !ok && patient {
+			t.flush()
+		}
 		if !ok {
 			return
 		}

@@ -59,9 +59,10 @@ type sample struct {
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// appendTo appends the line to raw, which is empty.
+// appendTo appends the line to raw.
 func (l line) appendTo(raw []byte) ([]byte, error) {
 	const sum = "00000000 "
+	at := len(raw)
 	raw = append(raw, sum...)
 	if l.Kind == sampleLine && plain(l.Sample.Verdict) {
 		raw = l.appendSample(raw)
@@ -73,8 +74,8 @@ func (l line) appendTo(raw []byte) ([]byte, error) {
 		raw = append(raw, text...)
 	}
 	var crc [4]byte
-	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(raw[len(sum):], castagnoli))
-	hex.Encode(raw, crc[:])
+	binary.BigEndian.PutUint32(crc[:], crc32.Checksum(raw[at+len(sum):], castagnoli))
+	hex.Encode(raw[at:], crc[:])
 	return append(raw, '\n'), nil
 }
 

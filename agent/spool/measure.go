@@ -35,8 +35,8 @@ type current struct {
 // maxJournal ends a block early, so that no block grows too large to be packed.
 const maxJournal = 1 << 20
 
-// maxLine is how large a buffer for a line is kept.
-const maxLine = 64 << 10
+// maxGathered is how much is gathered before it is written, in bytes.
+const maxGathered = 16 << 10
 
 // maxWords bounds what a subject or an edge may say in one field, in bytes.
 const maxWords = 400
@@ -54,6 +54,26 @@ func words(s string) string {
 func (s *Spool) Sample(sub Subject, r checks.Result) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	err := s.sample(sub, r)
+	return errors.Join(err, s.flush())
+}
+
+// SampleSoon is Sample, but what it counts survives kill -9 only after the next
+// Flush, or after anything else that is written.
+func (s *Spool) SampleSoon(sub Subject, r checks.Result) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.sample(sub, r)
+}
+
+// Flush writes what SampleSoon has gathered.
+func (s *Spool) Flush() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.flush()
+}
+
+func (s *Spool) sample(sub Subject, r checks.Result) error {
 	if err := s.turn(); err != nil {
 		return err
 	}
@@ -215,21 +235,34 @@ func (s *Spool) write(l line) error {
 // append puts a line into the journal. After a failure the journal is closed with
 // its whole lines, and the block goes on in memory.
 func (s *Spool) append(l line) error {
-	c := s.open
-	raw, err := l.appendTo(s.line[:0])
+	before := len(s.gathered)
+	raw, err := l.appendTo(s.gathered)
 	if err != nil {
 		return err
 	}
-	if s.line = raw; cap(raw) > maxLine {
-		s.line = nil
-	}
-	if c.file == nil {
-		c.size += int64(len(raw)) // as a bound
+	s.gathered = raw
+	s.open.size += int64(len(raw) - before)
+	if s.open.file == nil {
+		s.gathered = s.gathered[:0]
 		return fmt.Errorf("%w: %w", ErrMemory, s.fault)
 	}
-	n, err := c.file.Write(raw)
+	if l.Kind == sampleLine && len(raw) < maxGathered {
+		return nil
+	}
+	return s.flush()
+}
+
+// flush writes the lines that are gathered.
+func (s *Spool) flush() error {
+	if len(s.gathered) == 0 || s.open == nil || s.open.file == nil {
+		return nil
+	}
+	c := s.open
+	_, err := c.file.Write(s.gathered)
+	if s.gathered = s.gathered[:0]; cap(s.gathered) > 2*maxGathered {
+		s.gathered = nil
+	}
 	if err == nil {
-		c.size += int64(n)
 		return nil
 	}
 	s.setFault(errors.Join(err, c.file.Sync(), c.file.Close()))

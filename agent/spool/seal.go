@@ -92,6 +92,7 @@ func (s *Spool) turn() error {
 // begins at the new time: what was skipped is a gap, what is lived through twice
 // is covered twice.
 func (s *Spool) finish(last bool) {
+	_ = s.flush() // a failure is in s.fault
 	c := s.open
 	wall, mono := s.clock()
 	boundary := c.block.Start.Truncate(minute).Add(minute)

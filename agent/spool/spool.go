@@ -78,7 +78,7 @@ type Spool struct {
 	open     *current // nil: closed
 	subjects []block.Subject
 	places   places
-	line     []byte     // the last one, to be written over
+	gathered []byte     // lines for the journal that are not written yet
 	finished []finished // sealed, not yet in a segment
 	fault    error      // of the journal
 	owed     end        // the record's end, while the clock says that it is still to come
