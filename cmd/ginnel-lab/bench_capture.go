@@ -42,14 +42,14 @@ func (p *probing) capture() (*wireCapture, error) {
 		if err != nil {
 			return err
 		}
-		ip := binary.NativeEndian.Uint16([]byte{unix.ETH_P_IP >> 8, unix.ETH_P_IP & 0xff})
+		all := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL}) // else what leaves is not seen
 		for _, set := range []func() error{
 			func() error { return unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) },
 			func() error { return unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) },
 			func() error {
 				return unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
 			},
-			func() error { return unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: ip, Ifindex: link.Index}) },
+			func() error { return unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: link.Index}) },
 		} {
 			if err := set(); err != nil {
 				unix.Close(w.fd)

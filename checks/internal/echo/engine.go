@@ -20,7 +20,7 @@ const (
 	// to a train that has ended is still recognised.
 	linger = 10 * time.Second
 	// mostEnded is the most ended trains that are remembered.
-	mostEnded = 4096
+	mostEnded = 2048
 )
 
 // Engine runs trains. Its zero value is ready for use; it has a goroutine, and
@@ -59,6 +59,15 @@ type place struct {
 type ending struct {
 	id uint64
 	at time.Time
+}
+
+// forget lets go of what only a train on its way needs: thousands of ended ones
+// are remembered.
+func (t *train) forget() {
+	t.done, t.stop, t.socket, t.err, t.denial = nil, nil, nil, nil, nil
+	if t.After == nil {
+		t.packets = nil
+	}
 }
 
 // Begin starts a train and returns at once. It calls done once, from the
@@ -272,7 +281,7 @@ func (e *Engine) tell() {
 		e.past = append(e.past, ending{t.id, now})
 		e.ended[i] = nil
 		done := t.done
-		t.done, t.stop, t.socket = nil, nil, nil
+		t.forget()
 		done(o)
 	}
 	e.ended = e.ended[:0]
