@@ -4,9 +4,10 @@
 // An author writes a checks.Kind as if it were built in, and a main that calls
 // Serve with it. An agent calls Load, which reads the offers in
 // /etc/ginnel/checks.d, starts the programs that they name and returns their
-// kinds; to the rest of the agent those are like built-in ones. What a program
-// may do on the host is the business of whoever starts the agent: it runs as
-// the agent's user, without the agent's capabilities and environment.
+// kinds; to the rest of the agent those are like built-in ones. Where systemd
+// listens on Options.Host, a program runs in an instance of a unit without rights,
+// whose main is Instance; else it is a child with the agent's user, without the
+// agent's capabilities and environment, and with limits.
 package plugin
 
 import (

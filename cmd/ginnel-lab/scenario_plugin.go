@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
@@ -47,7 +48,10 @@ func playPlugin(ctx context.Context, s *stage) error {
 	if err := s.agentKilled(ctx, bittern); err != nil {
 		return err
 	}
-	return s.pluginChanged(ctx, bittern, program)
+	if err := s.pluginChanged(ctx, bittern, program); err != nil {
+		return err
+	}
+	return s.pluginQuarantined(ctx, bittern, program)
 }
 
 // offerBanner builds a county with bittern, whose gateway offers the plugin and
@@ -66,8 +70,7 @@ func offerBanner(ctx context.Context, s *stage) (*county.County, []byte, error) 
 		return nil, nil, err
 	}
 	node := c.Site("bittern").Node
-	text := fmt.Sprintf("kind   = \"banner\"\npath   = %q\nsha256 = \"%x\"\n", checker, sha256.Sum256(program))
-	if err := errors.Join(node.WriteFile(checker, string(program), 0o755), node.WriteFile(offer, text, 0o644)); err != nil {
+	if err := errors.Join(node.WriteFile(checker, string(program), 0o755), node.WriteFile(offer, offerText(program), 0o644)); err != nil {
 		c.Close()
 		return nil, nil, err
 	}
@@ -190,6 +193,47 @@ func (s *stage) pluginChanged(ctx context.Context, at *county.Site, program []by
 	s.row(result{Name: "all up after the right program was put back", Value: took.Seconds(), Unit: "s", Aim: "<= 90",
 		Met: took <= 90*time.Second, Detail: "by itself, the agent was not told"})
 	return nil
+}
+
+// pluginQuarantined offers a program that ends at once, until it is left alone,
+// and then the right one.
+func (s *stage) pluginQuarantined(ctx context.Context, at *county.Site, program []byte) error {
+	ctx = within(ctx, 6*time.Minute)
+	const rogue = "#!/bin/sh\nexit 3\n"
+	began := time.Now()
+	if err := errors.Join(replaceFile(at.Node, checker, []byte(rogue)), at.Node.WriteFile(offer, offerText([]byte(rogue)), 0o644)); err != nil {
+		return err
+	}
+	_, st, err := at.Await(ctx, func(s block.Snapshot) bool {
+		k, ok := county.Check(s, greeting)
+		return ok && strings.HasPrefix(k.Detail, checks.QuarantinePrefix)
+	})
+	if err != nil {
+		return err
+	}
+	took := time.Since(began)
+	s.row(result{Name: "a program that ends at once is quarantined", Value: took.Seconds(), Unit: "s", Aim: "<= 180", Met: took <= 3*time.Minute,
+		Detail: "after ten ends; the pause before a start doubles"})
+	k, _ := county.Check(st, greeting)
+	s.holds("its check says so, with a code, and the rest is up", k.Code == string(why.Quarantined) && othersUp(st),
+		fmt.Sprintf("%s %s: %s", k.Code, k.State, k.Detail))
+
+	began = time.Now()
+	if err := errors.Join(replaceFile(at.Node, checker, program), at.Node.WriteFile(offer, offerText(program), 0o644)); err != nil {
+		return err
+	}
+	if _, _, err := at.Await(ctx, county.AllUp); err != nil {
+		return err
+	}
+	took = time.Since(began)
+	s.row(result{Name: "all up after the right program was offered", Value: took.Seconds(), Unit: "s", Aim: "<= 30", Met: took <= 30*time.Second,
+		Detail: "by its offer alone, the agent was not told"})
+	return nil
+}
+
+// offerText is an offer of a program.
+func offerText(program []byte) string {
+	return fmt.Sprintf("kind   = \"banner\"\npath   = %q\nsha256 = \"%x\"\n", checker, sha256.Sum256(program))
 }
 
 // othersUp reports whether everything but the plugin's check is up.
