@@ -158,6 +158,7 @@ func pid(context.Context) checks.Result {
 // beAgent is main of the agent that is killed.
 func beAgent(dir string) {
 	kinds, err := Load(context.Background(), dir, Options{Owner: uint32(os.Getuid()),
+		memory:    testMemory,
 		SocketDir: os.Getenv("GINNEL_TEST_SOCKETS"), Host: os.Getenv("GINNEL_TEST_SYSTEMD"), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
 	if err != nil {
 		fmt.Println(err)

@@ -122,7 +122,8 @@ func (p *process) whyNot(o Offer, prog *program, err error) error {
 		case <-prog.ended: // killed by now at the latest
 		case <-time.After(drain):
 		}
-		if how := prog.how(); how != "" && how != "signal: killed" {
+		mute := strings.Contains(err.Error(), "Failed to read any lines") // it was about to end when it was killed
+		if how := prog.how(); how != "" && (mute || how != "signal: killed") {
 			return fmt.Errorf("%s: ended before it could be used (%s)", o.Path, how)
 		}
 	}
