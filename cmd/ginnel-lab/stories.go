@@ -22,6 +22,7 @@ var scenarios = []scenario{
 	{"refusals", "no back end, no rights, a port that is taken, a config with ten mistakes", playRefusals},
 	{"badhost", "a host on which others have taken what we need, and one with 10,000 peers", playBadHost},
 	{"why", "each layer is broken for real, and asked why: one cause, one code, one alarm", playWhy},
+	{"evidence", "a service breaks, and the centre is shown the packets before and after, the path and the cause", playEvidence},
 	{"england", "a fleet of ten thousand sites is validated, compiled and planned", playEngland},
 	{"token", "a used and an unknown token are refused", playToken},
 	{"expired", "a gateway is back after a year, with an expired certificate and a wrong clock", playExpired},

@@ -11,6 +11,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/ginnel/ginnel/agent/block/evidence"
 )
 
 // maxAnswer bounds what is read of one answer, in bytes.
@@ -63,6 +65,17 @@ func (c *Client) Sites(ctx context.Context) ([]Site, error) {
 func (c *Client) Site(ctx context.Context, id string) (SiteDetail, error) {
 	var d SiteDetail
 	return d, c.get(ctx, "/api/v1/sites/"+url.PathEscape(id), &d)
+}
+
+// Evidence lists what was seen at a site when something broke, the newest first.
+func (c *Client) Evidence(ctx context.Context, site string) (list []Evidence, err error) {
+	return list, c.get(ctx, "/api/v1/sites/"+url.PathEscape(site)+"/evidence", &list)
+}
+
+// EvidenceOf gives one of it.
+func (c *Client) EvidenceOf(ctx context.Context, site, gateway, id string) (*evidence.Bundle, error) {
+	b := new(evidence.Bundle)
+	return b, c.get(ctx, "/api/v1/sites/"+url.PathEscape(site)+"/evidence/"+url.PathEscape(gateway)+"/"+url.PathEscape(id), b)
 }
 
 // AddSite records a site with the hash of its enrolment token. The same site

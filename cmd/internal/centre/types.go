@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -60,6 +61,12 @@ type SiteDetail struct {
 type Snapshot struct {
 	block.Snapshot
 	Arrived time.Time `json:"arrived"`
+}
+
+// Evidence is what a gateway saw when something broke, in a list.
+type Evidence struct {
+	Gateway string `json:"gateway"`
+	evidence.Entry
 }
 
 // NewSite is what is asked of POST /api/v1/sites. The token itself never comes

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/ginnel-collector/internal/access"
 	"github.com/ginnel/ginnel/cmd/internal/centre"
@@ -20,6 +21,7 @@ var pages embed.FS
 var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"badge": func(state any) badge { return badgeOf(fmt.Sprint(state)) },
 	"mark":  mark, "word": word, "rtt": rtt, "loss": loss, "handshake": handshake,
+	"fated": fated, "took": evidence.Millis,
 	"list": func(p sitesPage, caption string, sites []centre.Site) siteList {
 		return siteList{p.frame, caption, sites, p.Drift}
 	},
@@ -144,6 +146,7 @@ type sitePage struct {
 	frame
 	Site     centre.SiteDetail
 	Gateways []gatewayPart
+	Evidence []centre.Evidence
 	Months   []time.Time // the newest first, each its first day
 }
 
@@ -180,6 +183,14 @@ func (s *Server) pageSite(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		p.Gateways = append(p.Gateways, part)
+	}
+	known, err := s.view.known(r.Context(), d.ID)
+	if err == nil {
+		p.Evidence, err = s.view.evidenceOf(r.Context(), known)
+	}
+	if err != nil {
+		s.fail(w, r, err)
+		return
 	}
 	first := time.Date(p.Now.Year(), p.Now.Month(), 1, 0, 0, 0, 0, s.zone)
 	for i := range 3 {
