@@ -9,7 +9,7 @@ import "github.com/ginnel/ginnel/checks"
 // Kinds returns all kinds of this package. Without a way to look at handshakes
 // there is no handshake kind.
 func Kinds(look Look) []checks.Kind {
-	kinds := []checks.Kind{TCP(), ICMP(), DNS(), HTTP(), TLS(), NTP(), Link(), Path(), UDP()}
+	kinds := []checks.Kind{TCP(), ICMP(), DNS(), HTTP(), TLS(), NTP(), Link(), Path(), UDP(), MTU()}
 	if look != nil {
 		kinds = append(kinds, HandshakeKind(look))
 	}

@@ -197,7 +197,7 @@ func (e *Engine) findBySeq(s *socket, to netip.AddrPort, seq uint16) (*train, in
 			continue
 		}
 		for i := len(t.packets) - 1; i >= 0; i-- {
-			if p := &t.packets[i]; p.fate == "" && p.seq == seq {
+			if p := &t.packets[i]; p.fate == "" && (s.udp || p.seq == seq) {
 				return t, i
 			}
 		}
