@@ -7,7 +7,7 @@ var scenarios = []scenario{
 	{"upgrade", "the agent is replaced by another build under a 1 ms ping", playUpgrade},
 	{"dataplane", "data planes are replaced and killed, at a site and at its hub", playDataplane},
 	{"kinds", "checks of every kind at one gateway at once, built in and by programs", playKinds},
-	{"plugin", "a check by a plugin, which is killed, ends with its agent, is changed", playPlugin},
+	{"plugin", "a check by a plugin, which is killed, ends with its agent, is changed, is quarantined", playPlugin},
 	{"leak", "networks do not mix, and nothing leaks, in every state of a site and its hubs", playLeak},
 	{"hub", "a hub cannot be reached", playHub},
 	{"collector", "the collector cannot be reached for ten minutes", playCollector},
