@@ -44,6 +44,10 @@ func (s *schedule) after(now time.Time) time.Time {
 	return s.next
 }
 
+// together is the grain of phases: with fifty checks a second the machine is woken
+// for twenty of them.
+const together = 5 * tick
+
 // phaseOf spreads checks over an interval, always in the same way, on ticks.
 func phaseOf(gateway, check string, interval time.Duration) time.Duration {
 	h := fnv.New64a()
@@ -53,5 +57,8 @@ func phaseOf(gateway, check string, interval time.Duration) time.Duration {
 	x *= 0xff51afd7ed558ccd
 	x ^= x >> 33
 	phase := time.Duration(x % uint64(interval))
+	if interval >= time.Second {
+		return phase - phase%together
+	}
 	return phase - phase%tick
 }
