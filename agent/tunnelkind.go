@@ -84,9 +84,12 @@ func TunnelKind(look Tunnel, faults *Faults, probe checks.Kind) checks.Kind {
 				return c, nil
 			}
 			echo := t
-			echo.Options = map[string]any{"count": t.Options["count"]}
+			echo.Options = map[string]any{}
+			if count, given := t.Options["count"]; given {
+				echo.Options["count"] = count
+			}
 			var err error
-			c.echo, err = probe.New(echo)
+			c.echo, err = probe.Make(echo) // with the defaults of the rest
 			return c, err
 		},
 	}

@@ -108,3 +108,20 @@ func echo(v checks.Verdict) checks.Kind {
 		}), nil
 	}}
 }
+
+// TestTunnelProbeHasItsDefaults: an echo of no size comes back changed.
+func TestTunnelProbeHasItsDefaults(t *testing.T) {
+	var made map[string]any
+	probe := checks.Kind{Name: "icmp", Schema: checks.Schema{"count": {Type: "int", Default: 3}, "size": {Type: "int", Default: 56}},
+		New: func(t checks.Target) (checks.Check, error) {
+			made = t.Options
+			return checks.Func(func(context.Context) checks.Result { return checks.Result{Verdict: checks.OK} }), nil
+		}}
+	kind := agent.TunnelKind(func(string, string) (tunnels.Status, error) { return tunnels.Status{}, nil }, nil, probe)
+	if _, err := kind.Make(checks.Target{Network: "kestrel", Address: "100.64.0.1", Options: map[string]any{"hub": "hub-north", "count": int64(1)}}); err != nil {
+		t.Fatal(err)
+	}
+	if made["count"] != int64(1) || made["size"] != int64(56) {
+		t.Errorf("the echo has %v", made)
+	}
+}
