@@ -29,12 +29,12 @@ func benchLoss(ctx context.Context, s *stage) error {
 	}
 	// Each way loses half of it. The agent's figures reach back for 5 minutes.
 	p.link.Set(wan.Line{Delay: 2500 * time.Microsecond, Loss: 1 - 0.994987437})
+	before := p.lost()
 	agent, err := p.agent(ctx)
 	if err != nil {
 		return err
 	}
 	defer end(agent)
-	before := p.lost()
 	sleep(ctx, pick(s, 105*time.Second, 15*time.Second))
 	f, err := p.figures(ctx)
 	if err != nil {
