@@ -37,6 +37,7 @@ func everyKind(n NetworkPlan, h HubPlan) []CheckPlan {
 		through("echo", "icmp", service, "Echo of the records host"),
 		through("voice", "udp", inside, "Voice to the hub", "count", "5", "gap", "10ms"),
 		through("key", "handshake", h.Name, "Handshake with the hub"),
+		seldom(through("size", "mtu", inside, "Path MTU to the hub"), "1m"),
 		seldom(through("way", "path", service+":443", "Way to the records host"), "2m"),
 		through("secure", "tls", service+":8443", "TLS of the records host", "verify", "false"),
 		through("page", "http", "http://"+service+"/", "Page of the records host", "body", "is here"),
