@@ -6,6 +6,7 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -63,6 +64,7 @@ type Agent struct {
 	boot     string // the kernel's boot id
 	identity *identity.Identity
 	trust    *trust.Trust
+	damaged  error // what of identity or trust cannot be read; nil: nothing
 
 	named    chan struct{} // closed once the gateway has a name
 	enrolled chan struct{} // closed once it has an identity
@@ -81,7 +83,8 @@ type Agent struct {
 	needs   atomic.Pointer[needs] // never nil
 	events  chan struct{}         // something changed on the host
 
-	reloading sync.Mutex // one reload or enrolment at a time
+	acting    sync.Mutex // one reload, enrolment or renewal at a time, which may take minutes; before reloading
+	reloading sync.Mutex // one change of what runs at a time; a new list waits for no more
 	first     sync.Once  // closes wanted
 
 	mu       sync.Mutex // of what follows
@@ -110,25 +113,30 @@ type Agent struct {
 	remembered []byte // of States, as it is on disk; of watchCondition alone
 }
 
-// New reads the identity and opens nothing else.
+// New reads the identity and what is believed, and opens nothing else. A damaged
+// file of theirs keeps no site down: see damaged.go.
 func New(o Options) (*Agent, error) {
-	id, err := identity.Open(o.Paths.Identity())
-	if err != nil {
-		return nil, err
+	id, damaged := identity.Open(o.Paths.Identity())
+	if damaged != nil {
+		id = identity.Salvage(o.Paths.Identity(), damaged)
 	}
 	if o.Config == "" {
 		o.Config = o.Paths.Desired()
 	}
 	a := &Agent{
-		o: o, started: time.Now(), boot: bootID(), identity: id,
+		o: o, started: time.Now(), boot: bootID(), identity: id, damaged: damaged,
 		named: make(chan struct{}), enrolled: make(chan struct{}), anew: make(chan struct{}, 1), wanted: make(chan struct{}), changed: make(chan struct{}, 1),
 		events: make(chan struct{}, 1), clock: timepiece{file: o.Paths.Floor()},
 		last: condition{State: checks.UnknownState}, since: time.Now(), echoing: echoing{log: o.Log},
 	}
 	a.needs.Store(&needs{})
 	a.shelf, a.flight = spool.OpenShelf(o.Paths.Evidence()), &spool.Flight{}
+	var err error
 	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {
-		return nil, err
+		a.trust, a.damaged = trust.Salvage(o.Paths.Trust(), err), cmp.Or(damaged, err)
+	}
+	if a.damaged != nil {
+		o.Log.Error("a file is damaged: the last good config runs, and nothing new is taken", "err", firstLine(a.damaged))
 	}
 	a.pilot = newPilot(a)
 	if err := a.clock.load(); err != nil {
@@ -206,8 +214,7 @@ func (a *Agent) Reload(ctx context.Context) error {
 	if a.centreRules() {
 		return a.reloadPushed(ctx)
 	}
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
+	defer a.act()()
 	text, err := os.ReadFile(a.o.Config)
 	if err == nil {
 		err = a.take(ctx, a.o.Config, text)
@@ -223,6 +230,16 @@ func (a *Agent) Reload(ctx context.Context) error {
 	}
 	a.mu.Unlock()
 	return err
+}
+
+// act keeps other acts and changes of what runs away until its result is called.
+func (a *Agent) act() (done func()) {
+	a.acting.Lock()
+	a.reloading.Lock()
+	return func() {
+		a.reloading.Unlock()
+		a.acting.Unlock()
+	}
 }
 
 // restoreLastGood runs what ran before, and leaves the fault shown.

@@ -12,8 +12,12 @@ import (
 // Enrol enrols the gateway with a site pack and begins to report. The person
 // has said yes already.
 func (a *Agent) Enrol(ctx context.Context, text []byte, progress func(local.Progress)) error {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
+	a.acting.Lock()
+	defer a.acting.Unlock()
+	if a.damaged != nil {
+		progress(local.Progress{Step: uplink.StepPack, Text: firstLine(a.damaged)})
+		return a.refuseDamaged("enrolment")
+	}
 	pack, err := identity.ParsePack("site pack", text)
 	if err != nil {
 		return err

@@ -27,6 +27,9 @@ func (a *Agent) facts(ctx context.Context) why.Facts {
 	runner, c := a.runner, a.config
 	f := why.Facts{Gateway: a.name, Name: a.identity.Site().Name, Version: a.o.Version, At: time.Now(), Down: a.down}
 	f.Config.There = c != nil
+	if a.damaged != nil {
+		f.Config.Damaged = firstLine(a.damaged)
+	}
 	if a.fault != nil {
 		f.Config.Fault = firstLine(a.fault)
 	}

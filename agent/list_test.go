@@ -1,8 +1,10 @@
 package agent_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -128,4 +130,44 @@ func TestListIsAppliedOnceItCanBe(t *testing.T) {
 		t.Fatal(err)
 	}
 	r.lets(7, "avocet-1")
+}
+
+// A list waits for no enrolment: that may take minutes, and a revocation 60 s.
+func TestListPassesAnEnrolment(t *testing.T) {
+	root, d := t.TempDir(), newDesk(t)
+	d.trusted(root)
+	r := start(t, root, hub)
+	r.lets(0, "avocet-1", "fulmar-1")
+	deaf, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer deaf.Close()
+	c := newCollector(t)
+	pack := strings.NewReplacer("avocet-1", "hub-north", c.url, "https://"+deaf.Addr().String()).Replace(string(c.pack()))
+	ctx, cancel := context.WithCancel(t.Context())
+	asked, ended := make(chan struct{}), make(chan error, 1)
+	go func() { ended <- r.agent.Enrol(ctx, []byte(pack), func(local.Progress) {}) }()
+	go func() {
+		defer close(asked)
+		if c, err := deaf.Accept(); err == nil {
+			t.Cleanup(func() { c.Close() })
+		}
+	}()
+	select {
+	case <-asked:
+	case err := <-ended:
+		t.Fatalf("it did not ask: %v", err)
+	case <-time.After(10 * time.Second):
+		t.Fatal("it did not ask within 10 s")
+	}
+	r.agent.Steering().Hear(t.Context(), d.list(7, d.bob, "fulmar-1"))
+	r.lets(7, "avocet-1")
+	select {
+	case err := <-ended:
+		t.Errorf("the enrolment had ended: %v", err)
+	default:
+	}
+	cancel()
+	<-ended
 }

@@ -1,7 +1,9 @@
 package agent
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"io/fs"
@@ -79,6 +81,9 @@ func (p *pilot) Hear(ctx context.Context, t wire.Told) {
 	if len(t.List) == 0 {
 		return
 	}
+	if p.a.damaged != nil { // it was told, once
+		return
+	}
 	changed, err := p.a.trust.TakeList(t.List)
 	switch {
 	case err != nil:
@@ -124,12 +129,12 @@ func (p *pilot) waiting() *order {
 // Run has a config run, for a trial, and waits until the host is as it wants.
 func (p *pilot) Run(ctx context.Context, text []byte) error {
 	if text == nil {
-		p.a.reloading.Lock()
+		done := p.a.act()
 		p.a.putNone(ctx)
-		p.a.reloading.Unlock()
+		done()
 		return nil
 	}
-	if err := p.a.run(ctx, text, false); err != nil {
+	if err := p.a.run(ctx, text, p.comes(text)); err != nil {
 		return err
 	}
 	for deadline := time.Now().Add(settledIn); time.Now().Before(deadline) && ctx.Err() == nil; {
@@ -139,6 +144,16 @@ func (p *pilot) Run(ctx context.Context, text []byte) error {
 		pause(ctx, 200*time.Millisecond)
 	}
 	return ctx.Err()
+}
+
+// comes says whether a text is the newest config's and does not run: then it must
+// not take what is the host's own, which may be another than when it was judged,
+// as after a boot.
+func (p *pilot) comes(text []byte) bool {
+	p.a.mu.Lock()
+	defer p.a.mu.Unlock()
+	sum := sha256.Sum256(text)
+	return p.trial.Record().Hash == hex.EncodeToString(sum[:]) && !bytes.Equal(text, p.a.text)
 }
 
 // settledAs reports whether what is left to do is of networks that cannot be made
@@ -179,7 +194,7 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 	defer wg.Wait()
 	wg.Go(func() { p.shutOut(ctx) })
 	p.gauges.open()
-	work := p.start(ctx, p.trial.Resume)
+	work := p.start(ctx, p.resume)
 	for {
 		var o order
 		select {
@@ -211,6 +226,14 @@ func (p *pilot) run(ctx context.Context, ready func()) error {
 	}
 }
 
+// resume goes on with the journal, unless nobody could keep what comes of it.
+func (p *pilot) resume(ctx context.Context) error {
+	if p.a.damaged != nil {
+		return nil
+	}
+	return p.trial.Resume(ctx)
+}
+
 // decide says what follows from an order; nil: nothing does.
 func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), error) {
 	if o.back {
@@ -223,7 +246,7 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 	change.Stick = o.done != nil
 	return func() (*work, error) {
 		if err := p.a.trust.Accept(offer); err != nil {
-			return p.start(ctx, p.trial.Resume), err
+			return p.start(ctx, p.resume), err
 		}
 		p.mu.Lock()
 		p.judged, p.refused = change.Hash, uplink.OfferStatus{}
@@ -243,12 +266,15 @@ func (p *pilot) decide(ctx context.Context, o order) (func() (*work, error), err
 var errNone = &local.Error{Text: "there is no config to go back to", Advice: "ginnel status tells what runs"}
 
 func (p *pilot) goBack(ctx context.Context) (*work, error) {
+	if p.a.damaged != nil {
+		return p.start(ctx, p.resume), p.a.refuseDamaged("rollback")
+	}
 	ok, err := p.trial.Override(ctx)
 	if errors.Is(err, fs.ErrNotExist) || err == nil && !ok {
 		err = errNone
 	}
 	if err != nil {
-		return p.start(ctx, p.trial.Resume), err
+		return p.start(ctx, p.resume), err
 	}
 	return p.start(ctx, func(context.Context) error { return nil }), nil
 }

@@ -20,6 +20,9 @@ import (
 // it touches and how that is. A change of nil: it is the newest already.
 func (p *pilot) prepare(ctx context.Context, raw []byte) (*trust.Offer, *trial.Change, error) {
 	a := p.a
+	if a.damaged != nil {
+		return nil, nil, a.refuseDamaged("config")
+	}
 	name := a.called()
 	if name == "" {
 		return nil, nil, &local.Error{Text: "this gateway has no name yet", Advice: "enrol it first: ginnel enrol PACK"}

@@ -15,7 +15,7 @@ import (
 // enrolled, up to its first push, and never runs two configs in turn.
 
 // centreRules reports whether the config is the centre's.
-func (a *Agent) centreRules() bool { return a.trust.Mark() > 0 }
+func (a *Agent) centreRules() bool { return a.trust.Mark() > 0 || a.damaged != nil && a.ranPushed() }
 
 // ErrCentreRules says that the config comes from the centre.
 var ErrCentreRules = errors.New("the config of this gateway comes from the centre")
@@ -25,6 +25,9 @@ func (a *Agent) bootPushed(ctx context.Context) {
 	a.refuseFile(ctx)
 	journal := a.o.Paths.Journal()
 	text, _, err := journal.Boots(a.boot)
+	if a.damaged != nil { // nobody can go on with a trial
+		text, err = journal.Good()
+	}
 	if err != nil {
 		a.o.Log.ErrorContext(ctx, "the trial's journal cannot be read", "err", err)
 	}
@@ -81,8 +84,7 @@ func (a *Agent) reloadPushed(ctx context.Context) error {
 
 // run has a config run in the place of the one that does.
 func (a *Agent) run(ctx context.Context, text []byte, host bool) error {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
+	defer a.act()()
 	c, err := a.vet(ctx, pushedFile, text, host)
 	if err != nil {
 		return err

@@ -25,8 +25,8 @@ type Dataplanes interface {
 // Renew replaces the data planes of a network, or of all where none is named, and
 // tells the loss of each.
 func (a *Agent) Renew(ctx context.Context, network string, tell func(local.Progress)) error {
-	a.reloading.Lock()
-	defer a.reloading.Unlock()
+	a.acting.Lock()
+	defer a.acting.Unlock()
 	return Renew(ctx, a.o.Tunnels, a.o.Dataplanes, network, tell)
 }
 

@@ -37,7 +37,10 @@ func (a *Agent) Snapshot() block.Snapshot {
 		s.Config.Generation, s.Config.Hash, s.Config.Applied = a.config.Generation, a.config.Hash, a.applied
 	}
 	s.Config.Ignored = a.ignored
-	if a.fault != nil {
+	switch {
+	case a.damaged != nil:
+		s.Config.Error, s.Config.Code = firstLine(a.damaged), string(why.Damaged)
+	case a.fault != nil:
 		s.Config.Error, s.Config.Code = firstLine(a.fault), string(why.ConfigRefused)
 	}
 	if a.uplink != nil {

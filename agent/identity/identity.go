@@ -33,7 +33,8 @@ const (
 // Identity is a gateway's identity directory. It is safe for concurrent use
 // and cannot be printed.
 type Identity struct {
-	dir string
+	dir     string
+	damaged error // of Salvage
 
 	mu     sync.RWMutex // guards the following
 	key    *ecdsa.PrivateKey
@@ -57,6 +58,14 @@ func Open(dir string) (*Identity, error) {
 		}
 	}
 	return i, nil
+}
+
+// Salvage is an identity that Open cannot read, for the reason why: what it says of
+// the site, as far as that can be read. It is not enrolled, and writes nothing.
+func Salvage(dir string, why error) *Identity {
+	i := &Identity{dir: dir, damaged: why}
+	_ = i.readRecord() // why says what is wrong with it
+	return i
 }
 
 // Dir is the directory.
@@ -115,6 +124,9 @@ func (i *Identity) CA() string {
 func (i *Identity) Prepare() error {
 	i.mu.Lock()
 	defer i.mu.Unlock()
+	if i.damaged != nil {
+		return i.damaged
+	}
 	if err := os.MkdirAll(i.dir, 0o700); err != nil {
 		return fmt.Errorf("make the identity directory: %w", err)
 	}
@@ -160,6 +172,9 @@ func (i *Identity) MayAdopt(p Pack) error {
 }
 
 func (i *Identity) mayAdopt(p Pack) error {
+	if i.damaged != nil {
+		return i.damaged
+	}
 	if i.enrolled() && i.record.Gateway != p.Site.Gateway {
 		return fault(fmt.Errorf("this host is enrolled as %s already, the pack is for %s", i.record.Gateway, p.Site.Gateway),
 			"to give the host to another site, uninstall first: ginnel service uninstall")

@@ -53,6 +53,9 @@ type Offer struct {
 // this gateway, and not older than what was accepted before. It changes
 // nothing. The error is config.Problems or a Refusal.
 func (t *Trust) Judge(raw []byte, gateway string) (*Offer, error) {
+	if t.damaged != nil {
+		return nil, t.damaged
+	}
 	t.mu.Lock()
 	kept, signers := t.kept, t.signers()
 	t.mu.Unlock()

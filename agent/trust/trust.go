@@ -23,7 +23,8 @@ import (
 
 // Trust is what a gateway believes. Its methods may be called at once.
 type Trust struct {
-	file string
+	file    string
+	damaged error // of Salvage
 
 	mu    sync.Mutex     // of what follows
 	first bundle.Signers // of the site pack
@@ -63,17 +64,24 @@ func Open(dir string, first []string) (*Trust, error) {
 	}
 	if err := t.read(text); err != nil {
 		return nil, refuse(fmt.Errorf("%s: %w: %w", t.file, ErrDamaged, err),
-			"take the file away, and have central ops push anew; until then no old config is known as old")
+			"take the file away, and have central ops push anew: until then no old config is known as old, and nothing is shut out")
 	}
 	return t, nil
+}
+
+// Salvage is what Open cannot read, for the reason why: the mark and the list, as
+// far as they can be read. It accepts and writes nothing.
+func Salvage(dir string, why error) *Trust {
+	t := &Trust{file: filepath.Join(dir, "trust.json"), damaged: why}
+	if text, err := os.ReadFile(t.file); err == nil {
+		_ = t.read(text) // why says what is wrong with it
+	}
+	return t
 }
 
 // read takes what the file says, as far as it is of the site pack that is here.
 func (t *Trust) read(text []byte) error {
 	if err := json.Unmarshal(text, &t.kept); err != nil {
-		return err
-	}
-	if _, err := bundle.ParseSigners(t.kept.Signers); err != nil {
 		return err
 	}
 	if len(t.kept.List) > 0 {
@@ -85,6 +93,9 @@ func (t *Trust) read(text []byte) error {
 			return err
 		}
 	}
+	if _, err := bundle.ParseSigners(t.kept.Signers); err != nil {
+		return err
+	}
 	t.begin()
 	return nil
 }
@@ -92,6 +103,9 @@ func (t *Trust) read(text []byte) error {
 // Begin has the signers of another site pack be the first ones, as at the next
 // Open. It writes nothing, and an error changes nothing.
 func (t *Trust) Begin(first []string) error {
+	if t.damaged != nil {
+		return t.damaged
+	}
 	all, err := bundle.ParseSigners(first)
 	if err != nil {
 		return fmt.Errorf("site pack: %w", err)
@@ -114,6 +128,9 @@ func (t *Trust) begin() {
 
 // write makes a change durable before it is believed. The caller holds mu.
 func (t *Trust) write(next record) error {
+	if t.damaged != nil {
+		return t.damaged
+	}
 	if lines := t.first.Lines(); len(lines) > 0 {
 		next.Pack = lines
 	}

@@ -52,6 +52,7 @@ const (
 	ConfigFailed  Code = "GN-CONF-05"
 	ConfigHeld    Code = "GN-CONF-06"
 	Quarantined   Code = "GN-CONF-07"
+	Damaged       Code = "GN-CONF-08"
 
 	NoDevice    Code = "GN-DEV-01"
 	DeviceOther Code = "GN-DEV-02"
@@ -140,6 +141,8 @@ var Codes = []Entry{
 		opsKnow + ": it is confirmed by itself once the collector is heard; ginnel rollback goes back before that"},
 	{Quarantined, "The program of a check misbehaved, again and again, and is not started any more.", Site,
 		onSite + ": have whoever wrote it mend it; ginnel check plugin retry KIND tries it again"},
+	{Damaged, "A file of this gateway's identity, or of what it believes, is damaged: the last good config runs, and nothing new is taken.", Site,
+		onSite + " with " + opsKnow + ": the file is named, and stays as it is; mend it or take it away, then systemctl restart ginnel"},
 
 	{NoDevice, "A network's device is not there and cannot be made.", Site, onSite + ": the log tells more (journalctl -u ginnel)"},
 	{DeviceOther, "A network's device is not as it should be, and cannot be made so.", Site,

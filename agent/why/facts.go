@@ -36,9 +36,10 @@ const (
 
 // Config is how it stands with the desired config.
 type Config struct {
-	There bool
-	Fault string // why the newest was refused; empty: it was not
-	Text  string // "generation 14", for people
+	There   bool
+	Damaged string // what cannot be read of identity or trust; empty: nothing
+	Fault   string // why the newest was refused; empty: it was not
+	Text    string // "generation 14", for people
 
 	Newest string // what became of the newest signed one, in words; empty: it runs, or is being tried
 	Held   bool   // it runs all the same, unconfirmed

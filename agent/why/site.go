@@ -223,6 +223,8 @@ func (f Facts) config() (string, Finding) {
 func (f Facts) newest() Finding {
 	found := Finding{Step: "config", Object: "config"}
 	switch {
+	case f.Config.Damaged != "":
+		found.Code, found.Text = Damaged, f.Config.Damaged
 	case f.Config.Fault != "":
 		found.Code, found.Text = ConfigRefused, "the newest config is refused: "+f.Config.Fault
 	case f.Config.Newest == "":
@@ -241,6 +243,8 @@ func (f Facts) newestStep(found Finding) Step {
 	switch found.Code {
 	case ConfigRefused:
 		s.Text = strings.TrimPrefix(found.Text, "the newest config is ") + "; the one before goes on"
+	case Damaged:
+		s.Text = "nothing new is taken: " + found.Text
 	case ConfigHeld:
 		s.Result, s.Text = NotTried, found.Text
 	}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
 	"github.com/ginnel/ginnel/tunnels"
@@ -47,7 +48,11 @@ func (f statusText) head(s block.Snapshot) {
 		f.wrapped("hint: " + hint)
 	}
 	if s.Config.Error != "" {
-		f.split("config refused, the one before goes on: "+s.Config.Error, s.Config.Code)
+		head := "config refused, the one before goes on: "
+		if s.Config.Code == string(why.Damaged) {
+			head = "nothing new is taken, the last good config goes on: "
+		}
+		f.split(head+s.Config.Error, s.Config.Code)
 	}
 	if s.Code != "" {
 		f.wrapped(strings.TrimSpace("More: ginnel why " + network))
