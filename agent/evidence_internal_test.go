@@ -55,6 +55,7 @@ func TestWorsened(t *testing.T) {
 }
 
 func TestManners(t *testing.T) {
+	of := checks.Manners{National: []string{"*.example.org"}, MLLP: []string{"hl7.example.net:9001"}}
 	for _, c := range []struct {
 		target, kind string
 		host, port   string
@@ -67,6 +68,8 @@ func TestManners(t *testing.T) {
 		{"hl7.example.net:2575", "tcp", "hl7.example.net", "2575", false, false},
 		{"hl7.example.net:9000", "mllp", "hl7.example.net", "9000", false, false},
 		{"ldap.example.nhs.uk:636", "tls", "ldap.example.nhs.uk", "636", true, false},
+		{"portal.example.org:443", "tcp", "portal.example.org", "443", true, false},
+		{"hl7.example.net:9001", "tcp", "hl7.example.net", "9001", false, false},
 		{"notnhs.uk:636", "tls", "notnhs.uk", "636", true, true},
 		{"", "link", "", "443", false, false},
 	} {
@@ -74,10 +77,18 @@ func TestManners(t *testing.T) {
 		if host != c.host || port != c.port {
 			t.Errorf("%s: %s %s", c.target, host, port)
 		}
-		m := mannersOf(checks.Spec{Kind: c.kind}, host, port)
+		m := mannersOf(of, checks.Spec{Kind: c.kind, Target: checks.Target{Address: c.target}}, host)
 		if (m.Path == "") != c.path || (m.MTU == "") != c.mtu {
 			t.Errorf("%s %s: %+v", c.kind, c.target, m)
 		}
+	}
+}
+
+func TestMannersOfWhatIsOff(t *testing.T) {
+	of := checks.Manners{Off: []checks.Off{{Kind: "path", Reason: "the ICB asked"}}}
+	m := mannersOf(of, checks.Spec{Target: checks.Target{Address: "203.0.113.20:443"}}, "203.0.113.20")
+	if m.Path != "switched off: the ICB asked" || m.MTU != "" {
+		t.Errorf("%+v", m)
 	}
 }
 

@@ -43,16 +43,16 @@ func (k *evidenceKeeper) look(ctx context.Context, f *frozen) {
 		}
 	}
 	b.DNS = lookUp(within, host)
-	m := mannersOf(f.spec, host, port)
+	m := mannersOf(k.agent.manners(), f.spec, host)
 	skip := func(format string, args ...any) { b.NotLooked = append(b.NotLooked, fmt.Sprintf(format, args...)) }
 	if m.Path != "" {
 		skip("path: %s", m.Path)
-	} else if b.Path = k.probe(within, f.spec, "path", net.JoinHostPort(host, port), lookPath); b.Path == nil {
+	} else if b.Path = k.probe(within, f.spec, "path", net.JoinHostPort(host, port), nil, lookPath); b.Path == nil {
 		skip("path: this gateway has no such kind of checks, or not for this target")
 	}
 	if m.MTU != "" {
 		skip("packet size: %s", m.MTU)
-	} else if b.MTU = k.probe(within, f.spec, "mtu", host, lookMTU); b.MTU == nil {
+	} else if b.MTU = k.probe(within, f.spec, "mtu", host, map[string]any{"by": "icmp"}, lookMTU); b.MTU == nil {
 		skip("packet size: this gateway has no such kind of checks, or not for this target")
 	}
 	pause(within, time.Until(begun.Add(lookAfter)))
@@ -84,28 +84,26 @@ func joined(frozen, now []evidence.Packet) []evidence.Packet {
 // manners say why a target is not probed for evidence; empty: it is.
 type manners struct{ Path, MTU string }
 
-// mllpPorts are those of HL7 version 2 messages: a stray connection there can
-// raise an alarm.
-var mllpPorts = []string{"2575", "6661"}
-
 // mannersOf keeps what the targets of others may be asked: none of what speaks
-// MLLP, and of a national service one path.
-func mannersOf(s checks.Spec, host, port string) (m manners) {
+// MLLP, of a national service one path, and nobody by a kind that is switched off.
+func mannersOf(of checks.Manners, s checks.Spec, host string) (m manners) {
 	switch {
 	case host == "":
 		m.Path, m.MTU = "the target is no host", "the target is no host"
-	case s.Kind == "mllp" || slices.Contains(mllpPorts, port):
-		m.Path, m.MTU = "not to an MLLP port", "not to an MLLP port"
-	case national(host):
+	case of.Forbids(checks.Spec{Target: s.Target}) != "" || s.Kind == "mllp":
+		m.Path, m.MTU = "not to a listener of HL7", "not to a listener of HL7"
+	case of.IsNational(host) != "":
 		m.MTU = "not to a national service"
 	}
+	for _, o := range of.Off {
+		switch o.Kind {
+		case "path":
+			m.Path = "switched off: " + o.Reason
+		case "mtu":
+			m.MTU = "switched off: " + o.Reason
+		}
+	}
 	return m
-}
-
-// national says whether a host is a service that all of England asks.
-func national(host string) bool {
-	host = strings.TrimSuffix(strings.ToLower(host), ".")
-	return slices.ContainsFunc([]string{"nhs.uk", "nhs.net"}, func(d string) bool { return host == d || strings.HasSuffix(host, "."+d) })
 }
 
 // pathPort is asked where a target has no port of its own.
@@ -132,9 +130,9 @@ func placeOf(target string) (host, port string) {
 
 // probe runs a check of another kind once, the same way as the one that broke; a
 // tunnel's goes beside the tunnels. Nil: it cannot be made.
-func (k *evidenceKeeper) probe(ctx context.Context, s checks.Spec, kind, target string, most time.Duration) *evidence.Look {
+func (k *evidenceKeeper) probe(ctx context.Context, s checks.Spec, kind, target string, options map[string]any, most time.Duration) *evidence.Look {
 	one := checks.Spec{Name: s.Name, Kind: kind, Interval: time.Hour,
-		Target: checks.Target{Check: s.Name, Address: target, Network: s.Target.Network, Source: s.Target.Source, Timeout: most, OneShot: true}}
+		Target: checks.Target{Check: s.Name, Address: target, Network: s.Target.Network, Source: s.Target.Source, Timeout: most, Options: options, OneShot: true}}
 	if s.Kind == TunnelKindName {
 		one.Target.Network, one.Target.Source = "", nil
 	}
@@ -189,6 +187,16 @@ func askOne(ctx context.Context, resolver netip.Addr, host string) evidence.Answ
 		a.Addresses = append(a.Addresses, one.Unmap().String())
 	}
 	return a
+}
+
+// manners are those of the config that runs.
+func (a *Agent) manners() checks.Manners {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.config == nil {
+		return checks.Manners{}
+	}
+	return a.config.Manners
 }
 
 // tunnelEvidence tells of the tunnels of a network.
