@@ -14,6 +14,7 @@ func TestWithoutIPv6(t *testing.T) {
 	if testing.Short() {
 		t.Skip("boots a machine in software emulation: make test runs it")
 	}
+	t.Parallel()
 	lab := t.TempDir()
 	s := &site{t: t, m: start(t, lab, addPackages, "ipv6.disable=1")}
 	defer func() { keep(t, s.rows, named("no IPv6: ")) }()
