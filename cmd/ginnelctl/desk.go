@@ -80,7 +80,7 @@ func (d *desk) advise(err error) error {
 	case refused && said.Hint != "":
 		return cli.WithHint(err, said.Hint)
 	case refused && said.Status == http.StatusNotFound:
-		return cli.WithHint(err, "ginnelctl sites lists those that are known")
+		return cli.WithHint(err, "ginnelctl sites lists the sites, ginnelctl rollout status the rollout")
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return cli.WithHint(fmt.Errorf("nothing listens at %s", d.collector),
 			"is the collector running? from afar: ssh -L 8480:127.0.0.1:8480 COLLECTOR, or --collector")

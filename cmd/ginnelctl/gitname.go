@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// fleetName is what a fleet is called as it is now: by the commit of the git
-// repository that it lies in, or by what its files contain.
+// fleetName is what a fleet is called as it is now: by what its files contain,
+// behind the commit of the git repository that they lie in. A commit alone would
+// name what was changed since by what it was before.
 func fleetName(dir, digest string) string {
+	files := digest[:min(7, len(digest))]
 	if hash := gitHead(dir); hash != "" {
-		return "fleet " + hash[:7]
+		return "fleet " + hash[:7] + "." + files
 	}
-	return "fleet " + digest[:min(7, len(digest))]
+	return "fleet " + files
 }
 
 // gitHead is the commit of HEAD in the repository that dir lies in, read from its

@@ -128,7 +128,7 @@ func TestGitHead(t *testing.T) {
 		dir := t.TempDir()
 		lay(dir)
 		put(dir, "county/fleet.toml", "")
-		if got := fleetName(filepath.Join(dir, "county"), "0123456789"); got != "fleet 3f2a91c" {
+		if got := fleetName(filepath.Join(dir, "county"), "0123456789"); got != "fleet 3f2a91c.0123456" {
 			t.Errorf("%s: %s", name, got)
 		}
 	}
