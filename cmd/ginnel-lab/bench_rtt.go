@@ -149,6 +149,11 @@ func (p *probing) errorOf(ctx context.Context, s *stage, program timed) (rttErro
 		return rttError{}, 0, err
 	}
 	defer wire.close()
+	if program.ask != nil {
+		if err := p.blackboxConfig(); err != nil {
+			return rttError{}, 0, err
+		}
+	}
 	var out bytes.Buffer
 	cmd := p.site.Command(context.Background(), program.args[0], program.args[1:]...)
 	cmd.Stdout, cmd.Stderr = &out, p.log
@@ -178,10 +183,7 @@ func (p *probing) errorOf(ctx context.Context, s *stage, program timed) (rttErro
 // scraped asks a program that answers when asked, and writes what it says as
 // plainTime reads it.
 func (p *probing) scraped(ctx context.Context, program timed, length time.Duration, out *bytes.Buffer) error {
-	if err := p.blackboxConfig(); err != nil {
-		return err
-	}
-	sleep(ctx, time.Second)
+	sleep(ctx, time.Second) // until it listens
 	asking, stop := context.WithTimeout(ctx, length)
 	defer stop()
 	var mu sync.Mutex
