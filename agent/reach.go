@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 
@@ -89,8 +90,11 @@ func (r *reach) Ways(ctx context.Context) []string {
 			lines = append(lines, line)
 		}
 	}
-	for _, raw := range r.urls() {
-		for _, to := range r.addresses(ctx, hostOf(raw), &lines) {
+	for _, n := range lookUpAll(ctx, r.urls()) {
+		if n.line != "" {
+			lines = append(lines, n.line)
+		}
+		for _, to := range n.addrs {
 			way("collector", to)
 		}
 	}
@@ -107,16 +111,34 @@ func (r *reach) Ways(ctx context.Context) []string {
 	return lines
 }
 
-// addresses asks for a name, and notes the answer.
-func (r *reach) addresses(ctx context.Context, host string, lines *[]string) []netip.Addr {
-	if to, err := netip.ParseAddr(host); err == nil {
-		return []netip.Addr{to.Unmap()}
-	}
+// lookedUp is the host of a collector: its addresses, and in words what its name
+// stands for; no words where it is an address, or where nobody answered.
+type lookedUp struct {
+	addrs []netip.Addr
+	line  string
+}
+
+// lookUpAll asks for the hosts of all collectors at once: names that nobody answers
+// for take no longer together than one.
+func lookUpAll(ctx context.Context, urls []string) []lookedUp {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
+	found := make([]lookedUp, len(urls))
+	var wg sync.WaitGroup
+	for i, raw := range urls {
+		wg.Go(func() { found[i] = lookUpHost(ctx, hostOf(raw)) })
+	}
+	wg.Wait()
+	return found
+}
+
+func lookUpHost(ctx context.Context, host string) lookedUp {
+	if to, err := netip.ParseAddr(host); err == nil {
+		return lookedUp{addrs: []netip.Addr{to.Unmap()}}
+	}
 	list, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
-		return nil
+		return lookedUp{}
 	}
 	var words []string
 	for i := range list {
@@ -126,8 +148,7 @@ func (r *reach) addresses(ctx context.Context, host string, lines *[]string) []n
 	for _, to := range list {
 		words = append(words, to.String())
 	}
-	*lines = append(*lines, fmt.Sprintf("the name %s: %s", host, strings.Join(words, ", ")))
-	return list
+	return lookedUp{list, fmt.Sprintf("the name %s: %s", host, strings.Join(words, ", "))}
 }
 
 // resolvers are the name servers of a resolv.conf. Where this host asks itself they
