@@ -6,16 +6,21 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 )
 
 // WriteFile replaces the file at path, or makes it, with the mode. A
-// folder that is missing is made for the owner and the group.
+// folder that is missing is made for the owner and the group. What a writer of the
+// same file left when it was killed goes.
 func WriteFile(path string, text []byte, mode os.FileMode) (err error) {
 	dir := filepath.Dir(path)
 	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return err
 	}
-	f, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*") // 0600
+	unfinished := "." + filepath.Base(path) + "."
+	sweep(dir, unfinished)
+	f, err := os.CreateTemp(dir, unfinished+"*") // 0600
 	if err != nil {
 		return err
 	}
@@ -41,6 +46,23 @@ func WriteFile(path string, text []byte, mode os.FileMode) (err error) {
 		return err
 	}
 	return SyncDir(dir)
+}
+
+// abandoned is how old an unfinished file is that nobody writes any more.
+const abandoned = time.Minute
+
+// sweep removes unfinished files that were abandoned. That it could not is no
+// reason not to write.
+func sweep(dir, unfinished string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if !strings.HasPrefix(e.Name(), unfinished) {
+			continue
+		}
+		if info, err := e.Info(); err == nil && time.Since(info.ModTime()) > abandoned {
+			os.Remove(filepath.Join(dir, e.Name()))
+		}
+	}
 }
 
 // SyncDir makes renames and removals in dir durable.
