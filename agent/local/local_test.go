@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func (hinted) Hint() string  { return "ask for another" }
 
 // gateway is an agent that answers as its fields say.
 type gateway struct {
-	endWatch bool
+	endWatch atomic.Bool
 	reload   error
 	enrol    error
 	renew    error
@@ -70,7 +71,7 @@ func (g *gateway) WatchCheck(ctx context.Context, name string, begun func(), tel
 	for i := range 3 {
 		tell(local.CheckRun{Check: name, Sent: i})
 	}
-	if g.endWatch {
+	if g.endWatch.Load() {
 		return nil
 	}
 	<-ctx.Done()
@@ -168,7 +169,7 @@ func TestChecks(t *testing.T) {
 	if err != nil || !slices.Equal(seen, []int{0, 1, 2}) {
 		t.Errorf("watched %v, %v", seen, err)
 	}
-	g.endWatch = true
+	g.endWatch.Store(true)
 	if err := c.WatchCheck(t.Context(), "records", func(local.CheckRun) {}); err == nil {
 		t.Error("a watch that the agent ended says nothing")
 	}

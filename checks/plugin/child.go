@@ -107,7 +107,7 @@ func (c *child) limit() {
 	pid := c.cmd.Process.Pid
 	memory := c.program.options.memory
 	if memory == 0 {
-		memory = childMemory
+		memory = childMemory + shadow
 	}
 	for resource, most := range map[int]uint64{unix.RLIMIT_DATA: memory, unix.RLIMIT_NOFILE: childFiles,
 		unix.RLIMIT_NPROC: childTasks, unix.RLIMIT_CORE: 0} {

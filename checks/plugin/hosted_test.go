@@ -28,7 +28,7 @@ func beInstance() {
 	conn, err := net.FileConn(f)
 	f.Close()
 	if err == nil {
-		err = Instance(context.Background(), conn.(*net.UnixConn), os.Getenv(instanceEnv), Options{Owner: uint32(os.Getuid()), memory: testMemory})
+		err = Instance(context.Background(), conn.(*net.UnixConn), os.Getenv(instanceEnv), Options{Owner: uint32(os.Getuid())})
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

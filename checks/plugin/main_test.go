@@ -158,7 +158,6 @@ func pid(context.Context) checks.Result {
 // beAgent is main of the agent that is killed.
 func beAgent(dir string) {
 	kinds, err := Load(context.Background(), dir, Options{Owner: uint32(os.Getuid()),
-		memory:    testMemory,
 		SocketDir: os.Getenv("GINNEL_TEST_SOCKETS"), Host: os.Getenv("GINNEL_TEST_SYSTEMD"), noDeathSignal: os.Getenv("GINNEL_TEST_NO_SIGNAL") != ""})
 	if err != nil {
 		fmt.Println(err)
@@ -225,7 +224,7 @@ func copySelf(t *testing.T, to string) (sum string) {
 }
 
 func options() Options {
-	return Options{Owner: uint32(os.Getuid()), memory: testMemory}
+	return Options{Owner: uint32(os.Getuid())}
 }
 
 // hasty are the same with pauses as short as a test can be.

@@ -141,9 +141,22 @@ func (e *Engine) run(p *parking) {
 			return
 		}
 		e.mu.Unlock()
-		p.until(later(next, p.last.Add(tick)))
+		p.until(later(next, p.last.Add(e.grain())))
 		p.wait(e.allStamped(), e.heard > 0, len(e.due) > 0)
 	}
+}
+
+// grain is the least time from one pass to the next: a tick, or less while a train
+// is under way whose questions follow one another more closely. They would leave in
+// pairs else.
+func (e *Engine) grain() time.Duration {
+	grain := tick
+	for _, t := range e.due {
+		if n := len(t.packets); n > 0 && n < t.Count {
+			grain = min(grain, max(t.Gap/2, time.Millisecond))
+		}
+	}
+	return grain
 }
 
 // clear leaves nothing behind.
