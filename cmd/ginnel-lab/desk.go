@@ -29,15 +29,20 @@ type desk struct {
 	trial  time.Duration
 }
 
-// openDesk brings a county up and pushes to its sites what they run already. All
-// of their checks are required.
+// openDesk is openDeskOf some sites of the whole county.
 func openDesk(ctx context.Context, s *stage, trial time.Duration, sites ...string) (*desk, error) {
+	return openDeskOf(ctx, s, trial, county.Whole().Only(sites...))
+}
+
+// openDeskOf brings a county up and pushes to its sites what they run already. All
+// of their checks are required.
+func openDeskOf(ctx context.Context, s *stage, trial time.Duration, p county.Plan) (*desk, error) {
 	d := &desk{texts: map[string]string{}, trial: trial}
 	for _, name := range []string{"alice", "bob"} {
 		o := bundletest.New(name)
 		d.key, d.lines = o, append(d.lines, o.Line())
 	}
-	c, err := buildCounty(ctx, county.Whole().Only(sites...).ByHand(), "scenario-"+s.name)
+	c, err := buildCounty(ctx, p.ByHand(), "scenario-"+s.name)
 	if err != nil {
 		return nil, err
 	}
@@ -69,7 +74,29 @@ func (d *desk) takeOver(ctx context.Context) error {
 			return err
 		}
 	}
-	r, err := d.push(ctx, pushed, nil)
+	return d.settle(ctx, pushed)
+}
+
+// takeOverHub enrols a hub, and pushes a config to it that has what it runs by
+// hand and more.
+func (d *desk) takeOverHub(ctx context.Context, h *county.Hub, more string) error {
+	text, err := h.Node.ReadFile(desired)
+	if err != nil {
+		return err
+	}
+	if err := d.EnrolHub(ctx, h); err != nil {
+		return err
+	}
+	if _, err := h.Node.Run(ctx, "rm", desired); err != nil {
+		return err
+	}
+	d.texts[h.Name()] = text + more
+	return d.settle(ctx, map[string]string{h.Name(): text + more})
+}
+
+// settle pushes to gateways and waits until all have taken it.
+func (d *desk) settle(ctx context.Context, texts map[string]string) error {
+	r, err := d.push(ctx, texts, nil)
 	if err != nil {
 		return err
 	}
@@ -80,7 +107,7 @@ func (d *desk) takeOver(ctx context.Context) error {
 				applied++
 			}
 		}
-		return applied == len(d.Sites)
+		return applied == len(texts)
 	}); err != nil {
 		return err
 	}
@@ -152,14 +179,14 @@ func (d *desk) awaitConfig(ctx context.Context, s *county.Site, want func(block.
 	return st.Config, err
 }
 
-// apply carries a signed config to a site on a stick, and has it tried. The exit
+// apply carries a signed config to a gateway on a stick, and has it tried. The exit
 // code is that of ginnel apply.
-func (d *desk) apply(ctx context.Context, s *county.Site, raw []byte) (code int, said string, err error) {
+func (d *desk) apply(ctx context.Context, at *county.Agent, raw []byte) (code int, said string, err error) {
 	const stick = "/run/stick.bundle"
-	if err := s.Node.WriteFile(stick, string(raw), 0o600); err != nil {
+	if err := at.Node.WriteFile(stick, string(raw), 0o600); err != nil {
 		return 0, "", err
 	}
-	out, err := s.Node.Run(within(ctx, 3*d.trial+time.Minute), "ginnel", "apply", stick)
+	out, err := at.Node.Run(within(ctx, 3*d.trial+time.Minute), "ginnel", "apply", stick)
 	if f, ok := errors.AsType[*netns.Failure](err); ok {
 		return f.Code, out + f.Stderr, nil
 	}

@@ -46,7 +46,7 @@ func goodTrials(ctx context.Context, s *stage, cut string) error {
 				return err
 			}
 			wg.Go(func() {
-				code, text, err := d.apply(ctx, site, raw)
+				code, text, err := d.apply(ctx, site.Agent, raw)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {

@@ -33,5 +33,6 @@ var scenarios = []scenario{
 	{"push", "a config is pushed to a thousand simulated gateways, and in rings to a county of them", playPush},
 	{"strand", "a push that would strand its site, three times: it undoes itself", playStrand},
 	{"away", "the collector goes while good configs are on trial", playAway},
+	{"drops", "sites fall silent while their hub with 500 of them tries good configs", playDrops},
 	{"others", "a hub that no trial touches dies while good configs are on trial", playOthers},
 }

@@ -21,14 +21,30 @@ func (c *County) Enrol(ctx context.Context, s *Site) error {
 // MakePack runs `ginnelctl site add` at the desk and returns the pack. For a
 // site that is known already it makes a new token, and the old one is void.
 func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
-	file := "/run/" + s.Name() + ".pack"
+	var networks []string
+	for _, j := range s.Joins {
+		networks = append(networks, j.Network)
+	}
+	return c.makePack(ctx, s.Name(), s.Gateway(), networks, "--name", s.Title, "--postcode", s.Postcode)
+}
+
+// EnrolHub is Enrol for a hub that has its config by hand.
+func (c *County) EnrolHub(ctx context.Context, h *Hub) error {
+	pack, err := c.makePack(ctx, h.Name(), h.Name(), sortedKeys(h.Ports))
+	if err != nil {
+		return err
+	}
+	return h.EnrolWith(ctx, pack)
+}
+
+func (c *County) makePack(ctx context.Context, site, gateway string, networks []string, about ...string) (string, error) {
+	file := "/run/" + site + ".pack"
 	if _, err := c.Collector.Node.Run(ctx, "rm", "-f", file); err != nil {
 		return "", err
 	}
-	args := []string{"env", "GINNEL_KEYSTORE=/run/packs", "ginnelctl", "site", "add", s.Name(), "--name", s.Title, "--postcode", s.Postcode,
-		"--gateway", s.Gateway(), "-o", file}
-	for _, j := range s.Joins {
-		args = append(args, "--network", j.Network)
+	args := append([]string{"env", "GINNEL_KEYSTORE=/run/packs", "ginnelctl", "site", "add", site, "--gateway", gateway, "-o", file}, about...)
+	for _, n := range networks {
+		args = append(args, "--network", n)
 	}
 	_, err := c.Collector.Node.Run(ctx, args...)
 	if err != nil {
