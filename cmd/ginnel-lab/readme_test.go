@@ -41,7 +41,7 @@ func TestReadmeStory(t *testing.T) {
 		}
 		if file, ok := strings.CutPrefix(line, "sudo ginnel apply "); ok {
 			s.at(t, 0, strings.TrimSuffix(file, ".bundle"), "ginnel apply "+file)
-			s.at(t, 0, "collector", "until ginnelctl rollout status | grep -q 'is done'; do sleep 0.1; done")
+			s.at(t, 0, "collector", "until ginnelctl rollout status | grep -q '^done'; do sleep 0.1; done")
 			continue
 		}
 		if dir, ok := strings.CutPrefix(line, "cd "); ok {
