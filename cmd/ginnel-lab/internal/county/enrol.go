@@ -30,7 +30,7 @@ func (c *County) MakePack(ctx context.Context, s *Site) (string, error) {
 
 // EnrolHub is Enrol for a hub that has its config by hand.
 func (c *County) EnrolHub(ctx context.Context, h *Hub) error {
-	pack, err := c.makePack(ctx, h.Name(), h.Name(), sortedKeys(h.Ports))
+	pack, err := c.makePack(ctx, h.Name(), h.Name(), sortedKeys(h.Ports), "--name", h.Name(), "--postcode", "ZZ9 9ZZ")
 	if err != nil {
 		return err
 	}
