@@ -87,19 +87,24 @@ func unmet(rows []result) (missed, slow []result) {
 	return missed, slow
 }
 
-// tooLong is true of a value beyond the last number of its aim.
+// tooLong is true of a value, or of its ratio where the aim is one, beyond the last
+// number of the aim.
 func tooLong(r result) bool {
 	words := strings.Fields(r.Aim)
 	most, err := strconv.ParseFloat(words[len(words)-1], 64)
-	return err == nil && r.Value > most
+	value := r.Value
+	if r.Ratio != nil {
+		value = *r.Ratio
+	}
+	return err == nil && value > most
 }
 
 func TestTimesFailNoTest(t *testing.T) {
 	missed, slow := unmet([]result{
 		{Name: "a", Unit: "s", Aim: "<= 2", Value: 3}, {Name: "b", Unit: "packets", Aim: "0", Value: 1}, {Name: "c", Unit: "true", Aim: "1"},
-		{Name: "d", Unit: "ms", Aim: "< 1", Value: 0.5, Met: true}, {Name: "never named", Unit: "s", Aim: "<= 60", Value: 0},
+		{Name: "d", Unit: "ms", Aim: "< 1", Value: 0.5, Met: true}, {Name: "e", Unit: "s", Aim: "<= 1.1", Value: 0.2, Ratio: new(1.3)}, {Name: "never named", Unit: "s", Aim: "<= 60", Value: 0},
 	})
-	if len(missed) != 3 || len(slow) != 1 || slow[0].Name != "a" {
+	if len(missed) != 3 || len(slow) != 2 || slow[0].Name != "a" {
 		t.Errorf("missed %v, slow %v", missed, slow)
 	}
 }
