@@ -30,7 +30,7 @@ func TestPackages(t *testing.T) {
 	s := boot(t)
 	defer func() { keep(t, s.rows, named("packages: ")) }()
 	s.step("a hub and a LAN are there", s.surroundings)
-	s.step("install offline: dpkg -i of three packages", s.install)
+	s.step("install offline: dpkg -i of all packages", s.install)
 	s.step("service install is refused while packaged", s.refusedWhilePackaged)
 	s.step("enrol with a site pack, config by push", s.enrol)
 	s.step("tunnel up, kernel WireGuard, checks up", s.up("kernel WireGuard"))
@@ -323,7 +323,7 @@ func (s *site) sameTraces(ctx context.Context, except string) error {
 }
 
 func (s *site) remove(ctx context.Context) (string, error) {
-	if err := s.quiet(ctx, "dpkg -r ginnel; dpkg -P ginnelctl ginnel-collector"); err != nil {
+	if err := s.quiet(ctx, "dpkg -P ginnel-check-clinical; dpkg -r ginnel; dpkg -P ginnelctl ginnel-collector"); err != nil {
 		return "", err
 	}
 	const kept = `/(etc|var/lib)/ginnel.*|ginnel(-admin)?:.*`

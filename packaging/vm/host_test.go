@@ -20,7 +20,7 @@ func TestWithoutIPv6(t *testing.T) {
 	defer func() { keep(t, s.rows, named("no IPv6: ")) }()
 	s.prefix = "no IPv6: "
 	s.step("a hub and a LAN are there", s.surroundings)
-	s.step("install offline: dpkg -i of three packages", s.install)
+	s.step("install offline: dpkg -i of all packages", s.install)
 	s.step("enrol with a site pack, config by push", s.enrol)
 	s.step("tunnel up, kernel WireGuard, checks up", s.up("kernel WireGuard"))
 	s.step("a config that asks for IPv6 as well: IPv4 goes on, and it is said", s.sixAsked)

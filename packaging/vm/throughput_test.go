@@ -15,7 +15,7 @@ import (
 func BenchmarkKernelThroughput(b *testing.B) {
 	s := boot(b)
 	s.step("a hub and a LAN are there", s.surroundings)
-	s.step("install offline: dpkg -i of three packages", s.install)
+	s.step("install offline: dpkg -i of all packages", s.install)
 	s.step("enrol with a site pack", s.enrol)
 	s.step("tunnel up, kernel WireGuard, checks up", s.up("kernel WireGuard"))
 	s.step("a second tunnel, by ip and wg setconf", s.plain)

@@ -27,9 +27,11 @@ func (h *Host) Nftables() error {
 
 // noNftables is true of what a kernel without nf_tables answers: without
 // nfnetlink there is no such protocol; with it, questions are invalid and
-// transactions are not supported. One without the inet family says so as well.
+// transactions are not supported. One without the inet family says so as well. As
+// a kernel that has them answers the same to what it does not understand, it is
+// asked for what can be asked in one way only.
 func noNftables(err error) bool {
-	return unsupported(err) || errors.Is(err, unix.EINVAL)
+	return (unsupported(err) || errors.Is(err, unix.EINVAL)) && unsupported(removeNothing())
 }
 
 func unsupported(err error) bool {
@@ -39,6 +41,18 @@ func unsupported(err error) bool {
 		}
 	}
 	return false
+}
+
+// removeNothing removes a table that nobody has: its name is none that one can
+// type. It is a transaction of one message, for a kernel without nf_tables answers a
+// whole transaction once, and the library waits for an answer to each message.
+func removeNothing() error {
+	nft, err := nftables.New()
+	if err != nil {
+		return err
+	}
+	nft.DelTable(&nftables.Table{Name: "\x01ginnel\x01", Family: nftables.TableFamilyINet})
+	return nft.Flush()
 }
 
 func withoutNftables(err error) error {

@@ -2,12 +2,14 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"strings"
 	"testing"
 	"unsafe"
 
+	"github.com/google/nftables"
 	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels"
@@ -70,6 +72,30 @@ func TestWithoutNftables(t *testing.T) {
 	h := open(t)
 	if err := h.Nftables(); err != nil {
 		t.Errorf("where nftables are: %v", err)
+	}
+}
+
+// What is invalid or not supported is no kernel without nftables where there are
+// some.
+func TestWrongIsNotMissing(t *testing.T) {
+	if !apart(t) {
+		return
+	}
+	h := open(t)
+	table := h.nft.AddTable(&nftables.Table{Name: "filter", Family: nftables.TableFamilyINet})
+	h.nft.AddChain(&nftables.Chain{Name: "forward", Table: table, // no such chain can be there
+		Type: nftables.ChainTypeNAT, Hooknum: nftables.ChainHookForward, Priority: nftables.ChainPriorityFilter})
+	wrong := h.nft.Flush()
+	if !unsupported(wrong) {
+		t.Fatalf("the kernel says %v: the test tests nothing", wrong)
+	}
+	for _, err := range []error{wrong, unix.EINVAL, fmt.Errorf("list: %w", unix.EINVAL), unix.EAFNOSUPPORT} {
+		if noNftables(err) {
+			t.Errorf("%v is taken for a kernel without nftables", err)
+		}
+	}
+	if left := sh(t, "nft list ruleset"); left != "" {
+		t.Errorf("asking left %s", left)
 	}
 }
 

@@ -10,13 +10,14 @@ import (
 	"errors"
 	"io"
 	"log"
+	"maps"
 	"math/big"
 	"net"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"time"
 )
 
@@ -32,12 +33,25 @@ const (
 // Sick stands in the place of a collector that was stopped, with a certificate
 // of its authority.
 type Sick struct {
-	tries atomic.Int64
-	stop  func() error
+	stop func() error
+
+	mu    sync.Mutex
+	tries map[string]int // by path; of Drops, which sees none, all together
 }
 
-// Tries is how often gateways have tried: connections of Drops, else requests.
-func (s *Sick) Tries() int64 { return s.tries.Load() }
+// Tries is how often gateways have tried: requests by their path, of which each is
+// a loop of its own, or all connections of Drops.
+func (s *Sick) Tries() map[string]int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.tries)
+}
+
+func (s *Sick) tried(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tries[path]++
+}
 
 // Stop makes the place free.
 func (s *Sick) Stop() error { return s.stop() }
@@ -48,7 +62,7 @@ func (c *Collector) Ill(i Illness) (*Sick, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sick{}
+	s := &Sick{tries: map[string]int{}}
 	if i == Drops {
 		s.stop = l.Close
 		go func() {
@@ -57,7 +71,7 @@ func (c *Collector) Ill(i Illness) (*Sick, error) {
 				if err != nil {
 					return
 				}
-				s.tries.Add(1)
+				s.tried("connections")
 				conn.Close()
 			}
 		}()
@@ -70,7 +84,7 @@ func (c *Collector) Ill(i Illness) (*Sick, error) {
 	srv := &http.Server{ErrorLog: log.New(io.Discard, "", 0), ReadHeaderTimeout: time.Minute,
 		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS12},
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			s.tries.Add(1)
+			s.tried(r.URL.Path)
 			if i == Busy {
 				w.WriteHeader(http.StatusServiceUnavailable)
 				return
