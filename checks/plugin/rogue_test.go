@@ -202,16 +202,19 @@ func TestFork(t *testing.T) {
 	until(t, "what it started is gone", func() bool { return !alive(child) })
 }
 
-// TestEatsMemory is bounded in what it gets.
+// TestEatsMemory is bounded in what it gets: that is what it says itself when it
+// ends.
 func TestEatsMemory(t *testing.T) {
 	s := set(t, "puppet")
-	script(t, s, "#!/bin/sh\nexec tail /dev/zero\n")
+	script(t, s, "#!/bin/sh\nsleep 0.2\nexec tail /dev/zero\n") // the limit is there soon after the start
+	log := &logged{}
 	o := options()
-	o.memory = 64 << 20
+	o.memory, o.Log = 64<<20, logTo(log)
 	_, err := s.load(t, o)
 	if err == nil || !strings.Contains(err.Error(), "ended before it could be used (") {
 		t.Errorf("%v", err)
 	}
+	until(t, "it had no more memory", func() bool { return strings.Contains(log.String(), "memory exhausted") })
 }
 
 // script puts a script in place of the puppet.
