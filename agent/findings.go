@@ -58,6 +58,8 @@ func (a *Agent) explained(s *block.Snapshot) why.Finding {
 		case c.State == checks.Up || c.State == checks.MaintenanceMode || c.WaitsFor != "":
 		case one.WaitsFor != "":
 			c.WaitsFor = one.WaitsFor
+		case one.Code == why.NoSuchCheck || one.Code == why.Quarantined: // what stands beside it may be newer than what was found
+			c.Code = string(why.CodeOfNotRun(c.Detail))
 		default:
 			c.Code = string(one.Code)
 		}

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/tunnels"
@@ -80,5 +81,22 @@ func TestSilencesCountFromTheLastSignOfLife(t *testing.T) {
 	}
 	if got := look(10*time.Second, 0, 0); !got.at.Equal(at.Add(10 * time.Second)) {
 		t.Errorf("after the device was made anew: %+v", got)
+	}
+}
+
+// A status told between two findings has the code of what it says itself.
+func TestACodeGoesWithItsDetail(t *testing.T) {
+	for detail, want := range map[string]why.Code{
+		"no such kind: banner":                                 why.NoSuchCheck,
+		checks.QuarantinePrefix + "after 10 ends within 10m0s": why.Quarantined,
+	} {
+		for _, found := range []why.Code{why.NoSuchCheck, why.Quarantined} {
+			a := &Agent{found: why.Findings{Checks: map[string]why.Finding{"greeting": {Code: found}}}}
+			s := block.Snapshot{Checks: []block.CheckSnapshot{{Name: "greeting", State: checks.UnknownState, Reason: string(checks.NotRun), Detail: detail}}}
+			a.explained(&s)
+			if got := s.Checks[0].Code; got != string(want) {
+				t.Errorf("%q while %s was found: %s, want %s", detail, found, got, want)
+			}
+		}
 	}
 }

@@ -48,10 +48,7 @@ func (c Check) finding(site Finding, lost bool) Finding {
 	case c.Network != "" && (lost || c.WaitsFor != ""):
 		return Finding{Step: c.Name, WaitsFor: c.Network}
 	case c.Reason == checks.NotRun && c.State == checks.UnknownState && c.Detail != "":
-		f.Code = NoSuchCheck
-		if strings.HasPrefix(c.Detail, checks.QuarantinePrefix) {
-			f.Code = Quarantined
-		}
+		f.Code = CodeOfNotRun(c.Detail)
 		return f
 	case c.State != checks.Down && c.State != checks.DegradedState:
 		return Finding{}
@@ -62,6 +59,14 @@ func (c Check) finding(site Finding, lost bool) Finding {
 	}
 	f.Code = codeOf(c.Reason)
 	return f
+}
+
+// CodeOfNotRun is the code of a check that cannot be run here, by its detail.
+func CodeOfNotRun(detail string) Code {
+	if strings.HasPrefix(detail, checks.QuarantinePrefix) {
+		return Quarantined
+	}
+	return NoSuchCheck
 }
 
 // codeOf is the code of a check's reason.

@@ -14,15 +14,14 @@ import (
 )
 
 // hostState is what our programs could change on a host, as text: what
-// kernelState tells, sockets, and files in /run. Sockets for ICMP are not in it:
-// those of checks come and go.
+// kernelState tells, sockets, and files in /run.
 func hostState(ctx context.Context, n *netns.Node) (string, error) {
 	kernel, err := kernelState(ctx, n)
 	if err != nil {
 		return "", err
 	}
 	rest, err := n.Run(ctx, "sh", "-ec", `
-		ss -Hlntuw0x | awk '!($1 == "raw" && $5 ~ /:(1|58|icmp|ipv6-icmp)$/) {print $1, $5}'
+		ss -Hlntuw0x | awk '{print $1, $5}'
 		find /run -printf '%M %p\n'`)
 	return kernel + rest, err
 }

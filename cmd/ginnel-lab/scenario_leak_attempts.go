@@ -96,12 +96,17 @@ func (l *leak) fromHubs() {
 	l.wide("through a site to another site", bittern.addr, "tcp/8443", "tcp/22", "udp/161", "icmp")
 }
 
-// rogue tries something from a hub's own device towards a member.
+// rogue tries something from a hub's own device towards a member. The kernel's
+// WireGuard says "host unreachable" of what no peer takes: to whose address it is.
 func (l *leak) rogue(m member, sort string, dst netip.Addr, may []string, what ...string) {
 	device := tunnels.DeviceName(m.network, "")
-	behind := l.service(m.hub, m.network) // whose address it is, and so who is told where the kernel's WireGuard knows no way
+	behind := l.service(m.hub, m.network)
 	from := spot{node: l.node(m.hub), addr: behind.addr, path: []string{m.hub + ":" + device}}
-	way{l: l, sort: sort, from: from, src: from.addr, dst: dst, link: device, may: may, told: behind.path}.try(what...)
+	w := way{l: l, sort: sort, from: from, src: from.addr, dst: dst, link: device, may: may}
+	if l.stage.kernel {
+		w.told = behind.path
+	}
+	w.try(what...)
 }
 
 // wide tries it from hub-west, which takes avocet to have more than it says.

@@ -206,7 +206,7 @@ func (s *stage) pluginQuarantined(ctx context.Context, at *county.Site, program 
 	}
 	_, st, err := at.Await(ctx, func(s block.Snapshot) bool {
 		k, ok := county.Check(s, greeting)
-		return ok && strings.HasPrefix(k.Detail, checks.QuarantinePrefix) && k.Code != string(why.NoSuchCheck) // judged anew
+		return ok && strings.HasPrefix(k.Detail, checks.QuarantinePrefix)
 	})
 	if err != nil {
 		return err

@@ -47,6 +47,10 @@ func TestScenarios(t *testing.T) {
 	if out, err := clock.CombinedOutput(); err != nil {
 		t.Fatalf("build an agent with a wrong clock: %v\n%s", err, out)
 	}
+	t.Run("readme", func(t *testing.T) {
+		t.Parallel() // it waits for a trial to fail
+		l.readmeStory(t)
+	})
 	for _, sc := range scenarios {
 		t.Run(sc.name, func(t *testing.T) {
 			if slices.Contains(waiters, sc.name) {
