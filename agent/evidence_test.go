@@ -33,6 +33,9 @@ func TestEvidenceOfASilentHub(t *testing.T) {
 	if len(list) != 1 {
 		t.Fatalf("listed %+v", list)
 	}
+	if w, err := c.Why(t.Context(), "kestrel"); err != nil || w.Evidence == nil || w.Evidence.ID != list[0].ID {
+		t.Errorf("why names %+v, %v", w.Evidence, err)
+	}
 	r.untilUp()
 	h, err := c.History(t.Context(), list[0].Name, time.Now().Add(-time.Hour))
 	if err != nil || len(h.Evidence) != 1 {

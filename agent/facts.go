@@ -18,7 +18,22 @@ import (
 // Why finds the first broken step of a network, or with an empty name of the
 // whole site.
 func (a *Agent) Why(ctx context.Context, network string) (*why.Report, error) {
-	return why.Explain(a.facts(ctx), network)
+	f := a.facts(ctx)
+	f.Evidence = a.evidenceFacts()
+	return why.Explain(f, network)
+}
+
+// evidenceFacts tells what is kept. Where it cannot be read there is none to show.
+func (a *Agent) evidenceFacts() []why.Evidence {
+	kept, err := a.shelf.List()
+	if err != nil {
+		a.o.Log.Warn("the evidence that was kept cannot be read", "err", err)
+	}
+	var list []why.Evidence
+	for _, e := range kept {
+		list = append(list, why.Evidence{ID: e.ID, Name: e.Name, Network: e.Network, At: e.At})
+	}
+	return list
 }
 
 // facts gathers what is known now. It asks the kernel, and nobody else.
@@ -275,6 +290,6 @@ func (a *Agent) WhyAlone(ctx context.Context, c *config.Config, network string) 
 	a.config, a.name = c, c.Gateway
 	a.mu.Unlock()
 	f := a.facts(ctx)
-	f.NotRunning = true
+	f.NotRunning, f.Evidence = true, a.evidenceFacts()
 	return why.Explain(f, network)
 }

@@ -22,7 +22,16 @@ type Facts struct {
 	Clock      Clock
 	Collector  Collector
 	Tunnels    []Tunnel
-	Checks     []Check // all of them
+	Checks     []Check    // all of them
+	Evidence   []Evidence // that is kept, the newest first
+}
+
+// Evidence is what was kept of one change to something worse.
+type Evidence struct {
+	ID      string    `json:"id"`                // what `ginnel evidence` takes
+	Name    string    `json:"name"`              // of the check or tunnel that changed
+	Network string    `json:"network,omitempty"` // its own; empty: beside the tunnels
+	At      time.Time `json:"at"`
 }
 
 // Answer is yes, no, or not known.

@@ -57,7 +57,14 @@ func Explain(f Facts, network string) (*Report, error) {
 }
 
 func (f Facts) report(network string) *Report {
-	return &Report{Gateway: f.Gateway, Site: f.Name, Version: f.Version, At: f.At, Network: network}
+	r := &Report{Gateway: f.Gateway, Site: f.Name, Version: f.Version, At: f.At, Network: network}
+	for _, e := range f.Evidence {
+		if network == "" || e.Network == network {
+			r.Evidence = &e
+			break
+		}
+	}
+	return r
 }
 
 func (f Facts) explainTunnel(t Tunnel, all Findings, several bool) *Report {
@@ -360,12 +367,7 @@ func lower(s string) string {
 func Sentence(name string, s checks.State, since time.Time, reason string, now time.Time) string {
 	text := fmt.Sprintf("%s is %s", name, s)
 	if !since.IsZero() {
-		since = since.In(now.Location())
-		layout := "2 Jan 15:04"
-		if since.Format(time.DateOnly) == now.Format(time.DateOnly) {
-			layout = "15:04"
-		}
-		text += " since " + since.Format(layout)
+		text += " since " + clockOf(since, now)
 	}
 	if reason == "" && s == checks.UnknownState {
 		reason = "not measured often enough yet"

@@ -76,3 +76,12 @@ func clockWords(t time.Time) string {
 		return fmt.Sprintf("%s to %s", number(60-m), hour(t.Hour()+1))
 	}
 }
+
+// clockOf is when something was, in the zone of now: of today only the time.
+func clockOf(at, now time.Time) string {
+	at = at.In(now.Location())
+	if at.Format(time.DateOnly) == now.Format(time.DateOnly) {
+		return at.Format("15:04")
+	}
+	return at.Format("2 Jan 15:04")
+}

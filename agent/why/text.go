@@ -38,7 +38,7 @@ func (r *Report) Text(loc *time.Location) string {
 	b.WriteString("\n")
 	for _, e := range []struct{ head, text string }{
 		{"Not the line", r.NotTheLine}, {"Cannot tell", r.CannotTell}, {"What it means", r.Means},
-		{"Who", r.Who}, {"Say", quoted(r.Say)},
+		{"Who", r.Who}, {"Say", quoted(r.Say)}, {"Evidence", r.Evidence.text(r.At.In(loc))},
 	} {
 		if e.text != "" {
 			entry(&b, "", e.head, 14, e.text)
@@ -51,6 +51,14 @@ func (r *Report) Text(loc *time.Location) string {
 		fmt.Fprintf(&b, "If the hub is well:  ginnel why %s --request    (text for the firewall team)\n", r.Network)
 	}
 	return b.String()
+}
+
+// text is what to type, and of what it tells; empty: there is none.
+func (e *Evidence) text(now time.Time) string {
+	if e == nil {
+		return ""
+	}
+	return fmt.Sprintf("ginnel evidence %s (%s, %s)", e.ID, e.Name, clockOf(e.At, now))
 }
 
 func quoted(s string) string {

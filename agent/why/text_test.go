@@ -26,13 +26,20 @@ func golden(t *testing.T, name, got string) {
 	}
 }
 
+// kept is the evidence at avocet, the newest first: beside, of heron, of a day before.
+var kept = []Evidence{
+	{ID: "20261124T140233-0b1c2d3e", Name: "internet", At: noon.Add(-10 * time.Minute)},
+	{ID: "20261124T135502-9f3a01c7", Name: "heron/hub-south", Network: "heron", At: cut},
+	{ID: "20261123T080210-5e6f7a8b", Name: "heron/hub-south", Network: "heron", At: noon.Add(-30 * time.Hour)},
+}
+
 func TestTexts(t *testing.T) {
 	for _, c := range []struct {
 		file, of string
 		act      func(*Facts)
 	}{
-		{"hub-silent", "heron", func(f *Facts) { down(f) }},
-		{"site-up", "", func(*Facts) {}},
+		{"hub-silent", "heron", func(f *Facts) { down(f); f.Evidence = kept }},
+		{"site-up", "", func(f *Facts) { f.Evidence = kept[2:] }},
 		{"site-hub-silent", "", func(f *Facts) { down(f) }},
 		{"no-carrier", "", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},
 		{"waits", "heron", func(f *Facts) { allDown(f); f.WAN.Links[0].Carrier, f.WAN.Gateways = false, nil }},

@@ -37,6 +37,8 @@ type Report struct {
 	Say        string   `json:"say,omitempty"` // read it out on the phone
 	Hints      []string `json:"hints,omitempty"`
 
+	Evidence *Evidence `json:"evidence,omitempty"` // of the last change to something worse; nil: none is kept
+
 	Request *Request `json:"request,omitempty"` // what has to be let through on the way
 }
 
