@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"runtime"
 	"slices"
 	"strings"
@@ -349,12 +350,16 @@ func TestWholeResult(t *testing.T) {
 	sent := time.Now()
 	want := checks.Result{Verdict: checks.Degraded, Reason: checks.Loss, Phase: checks.PhaseResponse, Detail: "1 of 3 lost",
 		Start: sent.Add(time.Millisecond), Path: "gn-kestrel-n", RTT: []time.Duration{2, 3}, Stamps: checks.UserStamps, Sent: 3, Received: 2,
-		Odd:     checks.Odd{Late: 1, Duplicate: 2, Reordered: 1, Corrupt: 4, Unsent: 5},
+		Odd:     checks.Odd{Late: 1, Duplicate: 2, Reordered: 1, Corrupt: 4, Unsent: 5, Dropped: 6},
 		Packets: []checks.Packet{{At: 1, RTT: 2, Fate: checks.Answered}, {At: 2, Fate: checks.Lost}},
 		Steps:   []checks.Step{{Phase: checks.PhaseConnect, Name: "connect 198.51.100.20:104", Took: 7, Detail: "accepted"}},
 		Values:  []checks.Value{{Name: "age", Number: 1.5, Unit: "s", Warn: "10", Crit: "@10:20", Min: new(0.0), Max: new(9.0)}}}
 	if d := cmp.Diff(want, fromResult(toResult(want, sent), sent)); d != "" {
 		t.Errorf("-want +got:\n%s", d)
+	}
+	lacks := append(unset(want), unset(want.Odd)...)
+	if d := cmp.Diff([]string{"Due", "Blame", "Beside"}, lacks); d != "" { // the runner's own
+		t.Errorf("fields that are not tried, -want +got:\n%s", d)
 	}
 	want.Steps, want.Values = make([]checks.Step, stepsMax+1), make([]checks.Value, stepsMax+1)
 	want.Packets, want.RTT = slices.Repeat(want.Packets, rttMax), make([]time.Duration, rttMax+1)
@@ -371,6 +376,16 @@ func TestWholeResult(t *testing.T) {
 			t.Errorf("%s: %+v", what, got)
 		}
 	}
+}
+
+// unset are the names of a struct's fields that have their zero value.
+func unset(v any) (names []string) {
+	for f, value := range reflect.ValueOf(v).Fields() {
+		if value.IsZero() {
+			names = append(names, f.Name)
+		}
+	}
+	return names
 }
 
 // TestBadResults are faults of the plugin, never of the target.

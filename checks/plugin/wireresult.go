@@ -21,7 +21,7 @@ func toResult(r checks.Result, arrived time.Time) *pb.RunResponse {
 	out := &pb.RunResponse{Verdict: string(r.Verdict), Reason: string(r.Reason), Phase: string(r.Phase),
 		Detail: clean(r.Detail), Sent: int64(r.Sent), Received: int64(r.Received), Stamps: string(r.Stamps), Path: clean(r.Path),
 		Odd: &pb.Odd{Late: int64(r.Odd.Late), Duplicate: int64(r.Odd.Duplicate), Reordered: int64(r.Odd.Reordered),
-			Corrupt: int64(r.Odd.Corrupt), Unsent: int64(r.Odd.Unsent)}}
+			Corrupt: int64(r.Odd.Corrupt), Unsent: int64(r.Odd.Unsent), Dropped: int64(r.Odd.Dropped)}}
 	if !r.Start.IsZero() {
 		out.StartNs = int64(r.Start.Sub(arrived))
 	}
@@ -49,7 +49,7 @@ func fromResult(p *pb.RunResponse, sent time.Time) checks.Result {
 		Phase: checks.Phase(p.GetPhase()), Detail: p.GetDetail(), Stamps: checks.Stamps(p.GetStamps()),
 		Sent: int(p.GetSent()), Received: int(p.GetReceived()), Start: sent.Add(time.Duration(p.GetStartNs())), Path: short(p.GetPath()),
 		Odd: checks.Odd{Late: int(o.GetLate()), Duplicate: int(o.GetDuplicate()), Reordered: int(o.GetReordered()),
-			Corrupt: int(o.GetCorrupt()), Unsent: int(o.GetUnsent())}}
+			Corrupt: int(o.GetCorrupt()), Unsent: int(o.GetUnsent()), Dropped: int(o.GetDropped())}}
 	for _, d := range first(p.GetRttNs(), rttMax) {
 		r.RTT = append(r.RTT, time.Duration(d))
 	}

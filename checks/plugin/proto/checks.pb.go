@@ -923,6 +923,7 @@ type Odd struct {
 	Reordered     int64                  `protobuf:"varint,3,opt,name=reordered,proto3" json:"reordered,omitempty"`
 	Corrupt       int64                  `protobuf:"varint,4,opt,name=corrupt,proto3" json:"corrupt,omitempty"`
 	Unsent        int64                  `protobuf:"varint,5,opt,name=unsent,proto3" json:"unsent,omitempty"`
+	Dropped       int64                  `protobuf:"varint,6,opt,name=dropped,proto3" json:"dropped,omitempty"` // answers that the plugin's host had no room for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -988,6 +989,13 @@ func (x *Odd) GetCorrupt() int64 {
 func (x *Odd) GetUnsent() int64 {
 	if x != nil {
 		return x.Unsent
+	}
+	return 0
+}
+
+func (x *Odd) GetDropped() int64 {
+	if x != nil {
+		return x.Dropped
 	}
 	return 0
 }
@@ -1291,13 +1299,14 @@ const file_checks_proto_rawDesc = "" +
 	"\x03odd\x18\v \x01(\v2\x15.ginnel.checks.v1.OddR\x03odd\x122\n" +
 	"\apackets\x18\f \x03(\v2\x18.ginnel.checks.v1.PacketR\apackets\x12,\n" +
 	"\x05steps\x18\r \x03(\v2\x16.ginnel.checks.v1.StepR\x05steps\x120\n" +
-	"\x06values\x18\x0e \x03(\v2\x18.ginnel.checks.v1.FigureR\x06values\"\x87\x01\n" +
+	"\x06values\x18\x0e \x03(\v2\x18.ginnel.checks.v1.FigureR\x06values\"\xa1\x01\n" +
 	"\x03Odd\x12\x12\n" +
 	"\x04late\x18\x01 \x01(\x03R\x04late\x12\x1c\n" +
 	"\tduplicate\x18\x02 \x01(\x03R\tduplicate\x12\x1c\n" +
 	"\treordered\x18\x03 \x01(\x03R\treordered\x12\x18\n" +
 	"\acorrupt\x18\x04 \x01(\x03R\acorrupt\x12\x16\n" +
-	"\x06unsent\x18\x05 \x01(\x03R\x06unsent\"H\n" +
+	"\x06unsent\x18\x05 \x01(\x03R\x06unsent\x12\x18\n" +
+	"\adropped\x18\x06 \x01(\x03R\adropped\"H\n" +
 	"\x06Packet\x12\x13\n" +
 	"\x05at_ns\x18\x01 \x01(\x03R\x04atNs\x12\x15\n" +
 	"\x06rtt_ns\x18\x02 \x01(\x03R\x05rttNs\x12\x12\n" +
