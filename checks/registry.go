@@ -36,8 +36,8 @@ type Kind struct {
 
 // Standing is how the program behind a kind is.
 type Standing struct {
-	State  string // "starting", "running", "waiting" to be started again, "absent", "quarantined"
-	Detail string // why it does not run; empty: it does
+	State  string // "starting", "running", "idle", "waiting" to be started again, "absent", "quarantined"
+	Detail string // why it does not run, or of an idle one what its last run came to; empty: nothing to tell
 	Path   string // of the program
 	Weaker string // what does not keep it in bounds on this host; empty: all does
 }
@@ -49,6 +49,7 @@ const QuarantinePrefix = "quarantined "
 const (
 	ProgramStarting    = "starting"
 	ProgramRunning     = "running"
+	ProgramIdle        = "idle"        // it is started for each run, and there is none just now
 	ProgramWaiting     = "waiting"     // it ended, and is started again soon
 	ProgramAbsent      = "absent"      // missing, or not as its offer says
 	ProgramQuarantined = "quarantined" // misbehaved too often: not started again by itself

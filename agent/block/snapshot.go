@@ -77,7 +77,7 @@ type ProgramSnapshot struct {
 	Kind   string `json:"kind"`
 	Path   string `json:"path"`
 	State  string `json:"state"`            // as in checks.Standing
-	Detail string `json:"detail,omitempty"` // why it does not run
+	Detail string `json:"detail,omitempty"` // why it does not run, or what its last run came to
 	Weaker string `json:"weaker,omitempty"` // what does not keep it in bounds on this host
 }
 

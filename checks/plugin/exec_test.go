@@ -285,3 +285,33 @@ func closed(t *testing.T) string {
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	return port
 }
+
+// TestExecStanding follows what is told of a program that is started for each run.
+func TestExecStanding(t *testing.T) {
+	gate := filepath.Join(t.TempDir(), "gate")
+	s := offerScript(t, "while ! test -e "+gate+"; do sleep 0.05; done; exit 1", "")
+	kinds, err := s.load(t, options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	k := kinds[0]
+	says := func(state, detail string) {
+		t.Helper()
+		if st := k.Standing(); st.State != state || !strings.HasPrefix(st.Detail, detail) || detail == "" && st.Detail != "" {
+			t.Errorf("%+v", st)
+		}
+	}
+	says(checks.ProgramIdle, "")
+	done := make(chan checks.Result, 1)
+	go func() { done <- mustMake(t, k, "", nil).Run(t.Context()) }()
+	until(t, "it runs", func() bool { return k.Standing().State == checks.ProgramRunning })
+	if err := os.WriteFile(gate, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	<-done
+	says(checks.ProgramIdle, "last run degraded, 0s ago")
+	if err := os.Remove(s.program); err != nil {
+		t.Fatal(err)
+	}
+	says(checks.ProgramAbsent, s.program+": ")
+}

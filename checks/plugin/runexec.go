@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -29,8 +30,9 @@ func execKind(o Offer, options Options) (checks.Kind, error) {
 	for name, values := range o.Choices {
 		schema[name] = checks.Option{Type: "string", Doc: "one of those that the gateway's owner offers", Default: values[0], Enum: values}
 	}
+	done := new(runs)
 	k := checks.Kind{Name: o.Kind, Doc: "runs " + o.Path + " and takes its exit status and figures", Schema: schema,
-		Standing: func() checks.Standing { return execStanding(o, options) },
+		Standing: func() checks.Standing { return execStanding(o, options, done) },
 		New: func(t checks.Target) (checks.Check, error) {
 			what := order{Kind: o.Kind, Target: t.Address, Choices: map[string]string{}}
 			for name := range o.Choices {
@@ -39,7 +41,7 @@ func execKind(o Offer, options Options) (checks.Kind, error) {
 			if _, err := o.arguments(what); err != nil {
 				return nil, err
 			}
-			return &execCheck{offer: o, options: options, order: what, timeout: t.Timeout}, nil
+			return &execCheck{offer: o, options: options, order: what, runs: done}, nil
 		}}
 	f, err := openProgram(o, options.Owner)
 	if err == nil {
@@ -49,8 +51,9 @@ func execKind(o Offer, options Options) (checks.Kind, error) {
 }
 
 // execStanding looks whether the program is there, and is what was offered.
-func execStanding(o Offer, options Options) checks.Standing {
-	s := checks.Standing{State: checks.ProgramRunning, Path: o.Path, Weaker: options.weaker()}
+func execStanding(o Offer, options Options, done *runs) checks.Standing {
+	s := checks.Standing{Path: o.Path, Weaker: options.weaker()}
+	s.State, s.Detail = done.state(time.Now())
 	f, err := openProgram(o, options.Owner)
 	if err != nil {
 		s.State, s.Detail = checks.ProgramAbsent, err.Error()
@@ -60,16 +63,58 @@ func execStanding(o Offer, options Options) checks.Standing {
 	return s
 }
 
+// runs are those of all checks of a kind.
+type runs struct {
+	mu      sync.Mutex
+	now     int // that have not ended
+	last    checks.Verdict
+	lastEnd time.Time
+}
+
+func (r *runs) begin() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now++
+}
+
+func (r *runs) end(at time.Time, v checks.Verdict) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.now--
+	r.last, r.lastEnd = v, at
+}
+
+// state is whether one runs now, and what the last that ended came to.
+func (r *runs) state(at time.Time) (state, detail string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	state = checks.ProgramIdle
+	if r.now > 0 {
+		state = checks.ProgramRunning
+	}
+	if r.last != "" {
+		detail = fmt.Sprintf("last run %s, %v ago", r.last, at.Sub(r.lastEnd).Round(time.Second))
+	}
+	return state, detail
+}
+
 // execCheck runs a program once for each run.
 type execCheck struct {
 	offer   Offer
 	options Options
 	order   order
-	timeout time.Duration
+	runs    *runs
 }
 
 // Run implements checks.Check.
 func (c *execCheck) Run(ctx context.Context) checks.Result {
+	c.runs.begin()
+	r := c.run(ctx)
+	c.runs.end(time.Now(), r.Verdict)
+	return r
+}
+
+func (c *execCheck) run(ctx context.Context) checks.Result {
 	begin := time.Now()
 	if err := ctx.Err(); err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		return notRun(begin, "broken off")
