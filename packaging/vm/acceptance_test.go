@@ -65,8 +65,13 @@ for i in $(seq 300); do
 	sleep 0.2
 done; echo "the agent is not back"; exit 1`
 
+// checkSocket is what makes instances for programs of checks: there, switched on,
+// listening, and the agent's alone.
+const checkSocket = "systemctl is-active ginnel-check.socket && systemctl is-enabled ginnel-check.socket && " +
+	"systemctl cat ginnel-check@.service ginnel-check.slice >/dev/null && stat -c %U:%G:%a /run/ginnel/check.sock | grep -x root:ginnel:660"
+
 func upgradeTo(version string) string {
-	return "dpkg -i /lab/" + version + "/ginnel_*.deb && systemctl is-active ginnel"
+	return "dpkg -i /lab/" + version + "/ginnel_*.deb && systemctl is-active ginnel && " + checkSocket
 }
 
 func (s *site) surroundings(ctx context.Context) (string, error) {
@@ -89,6 +94,7 @@ dpkg -i /lab/`+first+`/*.deb
 sed -i 's|^# url .*|url = "https://127.0.0.1:8443"|; s|^# listen-gateways .*|listen-gateways = "127.0.0.1:8443"|' /etc/ginnel-collector/collector.toml
 systemctl start ginnel-collector
 systemctl is-active ginnel ginnel-guard ginnel-dataplane.socket ginnel-collector
+`+checkSocket+`
 ginnel version; ginnelctl version; ginnel-collector version
 ginnel status && exit 1
 ginnel status | grep 'not enrolled: ginnel enrol PACK'`)
@@ -261,6 +267,7 @@ func (s *site) reboot(ctx context.Context) (string, error) {
 		return "", err
 	}
 	out, err := s.run(ctx, `systemctl is-system-running --wait
+`+checkSocket+` || exit 1
 cat /run/before-network
 echo GUARD $(systemctl show -P ActiveEnterTimestampMonotonic ginnel-guard)
 echo NETWORK $(systemctl show -P ExecMainStartTimestampMonotonic systemd-networkd)`)
@@ -330,11 +337,11 @@ func (s *site) remove(ctx context.Context) (string, error) {
 	if err := s.sameTraces(ctx, kept); err != nil {
 		return "", err
 	}
-	return "", s.quiet(ctx, `test -s /var/lib/ginnel/last-good.toml && test -d /var/lib/ginnel/identity && ! pgrep -a ginnel`)
+	return "", s.quiet(ctx, `test -s /var/lib/ginnel/last-good.toml && test -d /var/lib/ginnel/identity && ! pgrep -a ginnel && ! systemctl is-enabled ginnel-check.socket && ! systemctl cat ginnel-check.socket`)
 }
 
 func (s *site) installAgain(ctx context.Context) (string, error) {
-	return "", s.quiet(ctx, `dpkg -i /lab/`+second+`/ginnel_*.deb && systemctl is-enabled ginnel ginnel-guard ginnel-dataplane.socket
+	return "", s.quiet(ctx, `dpkg -i /lab/`+second+`/ginnel_*.deb && systemctl is-enabled ginnel ginnel-guard ginnel-dataplane.socket && `+checkSocket+` || exit 1
 for i in $(seq 120); do ip netns exec pc ping -c 1 -W 1 198.51.100.20 && exit 0; sleep 0.5; done; exit 1`)
 }
 
@@ -364,6 +371,7 @@ echo 'backend = "userspace"' >/etc/ginnel/ginnel.toml
 ginnel=/opt/ginnel/ginnel
 for i in $(seq 120); do ip netns exec pc ping -c 1 -W 1 198.51.100.20 && break; sleep 0.5; done
 systemctl is-active ginnel ginnel-guard ginnel-dataplane.socket 'ginnel-dataplane@*'
+`+checkSocket+`
 ./ginnel service restart
 ./ginnel service stop
 ip netns exec pc ping -c 1 -W 5 198.51.100.20

@@ -2,13 +2,18 @@ package vm_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/checks"
 )
 
 // TestPrograms lets the gateway's owner offer programs as checks, under a real
@@ -37,6 +42,8 @@ func TestPrograms(t *testing.T) {
 	s.step("kill -9 of the plugin: it is back, ms", s.pluginBack)
 	s.step("one that eats memory is ended, and quarantined", s.eater)
 	s.step("the others went on beside it", s.besideEater)
+	s.step("an upgrade: the socket stays, the plugin is back", s.upgradedPrograms)
+	s.step("the clock is set under pings: no time is off", s.shakenClock)
 	s.step("remove and purge: the host is as before", s.purgePrograms)
 }
 
@@ -165,6 +172,63 @@ func (s *site) besideEater(ctx context.Context) (string, error) {
 ginnel check list | tr -s ' \n' ' ' | grep 'ginnel-check-banner: running'
 [ "$(systemctl list-units --no-legend --plain 'ginnel-check@*' | wc -l)" -ge 1 ]
 ! pgrep -f ^/usr/local/libexec/eater`)
+}
+
+// upgradedPrograms has the instance of a plugin end with its agent, and a new agent
+// ask the same socket for the next.
+func (s *site) upgradedPrograms(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, waiting+`old=$(plugin); opened=$(systemctl show -P ActiveEnterTimestampMonotonic ginnel-check.socket)
+`+upgradeTo(second)+` || exit 1
+[ "$opened" = "$(systemctl show -P ActiveEnterTimestampMonotonic ginnel-check.socket)" ] || { echo "the socket was opened anew"; exit 1; }
+for i in $(seq 120); do now=$(plugin) && [ "$now" != "$old" ] && exit 0; sleep 0.5; done; echo "no new one"; exit 1`)
+}
+
+// shakenClock asks over a line of 200 ms while somebody sets the clock again and
+// again: by what no time can be, and by what many could.
+func (s *site) shakenClock(ctx context.Context) (string, error) {
+	err := s.quiet(ctx, `set -e
+systemctl stop ginnel
+rm /etc/ginnel/checks.d/*.toml
+tc qdisc add dev wan0 root netem delay 100ms
+ip netns exec hub tc qdisc add dev hub0 root netem delay 100ms
+cat >/etc/ginnel/desired.toml <<CONFIG
+gateway = "avocet-1"
+
+[[check]]
+name     = "line"
+kind     = "icmp"
+target   = "192.0.2.1"
+timeout  = "8s"
+
+[check.options]
+count = 20
+gap   = "100ms"
+CONFIG`)
+	if err != nil {
+		return "", err
+	}
+	told := ""
+	for _, by := range []string{"0s", "1h", "9ms", "-9ms"} {
+		out, err := s.run(ctx, `/lab/hand shake `+by+` 16 & ginnel check run --json line; wait $!`)
+		var run local.CheckRun
+		if err == nil {
+			err = json.Unmarshal([]byte(out), &run)
+		}
+		if err != nil {
+			return "", fmt.Errorf("%w\n%s", err, out)
+		}
+		if len(run.RTT) != 20 {
+			return "", fmt.Errorf("set by %s:\n%s", by, out)
+		}
+		least, most := slices.Min(run.RTT), slices.Max(run.RTT)
+		// Netem holds nothing back for less; the emulated processor may for more.
+		if least < 0.2 || most > 0.3 || by == "0s" && run.Stamps != checks.KernelStamps {
+			return "", fmt.Errorf("set by %s, %g to %g s:\n%s", by, least, most, out)
+		}
+		told += fmt.Sprintf("; %s: %.1f to %.1f ms by %s", by, least*1e3, most*1e3, run.Stamps)
+	}
+	_, err = s.run(ctx, "tc qdisc del dev wan0 root; ip netns exec hub tc qdisc del dev hub0 root")
+	return strings.TrimPrefix(told, "; "), err
 }
 
 func (s *site) purgePrograms(ctx context.Context) (string, error) {

@@ -62,11 +62,10 @@ type Outcome struct {
 	Odd      checks.Odd
 	Packets  []Packet // each question that was due, in order
 
-	Denial  *Denial       // the last of what said no; nil: nothing did
-	Dropped int           // answers for which our socket had no room while it ran; they may have been another's
-	Step    time.Duration // by how much the wall clock was stepped; 0: not by 10 ms
-	Broken  bool          // the context ended before the train
-	Err     *reach.Fault  // why nothing could be asked; nil: it could
+	Denial  *Denial      // the last of what said no; nil: nothing did
+	Dropped int          // answers for which our socket had no room while it ran; they may have been another's
+	Broken  bool         // the context ended before the train
+	Err     *reach.Fault // why nothing could be asked; nil: it could
 }
 
 // Packet is one question. A denied one has the time of the denial.

@@ -286,7 +286,7 @@ func (e *Engine) tell() {
 		if t.stop != nil {
 			t.stop()
 		}
-		o := t.outcome(now)
+		o := t.outcome()
 		if t.socket != nil {
 			t.socket.users--
 			t.socket.idle = now

@@ -118,8 +118,8 @@ func (t *train) deny(i int, d *Denial, back time.Time, kBack int64) {
 }
 
 // outcome sums up a train that has ended.
-func (t *train) outcome(now time.Time) Outcome {
-	o := Outcome{Start: t.start, Step: reach.Stepped(t.begun, now), Odd: t.odd, Denial: t.denial, Broken: t.broken, Err: t.err}
+func (t *train) outcome() Outcome {
+	o := Outcome{Start: t.start, Odd: t.odd, Denial: t.denial, Broken: t.broken, Err: t.err}
 	if t.start.IsZero() {
 		o.Start = t.begun
 	}
@@ -186,41 +186,4 @@ func worse(a, b checks.Stamps) checks.Stamps {
 		}
 	}
 	return ""
-}
-
-// level is the best clock that has timed the answer.
-func (p *packet) level() checks.Stamps {
-	for _, s := range []checks.Stamps{checks.KernelStamps, checks.KernelRXStamps} {
-		if _, ok := p.rtt(s); ok {
-			return s
-		}
-	}
-	return checks.UserStamps
-}
-
-// rtt is the time to the answer by a clock; false: that one has not timed it,
-// and it is by this process's. The kernel's stamps are of the wall clock. They
-// lie between our monotonic ones; where that was stepped between them, they do
-// so once the step is taken off.
-func (p *packet) rtt(by checks.Stamps) (time.Duration, bool) {
-	user := p.back.Sub(p.sent)
-	sent := p.kSent
-	if by == checks.KernelRXStamps {
-		sent = p.sent.UnixNano()
-	}
-	if by == checks.UserStamps || sent == 0 || p.kBack == 0 {
-		return user, by == checks.UserStamps
-	}
-	fits := func(d time.Duration) bool { return d >= 0 && d <= user }
-	d, step := time.Duration(p.kBack-sent), reach.Stepped(p.sent, p.back)
-	switch {
-	case step == 0 && fits(d):
-		return d, true
-	case step != 0 && fits(d) != fits(d-step):
-		if fits(d) {
-			return d, true
-		}
-		return d - step, true
-	}
-	return user, false
 }

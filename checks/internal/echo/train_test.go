@@ -100,7 +100,7 @@ func TestWhatComesIsCountedApart(t *testing.T) {
 				}
 				e.end(tr)
 				tr.socket = nil
-				o := tr.outcome(time.Now())
+				o := tr.outcome()
 				if o.Sent != 3 || o.Received != test.received || len(o.RTT) != o.Received {
 					t.Errorf("%d of %d, %d times; want %d of 3", o.Received, o.Sent, len(o.RTT), test.received)
 				}
@@ -146,10 +146,10 @@ func TestAnswersAfterTheEnd(t *testing.T) {
 		e.take(s, answerTo(s, tr, i), false, far, notes{}, time.Now())
 	}
 	next := &train{Train: Train{After: tr.After}}
-	if got, want := next.outcome(time.Now()).Odd, (checks.Odd{Late: 2, Duplicate: 1}); got != want {
+	if got, want := next.outcome().Odd, (checks.Odd{Late: 2, Duplicate: 1}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
-	if got := next.outcome(time.Now()).Odd; got != (checks.Odd{}) {
+	if got := next.outcome().Odd; got != (checks.Odd{}) {
 		t.Errorf("told twice: %+v", got)
 	}
 }
@@ -166,7 +166,7 @@ func TestDenials(t *testing.T) {
 			e.take(s, answerTo(s, tr, 0), false, far, notes{}, time.Now())
 			e.end(tr)
 			tr.socket = nil
-			o := tr.outcome(time.Now())
+			o := tr.outcome()
 			if o.Received != 1 || o.Packets[1].Fate != checks.Denied || o.Packets[1].Denial == nil || o.Packets[2].Fate != checks.Lost {
 				t.Errorf("got %+v", o)
 			}
@@ -200,11 +200,33 @@ func TestStampsOfAnAnswer(t *testing.T) {
 		{"no answer", []packet{{sent: begin, fate: checks.Lost}}, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			o := (&train{packets: test.packets, start: begin}).outcome(now)
+			o := (&train{packets: test.packets, start: begin}).outcome()
 			if o.Stamps != test.stamps || len(o.RTT) > 0 && o.RTT[0] != test.rtt {
 				t.Errorf("got %v by %q, want %v by %q", o.RTT, o.Stamps, test.rtt, test.stamps)
 			}
 		})
+	}
+}
+
+// The wall clock is set while a question is out that takes 30 ms between the stamps
+// and 40 ms between our readings.
+func TestStampsOverASetClock(t *testing.T) {
+	const ms, user, exact = time.Millisecond, 40 * time.Millisecond, 30 * time.Millisecond
+	for _, step := range []time.Duration{time.Hour, -time.Hour, 50 * ms, -50 * ms, -41 * ms, 11 * ms, 9 * ms, -9 * ms, 3 * ms, -3 * ms, 60 * time.Microsecond, -60 * time.Microsecond} {
+		for _, c := range []struct {
+			name     string
+			d, other time.Duration // what the stamps say, and what they would mean if it had been the other way
+		}{{"between the stamps", exact + step, exact + step}, {"before or after them", exact, exact - step}} {
+			certain := c.other < 0 || c.other > user
+			if got, ok := between(c.d, user, step); ok != certain || ok && got != exact {
+				t.Errorf("%v %s: %v, %v", step, c.name, got, ok)
+			}
+		}
+	}
+	for _, noise := range []time.Duration{0, 300, -300, 40 * time.Microsecond} {
+		if got, ok := between(exact, user, noise); !ok || got != exact {
+			t.Errorf("readings %v apart: %v, %v", noise, got, ok)
+		}
 	}
 }
 
@@ -226,7 +248,7 @@ func FuzzMessages(f *testing.F) {
 		e.stamp(s, said)
 		e.end(tr)
 		tr.socket = nil
-		o := tr.outcome(time.Now())
+		o := tr.outcome()
 		if err := o.Result("192.0.2.2").Valid(); err != nil || o.Sent != 3 {
 			t.Fatalf("%v: %+v", err, o)
 		}

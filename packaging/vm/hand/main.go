@@ -1,7 +1,8 @@
 // Command hand is our hand inside the test machine: it runs what comes in on a
 // virtio serial port, and answers with what came out. It also plays a service
-// at the far end of a tunnel (hand listen ADDRESS), and a provider's router that
-// advertises itself (hand advertise LINK PREFIX).
+// at the far end of a tunnel (hand listen ADDRESS), a provider's router that
+// advertises itself (hand advertise LINK PREFIX), and somebody who sets the clock
+// (hand shake DURATION TIMES).
 package main
 
 import (
@@ -36,7 +37,7 @@ type reply struct {
 }
 
 func main() {
-	err := errors.New("usage: hand serve | hand listen ADDRESS | hand advertise LINK PREFIX")
+	err := errors.New("usage: hand serve | hand listen ADDRESS | hand advertise LINK PREFIX | hand shake DURATION TIMES")
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == "serve":
 		err = serve()
@@ -44,9 +45,13 @@ func main() {
 		err = listen(os.Args[2])
 	case len(os.Args) == 4 && os.Args[1] == "advertise":
 		err = advertise(os.Args[2], os.Args[3])
+	case len(os.Args) == 4 && os.Args[1] == "shake":
+		err = shake(os.Args[2], os.Args[3])
 	}
-	fmt.Fprintln(os.Stderr, "hand:", err)
-	os.Exit(1)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "hand:", err)
+		os.Exit(1)
+	}
 }
 
 func serve() error {
