@@ -17,7 +17,8 @@ import (
 
 // waiters are scenarios that wait most of the time: for a trial's end, a
 // certificate, a silence. Two of them are played at once, after all others.
-var waiters = []string{"strand", "away", "others", "story", "revoke", "expired", "copies", "token", "collector"}
+var waiters = []string{"strand", "away", "others", "story", "revoke", "expired", "copies", "token", "collector",
+	"push", "disk", "evidence", "refusals", "badhost"}
 
 // TestScenarios plays every scenario in its short form with programs built
 // from this tree: the end-to-end test of the whole.
