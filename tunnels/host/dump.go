@@ -2,6 +2,7 @@ package host
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 
@@ -12,8 +13,9 @@ import (
 
 // dumpRoutes lists the routes of one family whose header, a struct rtmsg, is
 // wanted. A router may have very many: the kernel leaves out those of other
-// makers (0: it tells of all), and only what is wanted is read to its end.
-func dumpRoutes(family int, maker byte, wanted func(rtmsg []byte) bool) ([]netlink.Route, error) {
+// makers and other tables (0: it tells of all), and only what is wanted is read
+// to its end. A table that is not there has none.
+func dumpRoutes(family int, maker byte, table uint32, wanted func(rtmsg []byte) bool) ([]netlink.Route, error) {
 	c, err := raw.Dial(unix.NETLINK_ROUTE, &raw.Config{Strict: true})
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
@@ -21,8 +23,16 @@ func dumpRoutes(family int, maker byte, wanted func(rtmsg []byte) bool) ([]netli
 	defer c.Close()
 	ask := make([]byte, unix.SizeofRtMsg)
 	ask[0], ask[5] = byte(family), maker // rtm_family, rtm_protocol
+	if table != 0 {
+		ask = binary.NativeEndian.AppendUint16(ask, 8)
+		ask = binary.NativeEndian.AppendUint16(ask, unix.RTA_TABLE)
+		ask = binary.NativeEndian.AppendUint32(ask, table)
+	}
 	list, err := c.Execute(raw.Message{Data: ask,
 		Header: raw.Header{Type: unix.RTM_GETROUTE, Flags: raw.Request | raw.Dump}})
+	if table != 0 && errors.Is(err, unix.ENOENT) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +73,7 @@ func routeFrom(data []byte) netlink.Route {
 	return r
 }
 
-// hopsFrom reads the links of a route with several: each hop is a struct
+// hopsFrom reads the ways of a route with several: each hop is a struct
 // rtnexthop, whose length covers its attributes.
 func hopsFrom(data []byte) (hops []*netlink.NexthopInfo) {
 	for len(data) >= unix.SizeofRtNexthop {
@@ -71,7 +81,13 @@ func hopsFrom(data []byte) (hops []*netlink.NexthopInfo) {
 		if length < unix.SizeofRtNexthop {
 			break
 		}
-		hops = append(hops, &netlink.NexthopInfo{LinkIndex: int(int32(binary.NativeEndian.Uint32(data[4:])))})
+		hop := &netlink.NexthopInfo{LinkIndex: int(int32(binary.NativeEndian.Uint32(data[4:])))}
+		decode(data[:min(length, len(data))], unix.SizeofRtNexthop, func(ad *raw.AttributeDecoder) {
+			if ad.Type() == unix.RTA_GATEWAY {
+				hop.Gw = ad.Bytes()
+			}
+		})
+		hops = append(hops, hop)
 		data = data[min((length+3)&^3, len(data)):]
 	}
 	return hops

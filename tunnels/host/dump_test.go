@@ -1,6 +1,7 @@
 package host
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 	"time"
@@ -34,7 +35,7 @@ func TestDumpRoutes(t *testing.T) {
 		must(t, err)
 		slow := time.Since(began)
 		began = time.Now()
-		got, err := dumpRoutes(family, Protocol, every)
+		got, err := dumpRoutes(family, Protocol, 0, every)
 		must(t, err)
 		quick := time.Since(began)
 		text := func(list []netlink.Route) (lines []tunnels.Route) {
@@ -54,8 +55,27 @@ func TestDumpRoutes(t *testing.T) {
 		t.Errorf("uplinks %q, %v", links, err)
 	}
 	t.Logf("uplinks in %v", time.Since(began))
-	four, err := dumpRoutes(unix.AF_INET, 0, isDefault)
+	four, err := dumpRoutes(unix.AF_INET, 0, unix.RT_TABLE_MAIN, isDefault)
 	if err != nil || len(four) != 1 || len(four[0].MultiPath) != 2 {
 		t.Errorf("IPv4 defaults: %+v, %v", four, err)
+	}
+	sh(t, `ip route add default metric 5 nexthop via 192.0.2.1 dev lan nexthop via 192.0.2.9 dev lan; ip route add default via 192.0.2.3 metric 7; ip route add default via 192.0.2.4 table 7001 metric 1`)
+	hops, err := h.Hops()
+	must(t, err)
+	var to []string
+	for _, hop := range hops {
+		if hop.Address.IsValid() {
+			to = append(to, hop.Address.String()+" "+hop.Link)
+		}
+	}
+	if want := []string{"192.0.2.1 lan", "192.0.2.9 lan", "192.0.2.3 lan"}; !slices.Equal(to, want) {
+		t.Errorf("next hops %q, want %q", to, want)
+	}
+	gateways, err := h.Gateways()
+	if err != nil || !slices.Equal(gateways, []netip.Addr{netip.MustParseAddr("192.0.2.3")}) {
+		t.Errorf("gateways %v, %v", gateways, err)
+	}
+	if none, err := dumpRoutes(unix.AF_INET, 0, 4711, every); err != nil || len(none) > 0 {
+		t.Errorf("a table that is not there: %+v, %v", none, err)
 	}
 }

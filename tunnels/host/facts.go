@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/vishvananda/netlink"
+	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels"
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -60,7 +61,7 @@ func (h *Host) uplinks(spec tunnels.Spec, names map[int]string) ([]string, error
 		}
 	}
 	for _, family := range h.families() {
-		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, 0, isDefault) })
+		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, 0, unix.RT_TABLE_MAIN, isDefault) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}

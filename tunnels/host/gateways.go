@@ -12,9 +12,7 @@ import (
 func (h *Host) Gateways() ([]netip.Addr, error) {
 	var list []netip.Addr
 	for _, family := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		routes, err := again(func() ([]netlink.Route, error) {
-			return h.net.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		})
+		routes, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, 0, unix.RT_TABLE_MAIN, every) })
 		if err != nil {
 			return nil, fmt.Errorf("list default routes: %w", err)
 		}

@@ -20,7 +20,7 @@ func (h *Host) routes() ([]tunnels.Route, error) {
 	}
 	var found []tunnels.Route
 	for _, family := range h.families() {
-		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, Protocol, every) })
+		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, Protocol, 0, every) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}

@@ -64,9 +64,7 @@ func (h *Host) Hops() ([]Hop, error) {
 	}
 	var hops []Hop
 	for _, family := range h.families() {
-		routes, err := again(func() ([]netlink.Route, error) {
-			return h.net.RouteListFiltered(family, &netlink.Route{Table: unix.RT_TABLE_MAIN}, netlink.RT_FILTER_TABLE)
-		})
+		routes, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, 0, unix.RT_TABLE_MAIN, every) })
 		if err != nil {
 			return nil, fmt.Errorf("list default routes: %w", err)
 		}
