@@ -22,7 +22,7 @@ done
 
 for arch in "$@"; do
 	export ARCH="$arch"
-	GOOS=linux GOARCH=$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false \
+	GOOS=linux GOARCH=$arch CGO_ENABLED=0 go build -trimpath -buildvcs=false -tags grpcnotrace \
 		-ldflags "-s -w -X main.version=$VERSION" -o "$stage/" \
 		./cmd/ginnel ./cmd/ginnel-dataplane ./cmd/ginnelctl ./cmd/ginnel-collector ./cmd/ginnel-check-clinical
 	for config in packaging/nfpm/*.yaml; do
