@@ -16,11 +16,14 @@ type Host interface {
 	Apply(ctx context.Context, step Step) error
 }
 
-// Crowded is a Host that adds many peers to a device at less than what each of
-// them costs.
+// Crowded is a Host that adds many peers to a device, or many routes, at less than
+// what each of them costs. After an error some of them may be there.
 type Crowded interface {
 	// AddPeers does what Steps that add these peers do.
 	AddPeers(ctx context.Context, device string, peers []Peer) error
+	// AddRoutes does what Steps that add these routes do, where none of them
+	// is there yet.
+	AddRoutes(ctx context.Context, routes []Route) error
 }
 
 // Detective is a Host that can guess who else changes its objects.

@@ -118,7 +118,7 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned, force b
 		if m.outdated(order) {
 			return nil
 		}
-		if n := crowd(steps); n > 1 && m.addPeers(ctx, steps[:n]) {
+		if n := crowd(steps); n > 1 && m.addCrowd(ctx, steps[:n]) {
 			steps = steps[n:]
 			continue
 		}
@@ -136,35 +136,51 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned, force b
 	return nil
 }
 
-// maxCrowd is how many peers are added at once: a data plane takes some 0.1 s for
-// them, and answers nobody meanwhile.
+// maxCrowd is how many are added at once: a data plane takes some 0.1 s for so many
+// peers, and answers nobody meanwhile.
 const maxCrowd = 256
 
-// crowd counts the steps that begin a list and add peers to one device, and do
-// nothing else.
+// crowd counts the steps that begin a list and add peers to one device, or routes
+// that all refuse or all carry, and do nothing else.
 func crowd(steps []planned) int {
 	for i, s := range steps {
-		if s.Kind != PeerKind || s.Op != Add || len(s.Writes()) > 1 || i == maxCrowd || s.Device.Name != steps[0].Device.Name {
+		if i == maxCrowd || s.Op != Add || s.Kind != steps[0].Kind || len(s.Before)+len(s.After) > 0 {
+			return i
+		}
+		switch {
+		case s.Kind == PeerKind && s.Device.Name == steps[0].Device.Name:
+		case s.Kind == RouteKind && s.Route.Unreachable == steps[0].Route.Unreachable:
+		default:
 			return i
 		}
 	}
 	return len(steps)
 }
 
-// addPeers takes such steps at once. It is false where the host does not, or one
+// addCrowd takes such steps at once. It is false where the host does not, or one
 // of them failed: taken one by one they tell which.
-func (m *Manager) addPeers(ctx context.Context, steps []planned) bool {
+func (m *Manager) addCrowd(ctx context.Context, steps []planned) bool {
 	h, ok := m.Host.(Crowded)
 	if !ok {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	within, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	var peers []Peer
-	for _, s := range steps {
-		peers = append(peers, *s.Peer)
+	var err error
+	if steps[0].Kind == PeerKind {
+		peers := make([]Peer, 0, len(steps))
+		for _, s := range steps {
+			peers = append(peers, *s.Peer)
+		}
+		err = h.AddPeers(within, steps[0].Device.Name, peers)
+	} else {
+		routes := make([]Route, 0, len(steps))
+		for _, s := range steps {
+			routes = append(routes, *s.Route)
+		}
+		err = h.AddRoutes(within, routes)
 	}
-	if err := h.AddPeers(ctx, steps[0].Device.Name, peers); err != nil {
+	if err != nil {
 		return false
 	}
 	for _, s := range steps {
