@@ -361,3 +361,20 @@ func TestAHubTellsOfItsSites(t *testing.T) {
 		t.Errorf("code %s\n%s", r.Code, r.Text(time.UTC))
 	}
 }
+
+// What fails is not among what is said not to be affected.
+func TestWhatFailsIsNotCalledWell(t *testing.T) {
+	f := avocet()
+	check(0, checks.Timeout)(&f)
+	r, err := Explain(f, "")
+	if err != nil || strings.Contains(r.Means, "records") || strings.Contains(r.Means, "kestrel") || !strings.HasSuffix(r.Means, "heron (results) and what is beside the tunnels are not affected") {
+		t.Errorf("%v: all of kestrel fails: %q", err, r.Means)
+	}
+	for _, name := range []string{"names", "echo", "voice", "page"} {
+		f.Checks = append(f.Checks, Check{Name: name, Network: "kestrel", State: checks.Up})
+	}
+	f.Checks[len(f.Checks)-1].State = checks.Down
+	if r, err = Explain(f, ""); err != nil || !strings.Contains(r.Means, "kestrel (names, echo, voice), heron (results)") {
+		t.Errorf("%v: some of kestrel fail: %q", err, r.Means)
+	}
+}
