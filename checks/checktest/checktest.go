@@ -46,28 +46,31 @@ type Subject struct {
 type part struct {
 	name string
 	run  func(Subject, *T)
+	rest bool // means nothing unless the good target is good
 }
+
+const goodPart = "good target"
 
 // parts are those that s has targets for.
 func (s Subject) parts() []part {
 	parts := []part{
-		{"describes itself", Subject.describesItself},
-		{"refuses unknown options", Subject.refusesUnknownOptions},
-		{"absurd targets", Subject.absurdTargets},
+		{name: "describes itself", run: Subject.describesItself},
+		{name: "refuses unknown options", run: Subject.refusesUnknownOptions},
+		{name: "absurd targets", run: Subject.absurdTargets},
 	}
 	if !s.NoGood {
-		parts = append(parts, part{"good target", Subject.goodTarget}, part{"reusable", Subject.reusable},
-			part{"two at once", Subject.twoAtOnce}, part{"ended context", Subject.endedContext})
+		parts = append(parts, part{name: goodPart, run: Subject.goodTarget}, part{"reusable", Subject.reusable, true},
+			part{"two at once", Subject.twoAtOnce, true}, part{"ended context", Subject.endedContext, true})
 	}
 	if s.Refusing != nil {
-		parts = append(parts, part{"refusing target", Subject.refusingTarget})
+		parts = append(parts, part{name: "refusing target", run: Subject.refusingTarget})
 	}
 	if s.Silent != nil {
-		parts = append(parts, part{"silent target obeys the deadline", Subject.obeysDeadline},
-			part{"silent target obeys cancel", Subject.obeysCancel})
+		parts = append(parts, part{name: "silent target obeys the deadline", run: Subject.obeysDeadline},
+			part{name: "silent target obeys cancel", run: Subject.obeysCancel})
 	}
 	if !s.NoGood {
-		parts = append(parts, part{"leaves nothing open", Subject.leavesNothing})
+		parts = append(parts, part{"leaves nothing open", Subject.leavesNothing, true})
 	}
 	return parts
 }
@@ -85,11 +88,22 @@ func Run(t *testing.T, s Subject) {
 }
 
 // Hold runs the suite outside of a test, and tells of each part as it ends;
-// nothing is wrong with it where there are no faults.
-func Hold(ctx context.Context, s Subject, tell func(part string, faults []string)) {
+// nothing is wrong with it where there are no faults. It returns the parts that
+// were left out because the good target was not good: they would say that again.
+func Hold(ctx context.Context, s Subject, tell func(part string, faults []string)) (left []string) {
+	good := true
 	for _, p := range s.parts() {
-		tell(p.name, s.play(ctx, p))
+		if p.rest && !good {
+			left = append(left, p.name)
+			continue
+		}
+		faults := s.play(ctx, p)
+		if p.name == goodPart {
+			good = len(faults) == 0
+		}
+		tell(p.name, faults)
 	}
+	return left
 }
 
 // play runs one part, in a goroutine that it may end.

@@ -39,13 +39,13 @@ func (s Subject) refusesUnknownOptions(t *T) {
 func (s Subject) goodTarget(t *T) {
 	r := s.run(t, t.Context(), s.make(t, s.Good, patience))
 	if r.Verdict != checks.OK {
-		t.Fatalf("got %+v", r)
+		t.Fatalf("got %s", told(r))
 	}
 	if s.Timed && (len(r.RTT) == 0 || r.RTT[0] <= 0 || r.Stamps == "" || r.Received == 0) {
-		t.Errorf("not timed: %+v", r)
+		t.Errorf("not timed: %s", told(r))
 	}
 	if !s.Timed && len(r.RTT) > 0 {
-		t.Errorf("timed, yet the subject says that it is not: %+v", r)
+		t.Errorf("timed, yet the subject says that it is not: %s", told(r))
 	}
 }
 
@@ -53,7 +53,7 @@ func (s Subject) reusable(t *T) {
 	check := s.make(t, s.Good, patience)
 	for i := range 3 {
 		if r := s.run(t, t.Context(), check); r.Verdict != checks.OK {
-			t.Fatalf("run %d: %+v", i+1, r)
+			t.Fatalf("run %d: %s", i+1, told(r))
 		}
 	}
 	if s.Silent == nil {
@@ -63,7 +63,7 @@ func (s Subject) reusable(t *T) {
 	defer cancel()
 	s.run(t, ctx, check)
 	if r := s.run(t, t.Context(), check); r.Verdict != checks.OK {
-		t.Errorf("after a run that was cut short: %+v", r)
+		t.Errorf("after a run that was cut short: %s", told(r))
 	}
 }
 
@@ -77,7 +77,7 @@ func (s Subject) twoAtOnce(t *T) {
 	}
 	for range checksOf {
 		if r := <-results; r.Verdict != checks.OK {
-			t.Errorf("got %+v", r)
+			t.Errorf("got %s", told(r))
 		}
 	}
 }
@@ -87,7 +87,7 @@ func (s Subject) endedContext(t *T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	if r := s.run(t, cancelled, check); r.Verdict == checks.OK || r.Verdict == checks.Failed {
-		t.Errorf("cancelled before it began: %+v; want unknown, for it did not look", r)
+		t.Errorf("cancelled before it began: %s; want unknown, for it did not look", told(r))
 	}
 	late, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	defer cancel()
@@ -122,10 +122,10 @@ func (s Subject) refusingTarget(t *T) {
 	}
 	r := s.run(t, t.Context(), s.make(t, *s.Refusing, patience))
 	if r.Verdict != checks.Failed && r.Verdict != checks.Unknown || r.Reason != want || r.Detail == "" {
-		t.Errorf("got %+v, want reason %s and a detail", r, want)
+		t.Errorf("got %s; want reason %s and a detail", told(r), want)
 	}
 	if len(r.RTT) > 0 {
-		t.Errorf("a refusal was timed: %+v", r)
+		t.Errorf("a refusal was timed: %s", told(r))
 	}
 }
 
@@ -139,10 +139,10 @@ func (s Subject) obeysDeadline(t *T) {
 	defer cancel()
 	r := s.run(t, ctx, check)
 	if r.Verdict != checks.Failed || r.Reason != want {
-		t.Errorf("got %+v, want failed, %s", r, want)
+		t.Errorf("got %s; want failed, %s", told(r), want)
 	}
 	if r.Received != 0 || len(r.RTT) != 0 {
-		t.Errorf("answers of a target that never answers: %+v", r)
+		t.Errorf("answers of a target that never answers: %s", told(r))
 	}
 }
 
@@ -155,7 +155,7 @@ func (s Subject) obeysCancel(t *T) {
 	begun := time.AfterFunc(500*time.Millisecond, cancel) // by then it waits
 	defer begun.Stop()
 	if r := s.run(t, ctx, check); r.Verdict == checks.OK || len(r.RTT) != 0 {
-		t.Errorf("got %+v", r)
+		t.Errorf("got %s", told(r))
 	}
 }
 
@@ -250,7 +250,7 @@ func (s Subject) run(t *T, ctx context.Context, check checks.Check) checks.Resul
 			return checks.Result{Verdict: checks.Unknown, Reason: checks.SelfFault}
 		}
 		for _, fault := range faultsOf(e.r, begin) {
-			t.Errorf("%s: %+v", fault, e.r)
+			t.Errorf("%s: %s", fault, told(e.r))
 		}
 		return e.r
 	case <-time.After(patience + 10*time.Second):

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -44,12 +45,13 @@ func pluginVerify(ctx context.Context, std cli.IO, args []string) error {
 		return hintFile(err)
 	}
 	defer end()
-	targets := targets{*good, *refusing, *silent}
+	chosen, err := kindsNamed(kinds, *only)
+	if err != nil {
+		return err
+	}
 	passed := true
-	for _, k := range kinds {
-		if *only == "" || k.Name == *only {
-			passed = verifyKind(ctx, std, k, targets, options) && passed
-		}
+	for _, k := range chosen {
+		passed = verifyKind(ctx, std, k, targets{*good, *refusing, *silent}, options) && passed
 	}
 	if !passed {
 		return &cli.Exit{Code: 1}
@@ -58,6 +60,21 @@ func pluginVerify(ctx context.Context, std cli.IO, args []string) error {
 		fmt.Fprintf(std.Out, "\nto offer it, as root, in /etc/ginnel/checks.d/%s.toml:\n\n%s", kinds[0].Name, offer.Text(kinds[0].Name))
 	}
 	return nil
+}
+
+// kindsNamed are those of a name, or without one all.
+func kindsNamed(kinds []checks.Kind, name string) ([]checks.Kind, error) {
+	if name == "" {
+		return kinds, nil
+	}
+	var has []string
+	for _, k := range kinds {
+		if k.Name == name {
+			return []checks.Kind{k}, nil
+		}
+		has = append(has, k.Name)
+	}
+	return nil, cli.WithHint(fmt.Errorf("--kind %q: the program has no such kind", name), "it has "+strings.Join(has, ", "))
 }
 
 // targets of the suite; empty: there is none.
@@ -69,8 +86,11 @@ func verifyKind(ctx context.Context, std cli.IO, k checks.Kind, at targets, give
 	fmt.Fprintf(std.Out, "kind %s: %s\n", k.Name, k.Doc)
 	printSchema(std, k.Schema, "  ")
 	options, err := typed(k.Schema, given)
+	if err == nil {
+		_, err = k.Schema.Resolve(options)
+	}
 	if err != nil {
-		fmt.Fprintf(std.Out, "  FAIL  options: %v\n", err)
+		fmt.Fprintf(std.Out, "  FAIL  %s\n", strings.ReplaceAll(err.Error(), "\n", "\n        "))
 		return false
 	}
 	target := func(address string) *checks.Target {
@@ -85,7 +105,7 @@ func verifyKind(ctx context.Context, std cli.IO, k checks.Kind, at targets, give
 		s.Timed = timed(ctx, k, s.Good)
 	}
 	passed := true
-	checktest.Hold(ctx, s, func(part string, faults []string) {
+	left := checktest.Hold(ctx, s, func(part string, faults []string) {
 		if len(faults) == 0 {
 			fmt.Fprintf(std.Out, "  ok    %s\n", part)
 			return
@@ -96,6 +116,9 @@ func verifyKind(ctx context.Context, std cli.IO, k checks.Kind, at targets, give
 			fmt.Fprintf(std.Out, "        %s\n", cli.Wrap(fault, cli.Width-8, "        "))
 		}
 	})
+	for _, part := range left {
+		fmt.Fprintf(std.Out, "  -     not tried: %s: needs a --good that is good\n", part)
+	}
 	for _, t := range [][2]string{{"--good", at.good}, {"--refusing", at.refusing}, {"--silent", at.silent}} {
 		if t[1] == "" {
 			fmt.Fprintf(std.Out, "  -     not tried: needs %s\n", t[0])
@@ -123,16 +146,20 @@ func typed(schema checks.Schema, given map[string]any) (map[string]any, error) {
 		text := v.(string)
 		switch schema[name].Type {
 		case "int":
-			var n int64
-			if _, err := fmt.Sscan(text, &n); err != nil {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err != nil {
 				return nil, fmt.Errorf("%s: %q is not a number", name, text)
 			}
 			out[name] = n
 		case "bool":
-			out[name] = text == "true"
+			b, err := strconv.ParseBool(text)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %q is not true or false", name, text)
+			}
+			out[name] = b
 		case "strings":
 			out[name] = strings.Split(text, ",")
-		default:
+		default: // text, a duration, or an option that there is not
 			out[name] = text
 		}
 	}
