@@ -1,13 +1,16 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block"
 	"github.com/ginnel/ginnel/agent/local"
+	"github.com/ginnel/ginnel/agent/why"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -42,6 +45,7 @@ func (a *Agent) History(_ context.Context, name string, since time.Time) (local.
 		}
 		h.Take(b)
 	}
+	h.Now = nowOf(a.Snapshot(), name)
 	seen, err := a.shelf.List()
 	if err != nil {
 		return h, err
@@ -57,6 +61,28 @@ func (a *Agent) History(_ context.Context, name string, since time.Time) (local.
 		}
 	}
 	return h, nil
+}
+
+// nowOf is how a check or tunnel is in a snapshot; nil where it is not in it.
+func nowOf(s block.Snapshot, name string) *local.HistoryNow {
+	for _, c := range s.Checks {
+		if c.Name == name {
+			text := cmp.Or(c.Detail, c.Reason)
+			switch {
+			case c.WaitsFor != "":
+				text = "waits for " + c.WaitsFor
+			case c.State == checks.Up:
+				text = ""
+			}
+			return &local.HistoryNow{State: c.State, Since: c.Since, Code: c.Code, Text: text}
+		}
+	}
+	for _, t := range s.Tunnels {
+		if why.TunnelName(t.Network, t.Hub) == name {
+			return &local.HistoryNow{State: t.State, Since: t.Since, Code: t.Code, Text: t.Reason}
+		}
+	}
+	return nil
 }
 
 // WatchCheck tells of each run of a check until ctx ends, or until the config

@@ -60,6 +60,9 @@ func TestChecksBySocket(t *testing.T) {
 	if err != nil || len(h.Points) == 0 || h.Points[0].Sent == 0 || len(h.Edges) == 0 || h.Edges[len(h.Edges)-1].To != checks.Up && h.Edges[0].To != checks.Up {
 		t.Errorf("history %+v, %v", h, err)
 	}
+	if h.Now == nil || h.Now.State != checks.Up || h.Now.Since.IsZero() {
+		t.Errorf("now %+v", h.Now)
+	}
 }
 
 // TestMetricsAreServed asks as a Prometheus does, and every metric of the

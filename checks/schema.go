@@ -23,6 +23,27 @@ type Option struct {
 	Max     *float64
 }
 
+// Takes says in words what may be given: "int, 1 to 20", "string: udp, tcp".
+func (o Option) Takes() string {
+	bound := func(f float64) string {
+		if o.Type == "duration" {
+			return time.Duration(f * float64(time.Second)).String()
+		}
+		return fmt.Sprint(int64(f))
+	}
+	switch {
+	case len(o.Enum) > 0:
+		return o.Type + ": " + strings.Join(o.Enum, ", ")
+	case o.Min != nil && o.Max != nil:
+		return fmt.Sprintf("%s, %s to %s", o.Type, bound(*o.Min), bound(*o.Max))
+	case o.Min != nil:
+		return fmt.Sprintf("%s, %s or more", o.Type, bound(*o.Min))
+	case o.Max != nil:
+		return fmt.Sprintf("%s, %s at most", o.Type, bound(*o.Max))
+	}
+	return o.Type
+}
+
 // OptionError is a fault of one option.
 type OptionError struct {
 	Option string

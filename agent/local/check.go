@@ -85,6 +85,7 @@ type History struct {
 	Points []HistoryPoint  `json:"points"`
 	Edges  []HistoryChange `json:"changes"`
 	Gaps   []HistoryGap    `json:"gaps,omitempty"`
+	Now    *HistoryNow     `json:"now,omitempty"` // nil: it is not in the config any more
 
 	Evidence []evidence.Entry `json:"evidence,omitempty"` // of it, the oldest first
 }
@@ -110,6 +111,15 @@ type HistoryChange struct {
 	To   checks.State `json:"to"`
 	Code string       `json:"code,omitempty"`
 	Text string       `json:"text,omitempty"`
+}
+
+// HistoryNow is how it is at this moment. The minute that runs is in no point
+// yet, and so are the changes in it.
+type HistoryNow struct {
+	State checks.State `json:"state"`
+	Since time.Time    `json:"since"`
+	Code  string       `json:"code,omitempty"`
+	Text  string       `json:"text,omitempty"` // empty: all is well
 }
 
 // HistoryGap is a time that was not measured.

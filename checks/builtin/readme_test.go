@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/ginnel/ginnel/checks"
 )
@@ -54,27 +53,11 @@ func listKinds() string {
 		b.WriteString("| option | type | default | what |\n|---|---|---|---|\n")
 		for _, name := range slices.Sorted(maps.Keys(k.Schema)) {
 			o := k.Schema[name]
-			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, typeOf(o), defaultOf(o), o.Doc)
+			fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", name, o.Takes(), defaultOf(o), o.Doc)
 		}
 		b.WriteString("\n")
 	}
 	return b.String()
-}
-
-func typeOf(o checks.Option) string {
-	bound := func(f float64) string {
-		if o.Type == "duration" {
-			return time.Duration(f * float64(time.Second)).String()
-		}
-		return fmt.Sprint(int64(f))
-	}
-	switch {
-	case len(o.Enum) > 0:
-		return o.Type + ": " + strings.Join(o.Enum, ", ")
-	case o.Min != nil && o.Max != nil:
-		return fmt.Sprintf("%s, %s to %s", o.Type, bound(*o.Min), bound(*o.Max))
-	}
-	return o.Type
 }
 
 func defaultOf(o checks.Option) string {

@@ -35,9 +35,7 @@ func checkRun(ctx context.Context, std cli.IO, args []string) error {
 	}
 	switch {
 	case *asJSON:
-		enc := json.NewEncoder(std.Out)
-		enc.SetIndent("", "  ")
-		err = enc.Encode(run)
+		err = writeJSON(std.Out, run)
 	case *explain:
 		err = explainRun(std.Out, run)
 	default:
@@ -168,12 +166,18 @@ func milliseconds(seconds float64) string { return fmt.Sprintf("%.3f ms", second
 // checkWatch prints each run of a check as the agent makes it, with the course
 // of the last ones, until Ctrl-C.
 func checkWatch(ctx context.Context, std cli.IO, args []string) error {
-	words, err := cli.Parse(cli.Flags(), args, 1, 1)
+	fs := cli.Flags()
+	asJSON := fs.Bool("json", false, "")
+	words, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
 	var course []float64
 	err = client().WatchCheck(ctx, words[0], func(r local.CheckRun) {
+		if *asJSON {
+			_ = json.NewEncoder(std.Out).Encode(r) // a line each
+			return
+		}
 		course = append(course, middle(r.RTT))
 		course = course[max(0, len(course)-sparkMost):]
 		fmt.Fprintf(std.Out, "%s  %s  %s\n", r.Start.In(time.Local).Format("15:04:05"), lineOf(r), spark(course))

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,9 +41,7 @@ func showEvidence(ctx context.Context, std cli.IO, args []string) error {
 		return advise(err)
 	}
 	if *asJSON {
-		enc := json.NewEncoder(std.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(got)
+		return writeJSON(std.Out, got)
 	}
 	return text()
 }

@@ -105,6 +105,17 @@ const configShowHelp = `
 FILE is /etc/ginnel/desired.toml unless given. Names of devices, table numbers
 and the like, which follow from a network's name, are in it. Keys are not.`
 
+const checkListHelp = `
+Those built in, and those of programs that /etc/ginnel/checks.d offers, with how
+each program is. A program is started for it where it may be.
+
+  --json  the same as JSON, with the options of each kind`
+
+const checkSchemaHelp = `
+What [check.options] may hold in a check of KIND, and what it is unless given.
+
+  --json  the same as JSON: stable names`
+
 const checkRunHelp = `
 As the agent does it, by the agent where one runs, through the network that the
 check names; the record is not touched. NAME may be a tunnel: NETWORK/HUB.
@@ -116,7 +127,9 @@ Exit: 0 ok, 1 degraded or unknown, 2 failed.`
 
 const checkWatchHelp = `
 One line for each run of the agent's, and the course of the last twenty medians
-beside it. NAME may be a tunnel: NETWORK/HUB.`
+beside it. NAME may be a tunnel: NETWORK/HUB.
+
+  --json  each run as JSON on a line, as check run has it`
 
 const historyHelp = `
 With NAME, a check or NETWORK/HUB: its course since a time, the losses, and each
@@ -124,9 +137,10 @@ change of its state. Without: the report of a month, from what this gateway
 measured itself, with the code that the centre uses. No connection is needed.
 Unknown is what nobody measured: neither up nor down.
 
-  --since TIME     2h, 3d, 2026-11-20 or "2026-11-20 14:00"; 24h unless given
-  --month MONTH    such as 2026-11, in Europe/London; this month unless given
-  --format FORMAT  text or json; text unless given`
+  --since TIME     of NAME: 2h, 3d, 13:55, 2026-11-20 or "2026-11-20 14:00"; 24h
+                   unless given
+  --month MONTH    of the report, as 2026-11, in Europe/London; else the present
+  --json           the same as JSON; so does --format json`
 
 const evidenceHelp = `
 When a check or tunnel goes down or gets worse its last packets are frozen, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -15,7 +16,8 @@ func history(ctx context.Context, std cli.IO, args []string) error {
 	fs := cli.Flags()
 	month := fs.String("month", "", "")
 	format := fs.String("format", "text", "")
-	since := fs.String("since", "24h", "")
+	asJSON := fs.Bool("json", false, "")
+	since := fs.String("since", "", "")
 	words, err := cli.Parse(fs, args, 0, 1)
 	if err != nil {
 		return err
@@ -23,8 +25,16 @@ func history(ctx context.Context, std cli.IO, args []string) error {
 	if *format != "text" && *format != "json" {
 		return cli.Usagef("--format %q: text or json", *format)
 	}
-	if len(words) > 0 {
-		return historyOf(ctx, std, words[0], *since, *format)
+	if *asJSON {
+		*format = "json"
+	}
+	switch {
+	case len(words) > 0 && *month != "":
+		return cli.Usagef("--month is of the whole report; of %s it is --since", words[0])
+	case len(words) > 0:
+		return historyOf(ctx, std, words[0], cmp.Or(*since, "24h"), *format)
+	case *since != "":
+		return cli.Usagef("--since is of one check or tunnel: give its NAME; the whole report is of a --month")
 	}
 	if *month == "" {
 		zone, err := time.LoadLocation(block.Zone)

@@ -2,10 +2,10 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,9 +24,7 @@ func historyOf(ctx context.Context, std cli.IO, name, since, format string) erro
 		return advise(err)
 	}
 	if format == "json" {
-		enc := json.NewEncoder(std.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(h)
+		return writeJSON(std.Out, h)
 	}
 	return writeHistory(std.Out, h, time.Local)
 }
@@ -47,11 +45,18 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, cli.Usagef("--since %q: as in 2h, 3d, 2026-11-20 or \"2026-11-20 14:00\"", s)
+	if t, err := time.ParseInLocation("15:04", s, time.Local); err == nil { // as status shows it: the last time that it was so late
+		t = time.Date(now.Year(), now.Month(), now.Day(), t.Hour(), t.Minute(), 0, 0, time.Local)
+		if t.After(now) {
+			t = t.AddDate(0, 0, -1)
+		}
+		return t, nil
+	}
+	return time.Time{}, cli.Usagef("--since %q: as in 2h, 3d, 13:55, 2026-11-20 or \"2026-11-20 14:00\"", s)
 }
 
 // columns is how wide the course of a history is.
-const columns = 60
+const columns = 50
 
 // writeHistory draws the course of times and losses, and lists the changes.
 func writeHistory(w io.Writer, h local.History, loc *time.Location) error {
@@ -67,24 +72,63 @@ func writeHistory(w io.Writer, h local.History, loc *time.Location) error {
 	}
 	fmt.Fprintf(w, "%s  %s to %s\n\n", h.Name, h.From.In(loc).Format("Mon 2 Jan 15:04"), h.To.In(loc).Format("Mon 2 Jan 15:04"))
 	lowest, highest := course.rtt()
-	fmt.Fprintf(w, "RTT p50  %s  %s to %s\n", pad60(spark(course.p50)), milliseconds(lowest), milliseconds(highest))
-	fmt.Fprintf(w, "loss     %s  %s\n", pad60(spark(course.loss)), share(sent-received, sent))
-	fmt.Fprintf(w, "         %s\n\n", course.axis(h, loc))
-	fmt.Fprintf(w, "%d of %d answered, slowest %s\n", received, sent, milliseconds(top))
+	if highest > 0 {
+		fmt.Fprintf(w, "RTT p50  %s  %s\n", pad(spark(course.p50)), between(lowest, highest))
+	}
+	if sent > 0 {
+		fmt.Fprintf(w, "loss     %s  %s\n", pad(spark(course.loss)), share(sent-received, sent))
+		fmt.Fprintf(w, "         %s\n\n%d of %d answered", course.axis(h, loc), received, sent)
+		if top > 0 {
+			fmt.Fprintf(w, ", slowest %s", milliseconds(top))
+		}
+		fmt.Fprintln(w)
+	}
+	writeNow(w, h.Now, loc)
+	for _, line := range events(h, loc) {
+		fmt.Fprintln(w, line)
+	}
+	return nil
+}
+
+// events are gaps, changes and evidence in the order of their times.
+func events(h local.History, loc *time.Location) []string {
+	type event struct {
+		at   time.Time
+		line string
+	}
+	var list []event
 	for _, g := range h.Gaps {
-		fmt.Fprintf(w, "%s to %s  not measured: %s\n", g.From.In(loc).Format("Mon 15:04:05"), g.To.In(loc).Format("15:04:05"), g.Reason)
+		list = append(list, event{g.From, fmt.Sprintf("%s to %s  not measured: %s", g.From.In(loc).Format("Mon 15:04:05"), g.To.In(loc).Format("15:04:05"), g.Reason)})
 	}
 	for _, c := range h.Edges {
 		line := fmt.Sprintf("%s  %s -> %s", c.At.In(loc).Format("Mon 15:04:05"), c.From, c.To)
 		if why := strings.TrimSpace(cli.Printable(c.Text) + "  " + c.Code); why != "" {
 			line += "  " + cli.Wrap(why, edge-len(line)-2, "    ")
 		}
-		fmt.Fprintln(w, line)
+		list = append(list, event{c.At, line})
 	}
 	for _, e := range h.Evidence {
-		fmt.Fprintf(w, "%s  what was seen: ginnel evidence %s\n", e.At.In(loc).Format("Mon 15:04:05"), e.ID)
+		list = append(list, event{e.At, fmt.Sprintf("%s  what was seen: ginnel evidence %s", e.At.In(loc).Format("Mon 15:04:05"), e.ID)})
 	}
-	return nil
+	slices.SortStableFunc(list, func(a, b event) int { return a.at.Compare(b.at) })
+	lines := make([]string, len(list))
+	for i, e := range list {
+		lines[i] = e.line
+	}
+	return lines
+}
+
+// writeNow says how it is at this moment: the minute that runs is in no column
+// yet.
+func writeNow(w io.Writer, now *local.HistoryNow, loc *time.Location) {
+	if now == nil {
+		return
+	}
+	line := fmt.Sprintf("now %s, since %s", now.State, now.Since.In(loc).Format("Mon 15:04:05"))
+	if why := strings.TrimSpace(cli.Printable(now.Text) + "  " + now.Code); why != "" {
+		line += ": " + why
+	}
+	fmt.Fprintln(w, cli.Wrap(line, edge, "    "))
 }
 
 // course is a history in columns of equal time; NaN where nothing was measured.
@@ -138,7 +182,15 @@ func (course) axis(h local.History, loc *time.Location) string {
 	return left + strings.Repeat(" ", columns-len(left)-len(right)) + right
 }
 
-func pad60(s string) string { return s + strings.Repeat(" ", max(0, columns-len([]rune(s)))) }
+func pad(s string) string { return s + strings.Repeat(" ", max(0, columns-len([]rune(s)))) }
+
+// between are two times, in seconds, on as few characters as tell them apart.
+func between(low, high float64) string {
+	if high < 0.001 {
+		return fmt.Sprintf("%.3f to %.3f ms", low*1e3, high*1e3)
+	}
+	return fmt.Sprintf("%.1f to %.1f ms", low*1e3, high*1e3)
+}
 
 func share(k, n uint64) string {
 	if n == 0 {

@@ -29,7 +29,7 @@ func TestParseSince(t *testing.T) {
 	now := time.Date(2026, 11, 22, 14, 11, 0, 0, time.Local)
 	for s, want := range map[string]string{
 		"2h": "2026-11-22 12:11", "90m": "2026-11-22 12:41", "3d": "2026-11-19 14:11", "2026-11-20": "2026-11-20 00:00",
-		"2026-11-20 14:00": "2026-11-20 14:00", "2026-11-20T14:00": "2026-11-20 14:00",
+		"2026-11-20 14:00": "2026-11-20 14:00", "13:55": "2026-11-22 13:55", "14:30": "2026-11-21 14:30", "2026-11-20T14:00": "2026-11-20 14:00",
 	} {
 		if got, err := parseSince(s, now); err != nil || got.Format("2006-01-02 15:04") != want {
 			t.Errorf("%s: got %v, %v; want %s", s, got, err, want)
@@ -54,6 +54,7 @@ func TestHistoryText(t *testing.T) {
 		h.Points = append(h.Points, p)
 	}
 	h.Edges = []local.HistoryChange{{At: from.Add(40*time.Minute + 7*time.Second), From: checks.Up, To: checks.DegradedState, Text: "3 of 5 replies", Code: "GN-LINE-02"}}
+	h.Now = &local.HistoryNow{State: checks.Down, Since: from.Add(59*time.Minute + 30*time.Second), Text: "no answer in time", Code: "GN-SVC-01"}
 	h.Gaps = []local.HistoryGap{{From: from.Add(50 * time.Minute), To: from.Add(55 * time.Minute), Reason: "power cut"}}
 	var text bytes.Buffer
 	if err := writeHistory(&text, h, time.UTC); err != nil {
@@ -61,16 +62,23 @@ func TestHistoryText(t *testing.T) {
 	}
 	want := `records  Sun 22 Nov 13:00 to Sun 22 Nov 14:00
 
-RTT p50  ▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂██████████            10.000 ms to 80.000 ms
-loss     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁██████████            10.0 %
-         13:00                                                  14:00
+RTT p50  ▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂▂████████           10.0 to 80.0 ms
+loss     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁████████           10.0 %
+         13:00                                        14:00
 
 450 of 500 answered, slowest 400.000 ms
-Sun 13:50:00 to 13:55:00  not measured: power cut
+now down, since Sun 13:59:30: no answer in time GN-SVC-01
 Sun 13:40:07  up -> degraded  3 of 5 replies GN-LINE-02
+Sun 13:50:00 to 13:55:00  not measured: power cut
 `
 	if got := text.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+	text.Reset()
+	h = local.History{Name: "disk", From: from, To: from.Add(time.Hour), Now: &local.HistoryNow{State: checks.Up, Since: from},
+		Points: []local.HistoryPoint{{Start: from, Length: 60, State: checks.Up}}}
+	if err := writeHistory(&text, h, time.UTC); err != nil || text.String() != "disk  Sun 22 Nov 13:00 to Sun 22 Nov 14:00\n\nnow up, since Sun 13:00:00\n" {
+		t.Errorf("without times: %q, %v", text.String(), err)
 	}
 	text.Reset()
 	if err := writeHistory(&text, local.History{Name: "records", From: from, To: from}, time.UTC); err != nil || !strings.Contains(text.String(), "nothing was kept since") {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 
 	"github.com/ginnel/ginnel/agent"
@@ -63,7 +64,9 @@ func offlineKinds(ctx context.Context) (checks.Registry, error) {
 }
 
 func checkList(ctx context.Context, std cli.IO, args []string) error {
-	if _, err := cli.Parse(cli.Flags(), args, 0, 0); err != nil {
+	fs := cli.Flags()
+	asJSON := fs.Bool("json", false, "")
+	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
 	registry, err := offlineKinds(ctx)
@@ -71,13 +74,22 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 		return err
 	}
 	defer registry.Close()
+	kinds := slices.DeleteFunc(registry.Kinds(), func(k checks.Kind) bool { return k.Name == agent.TunnelKindName })
+	running := programs(ctx, registry)
+	if *asJSON {
+		list := []kindJSON{}
+		for _, k := range kinds {
+			one := jsonOf(k)
+			if p, ok := running[k.Name]; ok {
+				one.Program = &p
+			}
+			list = append(list, one)
+		}
+		return writeJSON(std.Out, list)
+	}
 	const column = 12
 	margin := strings.Repeat(" ", column)
-	running := programs(ctx, registry)
-	for _, k := range registry.Kinds() {
-		if k.Name == agent.TunnelKindName {
-			continue
-		}
+	for _, k := range kinds {
 		fmt.Fprintf(std.Out, "%-*s%s\n", column, k.Name+" ", cli.Wrap(k.Doc, cli.Width-column, margin))
 		if p, ok := running[k.Name]; ok {
 			fmt.Fprintf(std.Out, "%s%s\n", margin, cli.Wrap(aboutProgram(p), cli.Width-column, margin))
@@ -87,7 +99,9 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 }
 
 func checkSchema(ctx context.Context, std cli.IO, args []string) error {
-	words, err := cli.Parse(cli.Flags(), args, 1, 1)
+	fs := cli.Flags()
+	asJSON := fs.Bool("json", false, "")
+	words, err := cli.Parse(fs, args, 1, 1)
 	if err != nil {
 		return err
 	}
@@ -103,6 +117,10 @@ func checkSchema(ctx context.Context, std cli.IO, args []string) error {
 	if kind.Late {
 		return cli.WithHint(fmt.Errorf("%s: its program in checks.d is not there now, so its options are not known", kind.Name), "journalctl -u ginnel")
 	}
+	if *asJSON {
+		return writeJSON(std.Out, jsonOf(kind))
+	}
+	fmt.Fprintf(std.Out, "%s\n\n", cli.Wrap(kind.Name+": "+kind.Doc, cli.Width, "    "))
 	printSchema(std, kind.Schema, "")
 	return nil
 }

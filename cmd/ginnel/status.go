@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -57,9 +56,7 @@ func textStatus(w io.Writer, s block.Snapshot) error {
 }
 
 func jsonStatus(w io.Writer, s block.Snapshot) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	return enc.Encode(s)
+	return writeJSON(w, s)
 }
 
 // waitForUp asks until the gateway is up or the time has passed, and gives the

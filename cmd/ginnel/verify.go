@@ -166,17 +166,28 @@ func typed(schema checks.Schema, given map[string]any) (map[string]any, error) {
 	return out, nil
 }
 
-// printSchema prints options and what they are.
+// printSchema prints options, what they take, and what they are.
 func printSchema(std cli.IO, schema checks.Schema, margin string) {
+	inner := margin + "    "
 	for _, name := range slices.Sorted(maps.Keys(schema)) {
 		o := schema[name]
-		head := margin + name + ", " + o.Type
+		head := name + ", " + o.Takes()
 		if o.Default != nil {
-			head += fmt.Sprintf(", %v unless given", o.Default)
+			head += "; " + defaultOf(o) + " unless given"
 		}
-		inner := margin + "    "
-		fmt.Fprintf(std.Out, "%s\n%s%s\n", head, inner, cli.Wrap(o.Doc, cli.Width-len(inner), inner))
+		fmt.Fprintf(std.Out, "%s%s\n%s%s\n", margin, cli.Wrap(head, cli.Width-len(inner), inner), inner, cli.Wrap(o.Doc, cli.Width-len(inner), inner))
 	}
+	if len(schema) == 0 {
+		fmt.Fprintf(std.Out, "%sno options\n", margin)
+	}
+}
+
+// defaultOf is an option's default as a config has it, without quotes.
+func defaultOf(o checks.Option) string {
+	if list, ok := o.Default.([]string); ok {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprint(o.Default)
 }
 
 // hintFile says what to do about a file that was not used.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -54,9 +53,7 @@ func explain(ctx context.Context, std cli.IO, args []string) error {
 func writeWhy(std cli.IO, r *why.Report, asJSON, request bool) error {
 	switch {
 	case asJSON:
-		enc := json.NewEncoder(std.Out)
-		enc.SetIndent("", "  ")
-		return enc.Encode(r)
+		return writeJSON(std.Out, r)
 	case request && r.Request == nil:
 		return cli.WithHint(fmt.Errorf("%s: this gateway is the hub, and calls nobody", r.Network), "ask at a site")
 	case request:

@@ -44,11 +44,34 @@ func (p Program) Run(ctx context.Context, io IO, args []string) int {
 	}
 	cmd, rest, ok := p.find(args)
 	if !ok {
-		fmt.Fprintf(io.Err, "%s: error: unknown command %q\n%s: hint: %s help lists them\n", p.Name, args[0], p.Name, p.Name)
-		return 2
+		return p.unfound(io, args)
 	}
 	err := cmd.Run(ctx, io, rest)
 	return p.report(io, cmd, err)
+}
+
+// unfound lists the commands that begin as args do: as help where that is asked
+// for, else beside the error.
+func (p Program) unfound(io IO, args []string) int {
+	word, next := args[0], ""
+	if len(args) > 1 {
+		next = args[1]
+	}
+	if next == "-h" || next == "--help" || next == "help" {
+		if p.group(io.Out, word) {
+			return 0
+		}
+	}
+	var list strings.Builder
+	switch {
+	case !p.group(&list, word):
+		fmt.Fprintf(io.Err, "%s: error: unknown command %q\n%s: hint: %s help lists them\n", p.Name, word, p.Name, p.Name)
+	case next == "":
+		fmt.Fprintf(io.Err, "%s %s: error: takes one more word\n%s", p.Name, word, &list)
+	default:
+		fmt.Fprintf(io.Err, "%s %s: error: unknown command %q\n%s", p.Name, word, next, &list)
+	}
+	return 2
 }
 
 // find matches three words before two before one.

@@ -28,6 +28,8 @@ func TestProgram(t *testing.T) {
 		{Name: "fail", Run: func(context.Context, cli.IO, []string) error {
 			return cli.WithHint(errors.New("no luck"), "try again")
 		}},
+		{Name: "pair left", Short: "of two"},
+		{Name: "pair right", Short: "of two"},
 		{Name: "three", Run: func(context.Context, cli.IO, []string) error { return &cli.Exit{Code: 3} }},
 	}}
 	tests := []struct {
@@ -43,6 +45,9 @@ func TestProgram(t *testing.T) {
 		{"config check -h", 0, "usage: prog config check FILE", ""},
 		{"fail", 1, "", "prog: error: no luck\nprog: hint: try again\n"},
 		{"three", 3, "", ""},
+		{"pair", 2, "", "prog pair: error: takes one more word\n  pair left "},
+		{"pair rihgt", 2, "", "prog pair: error: unknown command \"rihgt\"\n  pair left "},
+		{"pair --help", 0, "  pair left ", ""},
 		{"nonsense", 2, "", "prog: error: unknown command \"nonsense\""},
 		{"help", 0, "prog: does things", ""},
 		{"help config check", 0, "usage: prog config check FILE", ""},
