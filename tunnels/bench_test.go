@@ -85,3 +85,16 @@ func BenchmarkLook(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkPlanNew is the plan of a hub from nothing: two steps for each prefix,
+// and one for each site.
+func BenchmarkPlanNew(b *testing.B) {
+	sizes(b, func(b *testing.B, n int) {
+		want, _ := tunnels.Want(bigHub(n), facts(), resolve)
+		for b.Loop() {
+			if len(tunnels.Plan(want, tunnels.State{})) < 5*n {
+				b.Fatal("too few steps")
+			}
+		}
+	})
+}

@@ -19,9 +19,13 @@ import (
 // not removed by itself: the routes, addresses and settings of a device that is
 // removed.
 func Plan(want, have State) []Step {
-	var steps []Step
-	for _, s := range plan(want, have) {
-		steps = append(steps, s.Step)
+	list := plan(want, have)
+	if len(list) == 0 {
+		return nil
+	}
+	steps := make([]Step, len(list))
+	for i := range list {
+		steps[i] = list[i].Step
 	}
 	return steps
 }
@@ -37,14 +41,25 @@ func plan(want, have State) []planned {
 	p.devices()
 	p.leaveRenamed()
 	p.fold()
-	slices.SortStableFunc(p.steps, func(a, b planned) int {
+	return inOrder(p.steps)
+}
+
+// inOrder sorts steps. They are big, and may be many: none is moved twice.
+func inOrder(steps []planned) []planned {
+	at := make([]*planned, len(steps))
+	for i := range steps {
+		at[i] = &steps[i]
+	}
+	slices.SortStableFunc(at, func(a, b *planned) int {
 		return cmp.Or(cmp.Compare(a.round, b.round), cmp.Compare(a.Network, b.Network),
 			cmp.Compare(a.phase, b.phase), cmp.Compare(a.order, b.order))
 	})
-	for i := range p.steps {
-		p.steps[i].Text = clip(p.steps[i].Text)
+	sorted := make([]planned, len(steps))
+	for i, s := range at {
+		sorted[i] = *s
+		sorted[i].Text = clip(s.Text)
 	}
-	return p.steps
+	return sorted
 }
 
 // planned is a Step and its place.

@@ -142,6 +142,7 @@ func (p *planner) peers(w, h Device) {
 		p.session(w, peer, former)
 	}
 	heirs := heirsOf(gone)
+	p.steps = slices.Grow(p.steps, len(added))
 	for _, i := range added {
 		p.newPeer(w, w.Peers[i], heirs, gone, owner)
 	}

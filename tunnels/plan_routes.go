@@ -1,8 +1,9 @@
 package tunnels
 
 import (
-	"fmt"
 	"net/netip"
+	"slices"
+	"strconv"
 )
 
 // place is what no two routes have in common. It is one run of bytes, without
@@ -25,7 +26,9 @@ func (r Route) phase() phase {
 	return routePhase
 }
 
-func (r Route) order() string { return fmt.Sprintf("%d %v %d", r.Table, r.Prefix, r.Metric) }
+func (r Route) order() string {
+	return strconv.Itoa(r.Table) + " " + r.Prefix.String() + " " + strconv.Itoa(r.Metric)
+}
 
 // allRoutes keeps the routes that are there as wanted, replaces those that are
 // there otherwise in one write, adds and removes the rest.
@@ -52,6 +55,13 @@ func (p *planner) allRoutes() {
 			extra = append(extra, *h)
 		}
 	}
+	missing := 0
+	for _, k := range kept {
+		if !k {
+			missing++
+		}
+	}
+	p.steps = slices.Grow(p.steps, missing)
 	for i := range kept {
 		if !kept[i] && find(&p.want.Routes[i]) == i {
 			p.route(p.want.Routes[i], i, other)

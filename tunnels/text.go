@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -114,9 +115,9 @@ func openText(f Filter) string {
 
 func routeText(r Route) string {
 	if r.Unreachable {
-		return fmt.Sprintf("unreachable %v table %d", r.Prefix, r.Table)
+		return "unreachable " + r.Prefix.String() + " table " + strconv.Itoa(r.Table)
 	}
-	return fmt.Sprintf("%v dev %s table %d", r.Prefix, r.Device, r.Table)
+	return r.Prefix.String() + " dev " + r.Device + " table " + strconv.Itoa(r.Table)
 }
 
 func routeChange(h, w Route) string {

@@ -32,30 +32,35 @@ func (m *Manager) take(ctx context.Context, steps []planned, force bool) error {
 // filters stand, and those that take away. Empty stages are left out.
 func staged(steps []planned) [][]planned {
 	var stages [4][]planned
-	for _, s := range steps {
-		at := 3
-		switch {
-		case s.round == first:
-			at = 0
-		case s.round == additions:
-			at = 1
-		case s.Network == "" && s.Kind == SettingKind:
-			at = 2
-		}
-		stages[at] = append(stages[at], s)
+	for own := range runs(steps, (*planned).stage) {
+		stages[own[0].stage()] = joined(stages[own[0].stage()], own)
 	}
 	return slices.DeleteFunc(stages[:], func(own []planned) bool { return len(own) == 0 })
+}
+
+// stage is which of staged a step is in.
+func (s *planned) stage() int {
+	switch {
+	case s.round == first:
+		return 0
+	case s.round == additions:
+		return 1
+	case s.Network == "" && s.Kind == SettingKind:
+		return 2
+	}
+	return 3
 }
 
 // byNetwork goes through the networks that have steps, with these in order.
 func byNetwork(steps []planned) iter.Seq2[string, []planned] {
 	own := map[string][]planned{}
 	var names []string
-	for _, s := range steps {
-		if own[s.Network] == nil {
-			names = append(names, s.Network)
+	for run := range runs(steps, (*planned).network) {
+		name := run[0].Network
+		if own[name] == nil {
+			names = append(names, name)
 		}
-		own[s.Network] = append(own[s.Network], s)
+		own[name] = joined(own[name], run)
 	}
 	return func(yield func(string, []planned) bool) {
 		for _, name := range names {
@@ -64,6 +69,33 @@ func byNetwork(steps []planned) iter.Seq2[string, []planned] {
 			}
 		}
 	}
+}
+
+func (s *planned) network() string { return s.Network }
+
+// runs goes through the longest parts of a list that have one key. Steps are big,
+// may be many, and mostly stand together: so none is copied.
+func runs[K comparable](steps []planned, key func(*planned) K) iter.Seq[[]planned] {
+	return func(yield func([]planned) bool) {
+		for i := 0; i < len(steps); {
+			j := i + 1
+			for j < len(steps) && key(&steps[j]) == key(&steps[i]) {
+				j++
+			}
+			if !yield(steps[i:j:j]) {
+				return
+			}
+			i = j
+		}
+	}
+}
+
+// joined is both, the first of which may be empty.
+func joined(a, b []planned) []planned {
+	if len(a) == 0 {
+		return b
+	}
+	return append(a, b...)
 }
 
 // work starts a worker for each network, and waits for them: to the end with
