@@ -147,7 +147,7 @@ type Odd struct {
 	Reordered int // answers in time that came after the answer to a later question (RFC 4737)
 	Corrupt   int // answers whose content had changed
 	Unsent    int // questions that this host could not send; they are not in Sent
-	Dropped   int // answers, of whatever, that this host had no room for (SO_RXQ_OVFL) meanwhile
+	Dropped   int // answers, of whatever, that this host had no room for meanwhile
 }
 
 // Packet is one question and what became of it.

@@ -147,6 +147,7 @@ func TestUDPVerdicts(t *testing.T) {
 			"16 of 20 replies from TO, 4 came too late"},
 		{"changed", impair.Rules{Corrupt: 4}, nil, checks.Degraded, checks.Loss, checks.PhaseResponse, 15, checks.Odd{Corrupt: 5}, 0, 4,
 			"15 of 20 replies from TO, 5 came back changed; since the last answer before: 0 lost on the way there, 4 on the way back, 1 not known"},
+		{"damaged", impair.Rules{Damage: 4}, nil, checks.Degraded, checks.Loss, checks.PhaseResponse, 15, checks.Odd{}, 0, 4, "15 of 20 replies from TO; since the last answer before: 0 lost on the way there, 4 on the way back, 1 not known"},
 		{"too long", impair.Rules{MTU: 150}, nil, checks.Failed, checks.Timeout, checks.PhaseResponse, 0, checks.Odd{}, -1, -1, "no reply from TO to 20 requests"},
 		{"nobody there", impair.Rules{Ports: []uint16{1}}, nil, checks.Failed, checks.Refused, checks.PhaseRequest, 0, checks.Odd{}, -1, -1, ""},
 		{"no way", impair.Rules{Deny: impair.HostUnreachable}, nil, checks.Failed, checks.Unreachable, checks.PhaseRoute, 0, checks.Odd{}, -1, -1, ""},

@@ -13,8 +13,7 @@ import (
 // notes are what the kernel says of a message.
 type notes struct {
 	stamp  int64 // of its clock, nanoseconds; 0: none
-	drops  uint32
-	error  bool // what follows is set
+	error  bool  // what follows is set
 	origin uint8
 	info   uint32
 	data   uint32
@@ -32,8 +31,6 @@ func readNotes(control []byte) (n notes) {
 		switch {
 		case h.Level == unix.SOL_SOCKET && (h.Type == unix.SO_TIMESTAMPING || h.Type == unix.SO_TIMESTAMPNS):
 			n.stamp = readTime(data)
-		case h.Level == unix.SOL_SOCKET && h.Type == unix.SO_RXQ_OVFL && len(data) >= 4:
-			n.drops = binary.NativeEndian.Uint32(data)
 		case h.Level == unix.SOL_IP && h.Type == unix.IP_RECVERR, h.Level == unix.SOL_IPV6 && h.Type == unix.IPV6_RECVERR:
 			n.readError(data)
 		}
@@ -76,6 +73,7 @@ func (n *notes) readError(data []byte) {
 func (e *Engine) read(s *socket) {
 	e.readErrors(s)
 	for range 64 { // a flood must not keep us here
+		s.look()
 		n, errno := e.in.receive(s.fd, 0)
 		back := time.Now()
 		for i := range n {
@@ -94,7 +92,6 @@ func (e *Engine) read(s *socket) {
 
 // take deals with a message, of which the end is cut off where it was too long.
 func (e *Engine) take(s *socket, data []byte, cut bool, from netip.AddrPort, said notes, back time.Time) {
-	s.drops = max(s.drops, said.drops)
 	payload, seq, ok := s.payloadOf(data)
 	if !ok {
 		return

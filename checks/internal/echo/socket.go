@@ -35,7 +35,9 @@ type socket struct {
 	asked []asked
 	key   uint32 // of the next stamp, as the kernel counts
 	keys  [ring]stampOf
-	drops uint32 // packets that found the socket full, as last heard
+	drops uint32 // packets that found the socket full
+	lost  uint32 // packets that it did not take, for whatever reason, as the kernel counts
+	full  bool   // by half, or but for a packet, when that was looked at last
 	mtu   int    // what the last message that this host found too long might have had; 0: not said
 }
 
@@ -146,7 +148,6 @@ func (s *socket) prepare() error {
 	if unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUFFORCE, room) != nil {
 		unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_SNDBUF, room)
 	}
-	unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_RXQ_OVFL, 1)
 	s.ready = time.Now().Add(2 * tick)
 	s.stamped = s.stamp() == nil || unix.SetsockoptInt(s.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) == nil
 	level, recvErr, discover, mode := unix.SOL_IP, unix.IP_RECVERR, unix.IP_MTU_DISCOVER, unix.IP_PMTUDISC_DONT
@@ -205,16 +206,28 @@ func (s *socket) filter() error {
 	return unix.SetsockoptSockFprog(s.fd, unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: uint16(len(raw)), Filter: &raw[0]})
 }
 
-// dropped asks how many packets have found the socket full.
-func (s *socket) dropped() uint32 {
+// longest is what the longest packet takes of a socket's room, bytes.
+const longest = 1 << 16
+
+// look asks how full the socket is, and counts what it had no room for: it is called
+// before each receive, so that a full one is seen full. The kernel counts packets
+// with a wrong checksum among those that it threw away; they were damaged on the
+// way, which is no fault of ours.
+func (s *socket) look() {
 	var info [unix.SK_MEMINFO_VARS]uint32
 	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
+	_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(s.fd), unix.SOL_SOCKET, unix.SO_MEMINFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	if errno == 0 && size > 4*unix.SK_MEMINFO_DROPS {
-		s.drops = info[unix.SK_MEMINFO_DROPS]
+	if errno != 0 || size <= 4*unix.SK_MEMINFO_DROPS {
+		return
 	}
-	return s.drops
+	was := s.full
+	held, room := info[unix.SK_MEMINFO_RMEM_ALLOC], info[unix.SK_MEMINFO_RCVBUF]
+	s.full = held >= room/2 || room-held < longest
+	if was || s.full {
+		s.drops += info[unix.SK_MEMINFO_DROPS] - s.lost
+	}
+	s.lost = info[unix.SK_MEMINFO_DROPS]
 }
 
 func unixAddress(a netip.AddrPort) unix.Sockaddr {

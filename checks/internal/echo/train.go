@@ -145,7 +145,8 @@ func (t *train) outcome() Outcome {
 		*t.After = After{}
 	}
 	if o.Received < o.Sent && t.socket != nil {
-		o.Dropped = int(t.socket.dropped() - t.drops)
+		t.socket.look()
+		o.Dropped = int(t.socket.drops - t.drops)
 		o.Odd.Dropped = o.Dropped
 	}
 	return o
