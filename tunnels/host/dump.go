@@ -5,17 +5,17 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 
 	raw "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 )
 
-// dumpRoutes lists the routes of one family whose header, a struct rtmsg, is
-// wanted. A router may have very many: the kernel leaves out those of other
-// makers and other tables (0: it tells of all), and only what is wanted is read
-// to its end. A table that is not there has none.
-func dumpRoutes(family int, maker byte, table uint32, wanted func(rtmsg []byte) bool) ([]netlink.Route, error) {
+// dump asks for the routes of one family, each a struct rtmsg and its attributes. A
+// router may have very many: the kernel leaves out those of other makers and other
+// tables (0: it tells of all). A table that is not there has none.
+func dump(family int, maker byte, table uint32) ([]raw.Message, error) {
 	c, err := raw.Dial(unix.NETLINK_ROUTE, &raw.Config{Strict: true})
 	if err != nil {
 		return nil, fmt.Errorf("open netlink: %w", err)
@@ -36,12 +36,23 @@ func dumpRoutes(family int, maker byte, table uint32, wanted func(rtmsg []byte) 
 	if err != nil {
 		return nil, err
 	}
+	if slices.ContainsFunc(list, func(m raw.Message) bool { return m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 }) {
+		return nil, netlink.ErrDumpInterrupted
+	}
+	return slices.DeleteFunc(list, func(m raw.Message) bool {
+		return len(m.Data) < unix.SizeofRtMsg || m.Data[0] != byte(family)
+	}), nil
+}
+
+// dumpRoutes reads the routes of a dump whose header is wanted.
+func dumpRoutes(family int, maker byte, table uint32, wanted func(rtmsg []byte) bool) ([]netlink.Route, error) {
+	list, err := dump(family, maker, table)
+	if err != nil {
+		return nil, err
+	}
 	var found []netlink.Route
 	for _, m := range list {
-		if m.Header.Flags&unix.NLM_F_DUMP_INTR != 0 {
-			return nil, netlink.ErrDumpInterrupted
-		}
-		if len(m.Data) >= unix.SizeofRtMsg && m.Data[0] == byte(family) && wanted(m.Data) {
+		if wanted(m.Data) {
 			found = append(found, routeFrom(m.Data))
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/google/nftables"
+	raw "github.com/mdlayher/netlink"
 	"golang.org/x/sys/unix"
 
 	"github.com/ginnel/ginnel/tunnels/wireguard"
@@ -20,10 +21,6 @@ import (
 // has the chain, and line is the one line to type that lets our traffic pass.
 // Where a rule's condition cannot be told in advance, nobody is accused.
 func (h *Host) ForwardBlock(ctx context.Context) (who, line string, blocked bool, err error) {
-	crossings, err := h.crossings()
-	if err != nil || len(crossings) == 0 {
-		return "", "", false, err
-	}
 	chains, err := again(h.nft.ListChains)
 	if noNftables(err) {
 		return "", "", false, nil
@@ -32,11 +29,18 @@ func (h *Host) ForwardBlock(ctx context.Context) (who, line string, blocked bool
 		return "", "", false, fmt.Errorf("list nftables chains: %w", err)
 	}
 	slices.SortStableFunc(chains, func(a, b *nftables.Chain) int { return cmp.Compare(a.Table.Name, b.Table.Name) })
-	for _, c := range chains {
-		if c.Type != nftables.ChainTypeFilter || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward ||
-			strings.HasPrefix(c.Table.Name, tablePrefix) {
-			continue
-		}
+	others := slices.DeleteFunc(slices.Clone(chains), func(c *nftables.Chain) bool {
+		return c.Type != nftables.ChainTypeFilter || c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward ||
+			strings.HasPrefix(c.Table.Name, tablePrefix)
+	})
+	if len(others) == 0 {
+		return "", "", false, nil
+	}
+	crossings, err := h.crossings()
+	if err != nil {
+		return "", "", false, err
+	}
+	for _, c := range others {
 		w := &walk{nft: h.nft, chains: chains, table: c.Table, rules: map[string][]*nftables.Rule{}}
 		for _, x := range crossings {
 			if !w.sees(x.family) {
@@ -99,10 +103,6 @@ func (h *Host) crossings() (all []crossing, err error) {
 	if err != nil {
 		return nil, err
 	}
-	routes, err := h.routes()
-	if err != nil {
-		return nil, err
-	}
 	names, err := h.linkNames()
 	if err != nil {
 		return nil, err
@@ -111,21 +111,26 @@ func (h *Host) crossings() (all []crossing, err error) {
 	if err != nil {
 		return nil, err
 	}
+	type part struct{ table, version int }
+	known := map[part]map[string]netip.Addr{}
 	for index, link := range names {
 		for _, near := range addresses[index] {
 			if link == "lo" || wireguard.Ours(link) {
 				continue
 			}
 			for _, r := range rules {
-				if r.Iif != link && !(r.From.IsValid() && !r.From.IsSingleIP() && r.From.Overlaps(near)) {
+				if (r.Family == 4) != near.Addr().Is4() ||
+					r.Iif != link && !(r.From.IsValid() && !r.From.IsSingleIP() && r.From.Overlaps(near)) {
 					continue
 				}
-				for _, to := range routes {
-					if to.Table != r.Table || to.Device == "" || to.Prefix.Addr().Is4() != near.Addr().Is4() {
-						continue
+				at := part{r.Table, r.Family}
+				if known[at] == nil {
+					if known[at], err = leads(r.Table, r.Family, names); err != nil {
+						return nil, err
 					}
-					x := crossing{family: unix.NFPROTO_IPV4, link: link, device: to.Device,
-						near: near.Masked().Addr().Next(), far: to.Prefix.Addr()}
+				}
+				for device, far := range known[at] {
+					x := crossing{family: unix.NFPROTO_IPV4, link: link, device: device, near: near.Masked().Addr().Next(), far: far}
 					if near.Addr().Is6() {
 						x.family = unix.NFPROTO_IPV6
 					}
@@ -142,6 +147,21 @@ func (h *Host) crossings() (all []crossing, err error) {
 		return cmp.Or(cmp.Compare(a.family, b.family), strings.Compare(a.device, b.device), strings.Compare(a.link, b.link))
 	})
 	return all, nil
+}
+
+// leads are the devices that a table of ours leads to, with an address behind each.
+func leads(table, version int, names map[int]string) (map[string]netip.Addr, error) {
+	list, err := again(func() ([]raw.Message, error) { return dump(familyOf(version), Protocol, uint32(table)) })
+	if err != nil {
+		return nil, fmt.Errorf("list routes: %w", err)
+	}
+	found := map[string]netip.Addr{}
+	for _, m := range list {
+		if r := routeOf(m.Data, names); r.Device != "" && !found[r.Device].IsValid() {
+			found[r.Device] = r.Prefix.Addr()
+		}
+	}
+	return found, nil
 }
 
 // owner names who has a chain, by the names that they give theirs, and the line

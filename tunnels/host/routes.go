@@ -1,11 +1,14 @@
 package host
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net/netip"
 	"slices"
 
+	raw "github.com/mdlayher/netlink"
 	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
@@ -20,33 +23,59 @@ func (h *Host) routes() ([]tunnels.Route, error) {
 	}
 	var found []tunnels.Route
 	for _, family := range h.families() {
-		list, err := again(func() ([]netlink.Route, error) { return dumpRoutes(family, Protocol, 0, every) })
+		list, err := again(func() ([]raw.Message, error) { return dump(family, Protocol, 0) })
 		if err != nil {
 			return nil, fmt.Errorf("list routes: %w", err)
 		}
-		for _, r := range list {
-			found = append(found, readRoute(r, family, names))
+		found = slices.Grow(found, len(list))
+		for _, m := range list {
+			found = append(found, routeOf(m.Data, names))
 		}
 	}
 	return found, nil
 }
 
-func readRoute(r netlink.Route, family int, names map[int]string) tunnels.Route {
-	out := tunnels.Route{Table: r.Table, Metric: r.Priority, Unreachable: r.Type == unix.RTN_UNREACHABLE}
-	if p, ok := prefixOf(r.Dst); ok {
-		out.Prefix = p
-	} else if family == netlink.FAMILY_V4 {
-		out.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
+// routeOf reads a struct rtmsg and its attributes as a route of ours. A big hub has
+// tens of thousands, at each look: nothing is allocated for one.
+func routeOf(data []byte, names map[int]string) tunnels.Route {
+	r := tunnels.Route{Table: int(data[4]), Unreachable: data[7] == unix.RTN_UNREACHABLE}
+	if data[0] == unix.AF_INET {
+		r.Prefix = netip.PrefixFrom(netip.IPv4Unspecified(), 0)
 	} else {
-		out.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
+		r.Prefix = netip.PrefixFrom(netip.IPv6Unspecified(), 0)
 	}
-	if !out.Unreachable { // IPv6 shows the loopback link there
-		out.Device = names[r.LinkIndex]
+	for kind, value := range attributes(data[unix.SizeofRtMsg:]) {
+		switch {
+		case kind == unix.RTA_DST:
+			if to, ok := netip.AddrFromSlice(value); ok {
+				r.Prefix = netip.PrefixFrom(to, int(data[1]))
+			}
+		case kind == unix.RTA_PREFSRC:
+			r.Source, _ = netip.AddrFromSlice(value)
+		case len(value) != 4:
+		case kind == unix.RTA_TABLE:
+			r.Table = int(binary.NativeEndian.Uint32(value))
+		case kind == unix.RTA_PRIORITY:
+			r.Metric = int(binary.NativeEndian.Uint32(value))
+		case kind == unix.RTA_OIF && !r.Unreachable: // IPv6 shows the loopback link there
+			r.Device = names[int(binary.NativeEndian.Uint32(value))]
+		}
 	}
-	if a, ok := netip.AddrFromSlice(r.Src); ok {
-		out.Source = a.Unmap()
+	return r
+}
+
+// attributes goes through attributes of netlink, for as long as they are whole.
+func attributes(data []byte) iter.Seq2[uint16, []byte] {
+	return func(yield func(uint16, []byte) bool) {
+		for len(data) >= unix.SizeofRtAttr {
+			length := int(binary.NativeEndian.Uint16(data))
+			if length < unix.SizeofRtAttr || length > len(data) ||
+				!yield(binary.NativeEndian.Uint16(data[2:]), data[unix.SizeofRtAttr:length]) {
+				return
+			}
+			data = data[min((length+3)&^3, len(data)):]
+		}
 	}
-	return out
 }
 
 // route is r as the kernel is told it.
