@@ -153,11 +153,21 @@ func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
 	if _, err := conn.Write(packed); err != nil {
 		return err
 	}
-	i.answer, err = readAnswer(conn, c.transport, m.Id, c.question)
+	var passed int
+	var last error
+	i.answer, passed, last, err = readAnswer(conn, c.transport, m.Id, c.question)
 	i.rtt = time.Since(begin)
-	if err == nil {
-		i.steps = append(i.steps, checks.Step{Phase: checks.PhaseResponse, Name: "ask " + i.place.String(), Took: i.rtt, Detail: summary(i.answer, c.question.Qtype)})
+	step := checks.Step{Phase: checks.PhaseResponse, Name: "ask " + i.place.String(), Took: i.rtt}
+	if err != nil {
+		f := reach.FaultOf(ctx, checks.PhaseResponse, "asking "+i.place.String(), err)
+		if passed > 0 {
+			f.Detail += fmt.Sprintf("; passed over %d that came: %v", passed, last)
+		}
+		step.Detail, err = f.Detail, f
+	} else {
+		step.Detail = summary(i.answer, c.question.Qtype)
 	}
+	i.steps = append(i.steps, step)
 	return err
 }
 
@@ -173,21 +183,22 @@ func summary(m *dns.Msg, kind uint16) string {
 }
 
 // readAnswer reads until the answer to our question comes. Over UDP anything
-// else may be somebody's forgery and is passed over.
-func readAnswer(conn net.Conn, transport string, id uint16, q dns.Question) (*dns.Msg, error) {
+// else may be somebody's forgery and is passed over: how many were, and what was
+// wrong with the last.
+func readAnswer(conn net.Conn, transport string, id uint16, q dns.Question) (m *dns.Msg, passed int, last, err error) {
 	buf := make([]byte, 65535)
 	for {
 		data, err := readMessage(conn, transport, buf)
 		if err != nil {
-			return nil, err
+			return nil, passed, last, err
 		}
-		m, err := parseAnswer(data, id, q)
-		if err == nil {
-			return m, nil
+		if m, last = parseAnswer(data, id, q); last == nil {
+			return m, passed, nil, nil
 		}
 		if transport == "tcp" {
-			return nil, reach.Fail(checks.Protocol, checks.PhaseResponse, "%v", err)
+			return nil, 0, nil, reach.Fail(checks.Protocol, checks.PhaseResponse, "%v", last)
 		}
+		passed++
 	}
 }
 

@@ -163,12 +163,12 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	request := (&http.Request{Method: c.target.StringOption("method"), URL: c.url, Host: c.url.Host, Header: c.send.Clone()}).WithContext(ctx)
 	response, err := c.client.Do(request)
 	if err != nil {
-		r.Steps, r.Path = steps.done(), steps.path
+		r.Steps, r.Path = steps.done(false), steps.path
 		return reach.Asked(r, c.fault(ctx, steps.now(), err))
 	}
 	defer response.Body.Close()
 	body, cut, err := c.read(response)
-	r.Steps, r.Path = steps.done(), steps.path
+	r.Steps, r.Path = steps.done(true), steps.path
 	if err != nil {
 		return reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err))
 	}
@@ -204,7 +204,7 @@ func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *r
 	if strings.Contains(err.Error(), "readLoopPeekFailLocked") { // net/http has no other name for it
 		return reach.Fail(checks.Protocol, checks.PhaseResponse, "asking %s: it speaks before it is asked", c.url.Host)
 	}
-	return reach.FaultOf(ctx, phase, "asking "+c.url.Host, err)
+	return reach.FaultOf(ctx, phase, "asking "+c.url.Host, reach.InWords(err))
 }
 
 // judge says what is wrong with an answer; nil: nothing.

@@ -48,6 +48,9 @@ func (s *steps) trace() *httptrace.ClientTrace {
 		TLSHandshakeStart: func() { s.at(checks.PhaseTLS, func(now time.Time) { s.tlsBegin = now }) },
 		TLSHandshakeDone: func(state tls.ConnectionState, err error) {
 			if err != nil {
+				s.at(checks.NoPhase, func(now time.Time) {
+					s.list = append(s.list, checks.Step{Phase: checks.PhaseTLS, Name: "tls", Took: now.Sub(s.tlsBegin), Detail: tlsError(err).Error()})
+				})
 				return
 			}
 			s.at(checks.PhaseRequest, func(now time.Time) {
@@ -76,8 +79,9 @@ func (s *steps) rtt() (time.Duration, bool) {
 	return d, !s.written.IsZero() && d > 0
 }
 
-// done lists the steps that were made, for people.
-func (s *steps) done() []checks.Step {
+// done lists the steps that were made, for people; whole says that there was an
+// answer with a body after the first byte.
+func (s *steps) done(whole bool) []checks.Step {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := slices.Clone(s.list)
@@ -90,6 +94,10 @@ func (s *steps) done() []checks.Step {
 		return append(list, answer)
 	}
 	answer.Took = s.firstByte.Sub(s.written)
+	if !whole {
+		answer.Detail = "not understood"
+		return append(list, answer)
+	}
 	return append(list, answer, checks.Step{Phase: checks.PhaseResponse, Name: "body", Took: time.Since(s.firstByte)})
 }
 

@@ -100,8 +100,12 @@ func (c *ntpCheck) ask(ctx context.Context, r *checks.Result) (*ntp.Response, er
 	if stop != nil {
 		stop()
 	}
-	if err == nil {
-		r.Steps = append(r.Steps, checks.Step{Phase: checks.PhaseResponse, Name: "ask " + c.place.String(), Took: time.Since(begin)})
+	if stop != nil { // it was asked
+		step := checks.Step{Phase: checks.PhaseResponse, Name: "ask " + c.place.String(), Took: time.Since(begin)}
+		if err != nil {
+			step.Detail = reach.FaultOf(ctx, checks.PhaseResponse, "asking", err).Detail
+		}
+		r.Steps = append(r.Steps, step)
 	}
 	return answer, err
 }

@@ -60,7 +60,9 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 	rtt := time.Since(begin)
 	r.Steps = append(r.Steps, handshakeSteps(secure.ConnectionState(), rtt, seen)...)
 	if err != nil && !(seen.wanted && isAlert(err)) {
-		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err)))
+		f := reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err))
+		r.Steps[2].Detail = f.Detail
+		return reach.Asked(r, f)
 	}
 	r.Received, r.RTT = 1, []time.Duration{rtt}
 	if seen.wanted {

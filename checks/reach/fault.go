@@ -97,9 +97,11 @@ func phaseOf(r checks.Reason, p checks.Phase) checks.Phase {
 }
 
 // Asked fills in what a run that asked once says when it failed with f: a
-// refusal is an answer; without a name nothing was asked.
+// refusal is an answer; without a name nothing was asked. The steps of f come
+// after those of r.
 func Asked(r checks.Result, f *Fault) checks.Result {
 	r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
+	r.Steps = append(r.Steps, f.Steps...)
 	r.Sent, r.Received, r.RTT = 1, 0, nil
 	switch {
 	case f.Verdict == checks.Unknown, f.Phase == checks.PhaseResolve:

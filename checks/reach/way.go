@@ -2,6 +2,7 @@ package reach
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"time"
@@ -29,7 +30,7 @@ func Find(ctx context.Context, t checks.Target, host string) (Way, error) {
 	if a, err := netip.ParseAddr(host); err == nil {
 		addrs = []netip.Addr{a}
 	} else if addrs, since, err = resolved.find(ctx, host); err != nil {
-		return Way{}, err
+		return Way{}, told(err, checks.Step{Phase: checks.PhaseResolve, Name: "resolve " + host, Took: time.Since(begin)})
 	}
 	w := Way{Resolved: time.Since(begin), Since: since}
 	for _, a := range addrs {
@@ -46,6 +47,18 @@ func Find(ctx context.Context, t checks.Target, host string) (Way, error) {
 	}
 	return Way{}, Ours(checks.NotRun, checks.PhaseRoute, "%s is %s, and this gateway has no such address in %s",
 		host, Family(w.To), t.Network)
+}
+
+// told is a Fault with the steps that led to it: the last failed, and says how.
+func told(err error, steps ...checks.Step) error {
+	f, ok := errors.AsType[*Fault](err)
+	if !ok {
+		return err
+	}
+	with := *f // a name's is shared by all that wait for it
+	with.Steps = steps
+	with.Steps[len(steps)-1].Detail = f.Detail
+	return &with
 }
 
 // Step tells how host was resolved, and whether by a resolver that is silent now.
@@ -91,7 +104,8 @@ func Dial(ctx context.Context, t checks.Target, network string, p Place) (*Conn,
 	begin := time.Now()
 	conn, err := dialer.DialContext(ctx, network, to.String())
 	if err != nil {
-		return nil, FaultOf(ctx, checks.PhaseConnect, "connecting to "+to.String(), err)
+		return nil, told(FaultOf(ctx, checks.PhaseConnect, "connecting to "+to.String(), err), w.Step(p.Host),
+			checks.Step{Phase: checks.PhaseConnect, Name: "connect " + to.String(), Took: time.Since(begin)})
 	}
 	return &Conn{conn, w, time.Since(begin)}, nil
 }

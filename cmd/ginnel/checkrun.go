@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/config"
@@ -109,14 +110,16 @@ func explainRun(w io.Writer, r local.CheckRun) error {
 		where += ", by " + r.Path
 	}
 	if len(r.Steps) > 0 {
-		if err := writeSteps(w, r.Steps); err != nil {
-			return err
-		}
+		writeSteps(w, r.Steps)
 		fmt.Fprintln(w)
+	}
+	column := 10
+	for _, v := range r.Values {
+		column = max(column, len(v.Name))
 	}
 	fact := func(name, text string) {
 		if text != "" {
-			fmt.Fprintf(w, "%-10s %s\n", name, cli.Wrap(text, edge-11, strings.Repeat(" ", 11)))
+			fmt.Fprintf(w, "%-*s %s\n", column, name, cli.Wrap(text, edge-column-1, strings.Repeat(" ", column+1)))
 		}
 	}
 	fact("target", r.Target)
@@ -127,21 +130,50 @@ func explainRun(w io.Writer, r local.CheckRun) error {
 		fact("failed in", string(r.Phase))
 	}
 	for _, v := range r.Values {
-		fact(v.Name, strings.TrimSpace(fmt.Sprintf("%.6g %s", v.Number, strings.TrimPrefix(v.Unit, "1"))))
+		fact(v.Name, amount(v.Number, v.Unit))
 	}
 	return nil
 }
 
-func writeSteps(w io.Writer, steps []local.CheckStep) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	for _, s := range steps {
-		took := "-"
-		if s.Took > 0 {
-			took = milliseconds(s.Took)
-		}
-		fmt.Fprintf(tw, "  %s\t%s\t%s\n", cli.Printable(s.Name), took, cli.Printable(s.Detail))
+// amount is a number with its unit, as a person says it.
+func amount(n float64, unit string) string {
+	plain := func(f float64) string { return strconv.FormatFloat(f, 'f', -1, 64) }
+	round := func(f float64) string { return plain(math.Round(f*1000) / 1000) }
+	size := math.Abs(n)
+	switch {
+	case unit == "s" && size >= 48*3600:
+		return plain(math.Floor(n/86400)) + " days"
+	case unit == "s" && size < 1 && n != 0:
+		return round(n*1e3) + " ms"
+	case unit == "bit/s" && size >= 1e6:
+		return round(n/1e6) + " Mbit/s"
+	case unit == "By":
+		return round(n) + " bytes"
+	case size >= 1e15 || size < 0.001 && n != 0:
+		return strings.TrimSpace(fmt.Sprintf("%.6g %s", n, strings.TrimPrefix(unit, "1")))
 	}
-	return tw.Flush()
+	return strings.TrimSpace(round(n) + " " + strings.TrimPrefix(unit, "1"))
+}
+
+// writeSteps prints a row for each step: its name, how long it took, and more.
+func writeSteps(w io.Writer, steps []local.CheckStep) {
+	took := make([]string, len(steps))
+	names, times := 0, 0
+	for i, s := range steps {
+		took[i] = "-"
+		if s.Took > 0 {
+			took[i] = milliseconds(s.Took)
+		}
+		names, times = max(names, len([]rune(cli.Printable(s.Name)))), max(times, len(took[i]))
+	}
+	for i, s := range steps {
+		left := fmt.Sprintf("  %-*s  %-*s  ", names, cli.Printable(s.Name), times, took[i])
+		room, margin := edge-len([]rune(left)), strings.Repeat(" ", len([]rune(left)))
+		if room < 24 { // a long name: below it
+			left, room, margin = left+"\n      ", edge-6, "      "
+		}
+		fmt.Fprintln(w, strings.TrimRight(left+cli.Wrap(cli.Printable(s.Detail), room, margin), " \n"))
+	}
 }
 
 // answersOf counts what came, and what else did.

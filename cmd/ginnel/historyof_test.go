@@ -95,6 +95,7 @@ func TestExplain(t *testing.T) {
 		Steps: []checks.Step{
 			{Phase: checks.PhaseResolve, Name: "resolve records.example.net", Took: 400 * time.Microsecond, Detail: "198.51.100.20"},
 			{Phase: checks.PhaseAssert, Name: "clock", Detail: "steady\x1b[2J"},
+			{Phase: checks.PhaseTLS, Name: "certificate 1", Detail: "records.example.net, by Example Authority of the County, until 2027-11-23"},
 		},
 		Values: []checks.Value{{Name: "offset", Number: -0.0025, Unit: "s"}, {Name: "stratum", Number: 2, Unit: "1"}},
 	}
@@ -106,16 +107,31 @@ func TestExplain(t *testing.T) {
 
   resolve records.example.net  0.400 ms  198.51.100.20
   clock                        -         steady?[2J
+  certificate 1                -         records.example.net, by Example
+                                         Authority of the County, until
+                                         2027-11-23
 
 target     records.example.net:443
 way        through kestrel, by gn-kestrel-n
 answers    2 of 3, 1 late, 2 not sent, by our fault
 stamps     kernel
 failed in  response
-offset     -0.0025 s
+offset     -2.5 ms
 stratum    2
 `
 	if got := text.String(); got != want {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestAmount(t *testing.T) {
+	for want, v := range map[string]local.CheckValue{
+		"364 days": {Number: 31535900, Unit: "s"}, "94.911 s": {Number: 94.9105, Unit: "s"}, "0.063 ms": {Number: 6.2749e-05, Unit: "s"}, "0 s": {Unit: "s"},
+		"10000 Mbit/s": {Number: 1e10, Unit: "bit/s"}, "1420 bytes": {Number: 1420, Unit: "By"}, "41 %": {Number: 41, Unit: "%"}, "2": {Number: 2, Unit: "1"},
+		"1e+20": {Number: 1e20, Unit: "1"},
+	} {
+		if got := amount(v.Number, v.Unit); got != want {
+			t.Errorf("%v %s is %q, want %q", v.Number, v.Unit, got, want)
+		}
 	}
 }

@@ -34,7 +34,7 @@ func (c *check) fault(ctx context.Context, p checks.Phase, err error) *reach.Fau
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		return reach.Fail(checks.Protocol, checks.PhaseTLS, "%s does not speak TLS", c.place)
 	}
-	return reach.FaultOf(ctx, p, "asking "+c.place.String(), err)
+	return reach.FaultOf(ctx, p, "asking "+c.place.String(), reach.InWords(err))
 }
 
 // trace follows a request. The transport calls it from goroutines of its own.
