@@ -89,9 +89,13 @@ func (a *Agent) recall(kept *spool.Spool) error {
 }
 
 // remember writes down what is shown, where that is not what was written last.
-func (a *Agent) remember() error {
-	s := a.Snapshot()
-	m := memory{Gateway: s.Gateway, Config: s.Config.Hash, Site: shown{State: s.State, Since: s.Since}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
+func (a *Agent) remember(s block.Snapshot, now condition) error {
+	a.mu.Lock()
+	m := memory{Gateway: a.name, Site: shown{State: now.State, Since: a.since}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
+	if a.config != nil {
+		m.Config = a.config.Hash
+	}
+	a.mu.Unlock()
 	for _, t := range s.Tunnels {
 		keep(m.Tunnels, tunnelName(t.Network, t.Hub), shown{State: t.State, Since: t.Since, Detail: t.Reason})
 	}
@@ -122,27 +126,31 @@ func (a *Agent) isDown() bool {
 // enough to say, and lets a state that is the same have begun when it did. What
 // has failed since is not shown as up.
 func (a *Agent) carried(list []checks.Status) []checks.Status {
+	for i := range list {
+		a.carry(&list[i])
+	}
+	return list
+}
+
+// carry is carried of one.
+func (a *Agent) carry(c *checks.Status) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.config == nil || a.config.Hash != a.before.Config {
-		return list
+		return
 	}
-	for i := range list {
-		c := &list[i]
-		before := a.before.of(subjectOf(c.Spec).Class)
-		was, ok := before[c.Spec.Name]
-		switch runs := c.Counts.OK + c.Counts.Degraded + c.Counts.Failed + c.Counts.Unknown; {
-		case !ok:
-		case c.Err != nil:
-			delete(before, c.Spec.Name)
-		case c.State == checks.UnknownState && runs < uint64(c.Spec.Down) && (was.State != checks.Up || c.Counts.Failed == 0):
-			c.State, c.Since = was.State, was.Since
-			c.Last.Reason, c.Last.Detail = checks.Reason(was.Reason), was.Detail
-		case c.State == was.State:
-			c.Since = was.Since
-		default:
-			delete(before, c.Spec.Name)
-		}
+	before := a.before.of(subjectOf(c.Spec).Class)
+	was, ok := before[c.Spec.Name]
+	switch runs := c.Counts.OK + c.Counts.Degraded + c.Counts.Failed + c.Counts.Unknown; {
+	case !ok:
+	case c.Err != nil:
+		delete(before, c.Spec.Name)
+	case c.State == checks.UnknownState && runs < uint64(c.Spec.Down) && (was.State != checks.Up || c.Counts.Failed == 0):
+		c.State, c.Since = was.State, was.Since
+		c.Last.Reason, c.Last.Detail = checks.Reason(was.Reason), was.Detail
+	case c.State == was.State:
+		c.Since = was.Since
+	default:
+		delete(before, c.Spec.Name)
 	}
-	return list
 }

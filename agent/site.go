@@ -18,7 +18,7 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	for {
 		select {
 		case <-ctx.Done():
-			if err := a.remember(); err != nil { // a change of the last moment
+			if err := a.remember(a.judged()); err != nil { // a change of the last moment
 				a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
 			}
 			return nil
@@ -35,9 +35,10 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 				a.find(ctx)
 			}
 		}
-		a.updateCondition()
+		s, now := a.judged()
+		a.updateCondition(s, now)
 		a.countRefused()
-		if err := a.remember(); err != nil && !failing {
+		if err := a.remember(s, now); err != nil && !failing {
 			a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
 			failing = true
 		} else if err == nil {
@@ -66,11 +67,16 @@ func (a *Agent) settled(ctx context.Context) bool {
 	return true
 }
 
-// updateCondition judges the gateway anew. The state of a site began when that
+// judged is how the parts of the gateway are, without their figures, and the
+// gateway judged by them.
+func (a *Agent) judged() (block.Snapshot, condition) {
+	s := a.parts((*checks.Runner).States)
+	return s, judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
+}
+
+// updateCondition notes how the gateway is. The state of a site began when that
 // of the part did that made it so.
-func (a *Agent) updateCondition() {
-	s := a.parts()
-	c := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
+func (a *Agent) updateCondition(s block.Snapshot, c condition) {
 	a.mu.Lock()
 	before, name, kept := a.last, a.name, a.spool
 	changed := c.State != before.State

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"syscall"
 	"time"
@@ -17,7 +18,7 @@ import (
 
 // Snapshot tells how the gateway is now.
 func (a *Agent) Snapshot() block.Snapshot {
-	s := a.parts()
+	s := a.parts((*checks.Runner).All)
 	s.Agent.Outdated = a.outdated(s.Tunnels)
 	now := judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 	s.Clock = clockSnapshot(a.clock.now(a.o.Sight.Kept))
@@ -114,18 +115,23 @@ func firstLine(err error) string {
 	return line
 }
 
-// parts tells of tunnels and checks.
-func (a *Agent) parts() block.Snapshot {
+// parts tells of tunnels and checks; of those what of tells.
+func (a *Agent) parts(of func(*checks.Runner) iter.Seq[checks.Status]) block.Snapshot {
 	a.mu.Lock()
 	runner, c, down := a.runner, a.config, a.down
+	room := len(a.subjects)
 	a.mu.Unlock()
 	var s block.Snapshot
 	byName := map[string]checks.Status{}
 	if runner != nil {
-		for _, c := range a.carried(runner.Status()) {
+		for c := range of(runner) {
+			a.carry(&c)
 			if c.Spec.Kind == TunnelKindName {
 				byName[c.Spec.Name] = c
 				continue
+			}
+			if s.Checks == nil {
+				s.Checks = make([]block.CheckSnapshot, 0, room)
 			}
 			s.Checks = append(s.Checks, checkSnapshot(c))
 		}

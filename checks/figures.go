@@ -148,8 +148,18 @@ type window struct {
 type slot struct {
 	number         int // since begin
 	sent, received int
-	odd            Odd
+	odd            *Odd // nil: nothing is
 	rtt            hist.Histogram
+}
+
+func (s *slot) add(o Odd) {
+	if o == (Odd{}) {
+		return
+	}
+	if s.odd != nil {
+		o = s.odd.plus(o)
+	}
+	s.odd = &o
 }
 
 func (w *window) add(now time.Time, r Result) {
@@ -162,9 +172,10 @@ func (w *window) add(now time.Time, r Result) {
 	n := int(now.Sub(w.begin) / slotLength)
 	s := &w.slots[n%slotCount]
 	if s.number != n {
-		*s = slot{number: n}
+		s.rtt.Reset()
+		*s = slot{number: n, rtt: s.rtt}
 	}
-	s.odd = s.odd.plus(r.Odd)
+	s.add(r.Odd)
 	if r.Verdict == Unknown {
 		w.jitter.known = false
 		return
@@ -188,7 +199,9 @@ func (w *window) figures(now time.Time) Figures {
 		}
 		f.Sent += s.sent
 		f.Received += s.received
-		f.Odd = f.Odd.plus(s.odd)
+		if s.odd != nil {
+			f.Odd = f.Odd.plus(*s.odd)
+		}
 		all.Merge(&s.rtt)
 	}
 	f.Timed = int(all.Count())

@@ -7,9 +7,9 @@ import "time"
 // weights and bounds are those that Icinga and Nagios have. Results of verdict
 // unknown are not among them.
 type flap struct {
-	above    int                  // percent from which it is unstable
-	changed  [flapSlots]time.Time // when results differed from the one before; zero: they did not
-	next     int                  // in changed: the oldest
+	above    int                   // percent from which it is unstable
+	changed  *[flapSlots]time.Time // when results differed from the one before; zero: they did not; nil: none did
+	next     int                   // in changed: the oldest
 	last     Verdict
 	unstable bool
 }
@@ -22,8 +22,14 @@ const (
 
 // add takes a result, and reports whether the check has just become unstable.
 func (f *flap) add(r Result) (began bool) {
-	f.changed[f.next] = time.Time{}
-	if f.last != "" && r.Verdict != f.last {
+	changed := f.last != "" && r.Verdict != f.last
+	if f.changed == nil && changed {
+		f.changed = new([flapSlots]time.Time)
+	}
+	if f.changed != nil {
+		f.changed[f.next] = time.Time{}
+	}
+	if changed {
 		f.changed[f.next] = r.Start
 	}
 	f.next = (f.next + 1) % flapSlots
@@ -41,6 +47,9 @@ func (f *flap) add(r Result) (began bool) {
 // more for each after it.
 func (f *flap) percent() float64 {
 	sum := 0.0
+	if f.changed == nil {
+		return sum
+	}
 	for i := range flapSlots {
 		if !f.changed[(f.next+i)%flapSlots].IsZero() {
 			sum += 0.8 + 0.02*float64(i)
@@ -51,6 +60,9 @@ func (f *flap) percent() float64 {
 
 // since is when the first of the changes was that count.
 func (f *flap) since() (first time.Time) {
+	if f.changed == nil {
+		return first
+	}
 	for i := range flapSlots {
 		if first = f.changed[(f.next+i)%flapSlots]; !first.IsZero() {
 			break

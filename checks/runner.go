@@ -2,8 +2,10 @@ package checks
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 )
@@ -156,12 +158,23 @@ func (r *Runner) Maintain(on bool) {
 
 // Status tells about all checks, in the order of the last Sync.
 func (r *Runner) Status() []Status {
-	workers := r.current()
-	list := make([]Status, len(workers))
-	for i, w := range workers {
-		list[i] = w.status()
+	return slices.AppendSeq(make([]Status, 0, len(r.current())), r.All())
+}
+
+// All is Status, one after another.
+func (r *Runner) All() iter.Seq[Status] { return r.each((*worker).status) }
+
+// States is All without Figures: for who asks of many again and again.
+func (r *Runner) States() iter.Seq[Status] { return r.each((*worker).standing) }
+
+func (r *Runner) each(tell func(*worker) Status) iter.Seq[Status] {
+	return func(yield func(Status) bool) {
+		for _, w := range r.current() {
+			if !yield(tell(w)) {
+				return
+			}
+		}
 	}
-	return list
 }
 
 // State tells the state of one check and the verdict of its last run; empty:

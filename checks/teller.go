@@ -13,7 +13,8 @@ type teller struct {
 	wake chan struct{}
 
 	mu    sync.Mutex
-	ready []*worker // have results that wait, and nobody tells of them
+	ready []*worker   // have results that wait, and nobody tells of them
+	spare [][]outcome // for results that wait: few checks have any at one time
 }
 
 func newTeller(s Sink) *teller { return &teller{sink: s, wake: make(chan struct{}, 1)} }
@@ -22,6 +23,10 @@ func newTeller(s Sink) *teller { return &teller{sink: s, wake: make(chan struct{
 // hang.
 const mostWaiting = 64
 
+// mostSpare is how much memory for one result is kept: for as many checks as end
+// in one tick, where a thousand run each second.
+const mostSpare = 64
+
 // deliver queues a result. One too many is given up, and counts as skipped.
 func (t *teller) deliver(w *worker, o outcome) {
 	t.mu.Lock()
@@ -29,6 +34,9 @@ func (t *teller) deliver(w *worker, o outcome) {
 		t.mu.Unlock()
 		w.skipped.Add(1)
 		return
+	}
+	if n := len(t.spare); w.waiting == nil && n > 0 {
+		w.waiting, t.spare[n-1], t.spare = t.spare[n-1], nil, t.spare[:n-1]
 	}
 	w.waiting = append(w.waiting, o)
 	idle := !w.told
@@ -81,9 +89,14 @@ func (t *teller) next(w *worker) (outcome, bool) {
 		return outcome{}, false
 	}
 	o := w.waiting[0]
-	w.waiting[0] = outcome{}
-	if w.waiting = w.waiting[1:]; len(w.waiting) == 0 {
-		w.waiting = w.first[:0]
+	copy(w.waiting, w.waiting[1:])
+	n := len(w.waiting) - 1
+	w.waiting[n] = outcome{}
+	if w.waiting = w.waiting[:n]; n == 0 {
+		if len(t.spare) < mostSpare && cap(w.waiting) == 1 {
+			t.spare = append(t.spare, w.waiting)
+		}
+		w.waiting = nil
 	}
 	return o, true
 }

@@ -51,42 +51,62 @@ type runs struct {
 	bad      run // failed
 	known    run // all
 	unknown  run
-	trouble  Result // the last that was not ok
+	trouble  *finding // the last that was not ok; nil: none was
 }
 
 // run counts results and remembers the first.
 type run struct {
 	n     int
-	first Result
+	first *finding // nil exactly when n is 0
 }
 
-// next adds r, or ends the run when r does not belong to it.
-func (u *run) next(r Result, belongs bool) {
+// finding is what a state needs of a Result. It is not changed: runs share it.
+type finding struct {
+	verdict Verdict
+	reason  Reason
+	phase   Phase
+	detail  string
+	blame   Blame
+	start   time.Time
+}
+
+func findingOf(r Result) *finding {
+	return &finding{r.Verdict, r.Reason, r.Phase, r.Detail, r.Blame, r.Start}
+}
+
+// next counts one more, or ends the run when that does not belong to it.
+func (u *run) next(belongs bool, it func() *finding) {
 	if !belongs {
 		*u = run{}
 		return
 	}
 	if u.n == 0 {
-		u.first = r
+		u.first = it()
 	}
 	u.n++
 }
 
 // add takes the next result.
 func (u *runs) add(r Result) {
-	r.RTT, r.Packets, r.Steps, r.Values, r.Beside = nil, nil, nil, nil, nil // not needed; they would be kept alive
+	var made *finding
+	it := func() *finding {
+		if made == nil {
+			made = findingOf(r)
+		}
+		return made
+	}
 	if r.Verdict == Unknown {
-		u.unknown.next(r, true)
+		u.unknown.next(true, it)
 		return
 	}
 	u.unknown = run{}
-	u.good.next(r, r.Verdict == OK)
-	u.passable.next(r, r.Verdict != Failed)
-	u.poor.next(r, r.Verdict != OK)
-	u.bad.next(r, r.Verdict == Failed)
-	u.known.next(r, true)
+	u.good.next(r.Verdict == OK, it)
+	u.passable.next(r.Verdict != Failed, it)
+	u.poor.next(r.Verdict != OK, it)
+	u.bad.next(r.Verdict == Failed, it)
+	u.known.next(true, it)
 	if r.Verdict != OK {
-		u.trouble = r
+		u.trouble = it()
 	}
 }
 
@@ -113,7 +133,7 @@ func (t *Tracker) Observe(r Result) (Edge, bool) {
 	to, by := t.decide()
 	switch {
 	case shaken:
-		return t.shake(to, r), true
+		return t.shake(to, *findingOf(r)), true
 	case to == t.state:
 		return Edge{}, false
 	case t.flap.unstable && to != UnknownState && severity(to) < severity(t.state):
@@ -124,16 +144,16 @@ func (t *Tracker) Observe(r Result) (Edge, bool) {
 
 // shake begins the time in which the worse state is held: of that which is there
 // and that which would follow now, and degraded.
-func (t *Tracker) shake(to State, by Result) Edge {
+func (t *Tracker) shake(to State, by finding) Edge {
 	for _, s := range []State{t.state, DegradedState} {
 		if severity(s) > severity(to) {
 			to = s
 		}
 	}
-	by.Reason, by.Phase, by.Start = Unstable, NoPhase, t.flap.since()
-	by.Detail = fmt.Sprintf("%.0f %% of its last %d results were changes", t.flap.percent(), flapSlots)
+	by.reason, by.phase, by.start = Unstable, NoPhase, t.flap.since()
+	by.detail = fmt.Sprintf("%.0f %% of its last %d results were changes", t.flap.percent(), flapSlots)
 	if to == t.state {
-		return Edge{At: later(by.Start, t.since), From: to, To: to, Reason: by.Reason, Detail: by.Detail}
+		return Edge{At: later(by.start, t.since), From: to, To: to, Reason: by.reason, Detail: by.detail}
 	}
 	return t.move(to, by)
 }
@@ -147,26 +167,25 @@ func (t *Tracker) Maintain(on bool, at time.Time) (Edge, bool) {
 	t.paused = on
 	t.forget(run{})
 	if on {
-		return t.move(MaintenanceMode, Result{Start: at, Reason: NotRun, Detail: "maintenance"}), true
+		return t.move(MaintenanceMode, finding{start: at, reason: NotRun, detail: "maintenance"}), true
 	}
-	return t.move(UnknownState, Result{Start: at, Reason: NotRun, Detail: "maintenance has ended"}), true
+	return t.move(UnknownState, finding{start: at, reason: NotRun, detail: "maintenance has ended"}), true
 }
 
-// decide returns the state that the runs speak for, and the result that began
-// it.
-func (t *Tracker) decide() (State, Result) {
+// decide returns the state that the runs speak for, and what began it.
+func (t *Tracker) decide() (State, finding) {
 	switch {
 	case t.unknown.n >= t.down:
-		return UnknownState, t.unknown.first
+		return UnknownState, *t.unknown.first
 	case t.bad.n >= t.down:
-		return Down, t.bad.first
+		return Down, *t.bad.first
 	case t.good.n >= t.up:
-		return Up, t.good.first
+		return Up, *t.good.first
 	}
 	switch t.state {
 	case Up:
 		if t.poor.n >= t.down {
-			return DegradedState, t.poor.first
+			return DegradedState, *t.poor.first
 		}
 	case Down:
 		if t.passable.n >= t.up {
@@ -175,26 +194,26 @@ func (t *Tracker) decide() (State, Result) {
 	case UnknownState:
 		switch {
 		case t.poor.n >= t.down:
-			return DegradedState, t.poor.first
+			return DegradedState, *t.poor.first
 		case t.known.n >= t.up+t.down:
 			return DegradedState, t.mixed(t.known)
 		}
 	}
-	return t.state, Result{}
+	return t.state, finding{}
 }
 
 // mixed is the first of u, with the reason of the last trouble where it was ok.
-func (t *Tracker) mixed(u run) Result {
-	if u.first.Verdict != OK {
-		return u.first
+func (t *Tracker) mixed(u run) finding {
+	if u.first.verdict != OK || t.trouble == nil {
+		return *u.first
 	}
-	r := t.trouble
-	r.Start = u.first.Start
-	return r
+	f := *t.trouble
+	f.start = u.first.start
+	return f
 }
 
-func (t *Tracker) move(to State, by Result) Edge {
-	e := Edge{At: by.Start, From: t.state, To: to, Reason: by.Reason, Phase: by.Phase, Detail: by.Detail, Blame: by.Blame}
+func (t *Tracker) move(to State, by finding) Edge {
+	e := Edge{At: by.start, From: t.state, To: to, Reason: by.reason, Phase: by.phase, Detail: by.detail, Blame: by.blame}
 	if to == Up {
 		e.Reason, e.Phase, e.Detail, e.Blame = NoReason, NoPhase, "", BlameNobody
 	}

@@ -30,9 +30,8 @@ type worker struct {
 	curb   curb
 
 	// The teller's mu guards what follows.
-	waiting []outcome // not told yet
-	first   [1]outcome
-	told    bool // somebody tells of what waits, or is about to
+	waiting []outcome // not told yet; the teller's memory while there are any
+	told    bool      // somebody tells of what waits, or is about to
 
 	telling sync.Mutex // held while the Sink is told; before mu
 	retired bool       // tell nobody any more
@@ -49,7 +48,6 @@ type worker struct {
 
 func newWorker(r *Runner, s Spec) *worker {
 	w := &worker{runner: r, given: s, spec: s.withDefaults(), held: true}
-	w.waiting = w.first[:0]
 	w.ctx, w.cancel = context.WithCancel(r.ctx)
 	w.tracker = NewTracker(w.spec, time.Now())
 	if w.check, w.err = r.options.Registry.Make(w.spec); w.err != nil {
@@ -147,7 +145,21 @@ func (w *worker) stateNow() (State, time.Time) {
 func (w *worker) status() Status {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	s := Status{Spec: w.spec, Last: w.last, Figures: w.recent.figures(time.Now()), Counts: w.counts, Err: w.err}
+	s := w.plainly()
+	s.Figures = w.recent.figures(time.Now())
+	return s
+}
+
+// standing is status without its figures.
+func (w *worker) standing() Status {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.plainly()
+}
+
+// plainly is standing; the caller holds w.mu.
+func (w *worker) plainly() Status {
+	s := Status{Spec: w.spec, Last: w.last, Counts: w.counts, Err: w.err}
 	s.Counts.Skipped = w.skipped.Load()
 	s.State, s.Since = w.tracker.State()
 	s.Unstable = w.tracker.Unstable()

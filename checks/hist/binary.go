@@ -17,8 +17,8 @@ const version = 1
 // AppendBinary appends the binary form of h to b. It never fails.
 func (h *Histogram) AppendBinary(b []byte) ([]byte, error) {
 	used := 0
-	for _, n := range h.counts {
-		if n > 0 {
+	for i := range h.counts.len() {
+		if h.counts.at(i) > 0 {
 			used++
 		}
 	}
@@ -33,7 +33,8 @@ func (h *Histogram) AppendBinary(b []byte) ([]byte, error) {
 	b = binary.AppendUvarint(b, uint64(h.min))
 	b = binary.AppendUvarint(b, uint64(h.max-h.min))
 	next := -1
-	for i, n := range h.counts {
+	for i := range h.counts.len() {
+		n := h.counts.at(i)
 		if n == 0 {
 			continue
 		}
@@ -91,8 +92,8 @@ func (h *Histogram) readCounts(r *reader, used int) {
 		if r.err != nil {
 			return
 		}
-		h.counts = append(h.counts, make([]uint64, at-h.offset-len(h.counts))...)
-		h.counts = append(h.counts, n)
+		h.counts.extend(0, at-h.offset+1-h.counts.len())
+		h.counts.add(at-h.offset, n)
 		h.count = plus(h.count, n)
 		next = at + 1
 	}
@@ -105,12 +106,12 @@ func (h *Histogram) check() error {
 		return nil
 	case h.zero > 0 && h.min != 0, h.zero == 0 && h.min == 0:
 		return errors.New("the smallest value is not in the lowest bucket")
-	case len(h.counts) == 0:
+	case h.counts.len() == 0:
 		if h.max != 0 || h.sum != 0 {
 			return errors.New("zeros only, yet a value above zero")
 		}
 		return nil
-	case h.max == 0 || index(h.max)>>h.coarser != h.offset+len(h.counts)-1:
+	case h.max == 0 || index(h.max)>>h.coarser != h.offset+h.counts.len()-1:
 		return errors.New("the largest value is not in the highest bucket")
 	case h.zero == 0 && index(h.min)>>h.coarser != h.offset:
 		return errors.New("the smallest value is not in the lowest bucket")

@@ -24,11 +24,11 @@ const (
 // Histogram is a set of durations. The zero Histogram is empty and ready. It is
 // not safe for use by several goroutines at once.
 type Histogram struct {
-	coarser int      // MaxScale - scale
-	offset  int      // index of counts[0]
-	counts  []uint64 // at most MaxBuckets; the first and last are not 0
-	zero    uint64   // durations of 0
-	count   uint64   // zero and all counts
+	coarser int     // MaxScale - scale
+	offset  int     // index of the first of counts
+	counts  buckets // at most MaxBuckets; the first and last are not 0
+	zero    uint64  // durations of 0
+	count   uint64  // zero and all counts
 	sum     time.Duration
 	min     time.Duration
 	max     time.Duration
@@ -49,7 +49,7 @@ func (h *Histogram) Add(d time.Duration) {
 	}
 	i := index(d) >> h.coarser
 	i >>= h.fit(i, i)
-	h.counts[i-h.offset] = plus(h.counts[i-h.offset], 1)
+	h.counts.add(i-h.offset, 1)
 }
 
 // Merge adds all of other. A nil other is empty.
@@ -68,24 +68,31 @@ func (h *Histogram) Merge(other *Histogram) {
 	h.sum = plusTime(h.sum, other.sum)
 	h.count = plus(h.count, other.count)
 	h.zero = plus(h.zero, other.zero)
-	if len(other.counts) == 0 {
+	if other.counts.len() == 0 {
 		return
 	}
 	first := other.offset >> (h.coarser - other.coarser)
-	last := (other.offset + len(other.counts) - 1) >> (h.coarser - other.coarser)
+	last := (other.offset + other.counts.len() - 1) >> (h.coarser - other.coarser)
 	h.fit(first, last)
 	shift := h.coarser - other.coarser
-	for i, n := range other.counts {
-		at := (other.offset+i)>>shift - h.offset
-		h.counts[at] = plus(h.counts[at], n)
+	for i := range other.counts.len() {
+		if n := other.counts.at(i); n > 0 {
+			h.counts.add((other.offset+i)>>shift-h.offset, n)
+		}
 	}
 }
 
 // Clone returns a copy that shares nothing with h.
 func (h *Histogram) Clone() *Histogram {
 	c := *h
-	c.counts = append([]uint64(nil), h.counts...)
+	c.counts = h.counts.clone()
 	return &c
+}
+
+// Reset makes h empty, and keeps its memory for what is added next.
+func (h *Histogram) Reset() {
+	h.counts.reset()
+	*h = Histogram{counts: h.counts}
 }
 
 // Count is how many durations were counted.
@@ -121,7 +128,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 		return 0
 	}
 	seen := h.zero
-	for i, n := range h.counts {
+	for i := range h.counts.len() {
+		n := h.counts.at(i)
 		if seen = plus(seen, n); seen >= rank {
 			inside := (float64(rank-(seen-n)) - 0.5) / float64(n)
 			return min(max(value(h.offset+i, h.coarser, inside), h.min), h.max)
@@ -133,8 +141,8 @@ func (h *Histogram) Quantile(q float64) time.Duration {
 // fit makes room for the indices first to last of the present scale, coarser if
 // need be, and returns by how much it became coarser.
 func (h *Histogram) fit(first, last int) int {
-	if len(h.counts) > 0 {
-		first, last = min(first, h.offset), max(last, h.offset+len(h.counts)-1)
+	if h.counts.len() > 0 {
+		first, last = min(first, h.offset), max(last, h.offset+h.counts.len()-1)
 	}
 	by := 0
 	for last>>by-first>>by >= MaxBuckets {
@@ -142,14 +150,13 @@ func (h *Histogram) fit(first, last int) int {
 	}
 	h.downscale(by)
 	first, last = first>>by, last>>by
-	if len(h.counts) == 0 {
+	if h.counts.len() == 0 {
 		h.offset = first
 	}
-	if grow := last - first + 1 - len(h.counts); grow > 0 {
+	if grow := last - first + 1 - h.counts.len(); grow > 0 {
 		before := h.offset - first
-		counts := make([]uint64, last-first+1)
-		copy(counts[before:], h.counts)
-		h.counts, h.offset = counts, first
+		h.counts.extend(before, grow-before)
+		h.offset = first
 	}
 	return by
 }
@@ -157,15 +164,17 @@ func (h *Histogram) fit(first, last int) int {
 // downscale halves the scale's precision by times.
 func (h *Histogram) downscale(by int) {
 	h.coarser += by
-	if by == 0 || len(h.counts) == 0 {
+	if by == 0 || h.counts.len() == 0 {
 		return
 	}
 	first := h.offset >> by
-	last := (h.offset + len(h.counts) - 1) >> by
-	counts := make([]uint64, last-first+1)
-	for i, n := range h.counts {
-		at := (h.offset+i)>>by - first
-		counts[at] = plus(counts[at], n)
+	last := (h.offset + h.counts.len() - 1) >> by
+	var counts buckets
+	counts.extend(0, last-first+1)
+	for i := range h.counts.len() {
+		if n := h.counts.at(i); n > 0 {
+			counts.add((h.offset+i)>>by-first, n)
+		}
 	}
 	h.counts, h.offset = counts, first
 }

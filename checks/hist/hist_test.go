@@ -116,8 +116,8 @@ func TestOrderDoesNotMatter(t *testing.T) {
 
 func TestWidestSpread(t *testing.T) {
 	h := of(1, math.MaxInt64, math.MaxInt64)
-	if h.Sum() != math.MaxInt64 || h.Count() != 3 || len(h.counts) > MaxBuckets {
-		t.Errorf("sum %d, count %d, %d buckets", h.Sum(), h.Count(), len(h.counts))
+	if h.Sum() != math.MaxInt64 || h.Count() != 3 || h.counts.len() > MaxBuckets {
+		t.Errorf("sum %d, count %d, %d buckets", h.Sum(), h.Count(), h.counts.len())
 	}
 	if got := h.Quantile(1); got != math.MaxInt64 {
 		t.Errorf("quantile 1 is %d", got)
@@ -138,7 +138,7 @@ func TestCloneSharesNothing(t *testing.T) {
 	h := of(time.Millisecond)
 	c := h.Clone()
 	c.Add(time.Millisecond)
-	if h.Count() != 1 || h.counts[0] != 1 {
+	if h.Count() != 1 || h.counts.at(0) != 1 {
 		t.Errorf("the clone changed its original: %+v", h)
 	}
 }
