@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -16,30 +17,50 @@ import (
 )
 
 // kinds are all kinds of checks of this gateway: those built in, and those that
-// checks.d offers. A program that is not as checks.d says is left out, and its
-// checks say that they lack their kind. sockets is a folder for the plugins'
+// checks.d offers. An offer that is not as it must be is among those left out, and
+// its checks say that they lack their kind; so is what is wrong with a program that
+// is not there yet, whose kind is Late. sockets is a folder for the plugins'
 // sockets; empty: a temporary one.
-func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (checks.Registry, error) {
+func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (r checks.Registry, left []error, err error) {
 	look := agent.LookAt(manager)
 	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, faults, builtin.ICMP()))
+	if r, err = checks.NewRegistry(all...); err != nil {
+		return r, nil, err
+	}
 	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Host: paths.CheckSocket(), Log: log})
-	if err != nil {
-		log.Warn("some programs in checks.d are not there", "err", err)
-	}
-	registry, err := checks.NewRegistry(all...)
-	if err != nil {
-		return registry, err
-	}
+	r, taken := withOffered(r, offered)
+	return r, append(apart(err), taken...), nil
+}
+
+// withOffered adds kinds to r, but those whose name is taken.
+func withOffered(r checks.Registry, offered []checks.Kind) (_ checks.Registry, left []error) {
 	for _, kind := range offered {
-		more, err := registry.With(kind)
-		if err != nil { // a name that is taken
-			log.Warn("a program in checks.d is left out", "kind", kind.Name, "err", err)
-			_ = kind.Close() // it was started to learn its name
+		more, err := r.With(kind)
+		if err != nil {
+			left = append(left, cli.WithHint(fmt.Errorf("an offer in checks.d: %w", err), "give the kind another name"))
+			if kind.Close != nil {
+				_ = kind.Close() // it was started to learn its name
+			}
 			continue
 		}
-		registry = more
+		r = more
 	}
-	return registry, nil
+	return r, left
+}
+
+// apart are the errors that err joins, each by itself.
+func apart(err error) (list []error) {
+	if err == nil {
+		return nil
+	}
+	joined, ok := err.(interface{ Unwrap() []error })
+	if !ok {
+		return []error{err}
+	}
+	for _, e := range joined.Unwrap() {
+		list = append(list, apart(e)...)
+	}
+	return list
 }
 
 // handshakes lets the handshake kind, which knows no tunnels, look at them.
@@ -60,6 +81,12 @@ func handshakes(look agent.Tunnel) builtin.Look {
 
 // offlineKinds are the same for commands that look at a config without an agent.
 func offlineKinds(ctx context.Context) (checks.Registry, error) {
+	registry, _, err := offlineOffers(ctx)
+	return registry, err
+}
+
+// offlineOffers also tells what is wrong with the offers in checks.d.
+func offlineOffers(ctx context.Context) (checks.Registry, []error, error) {
 	return kinds(ctx, place(), "", &tunnels.Manager{}, nil, slog.New(slog.DiscardHandler))
 }
 
@@ -69,7 +96,7 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
-	registry, err := offlineKinds(ctx)
+	registry, left, err := offlineOffers(ctx)
 	if err != nil {
 		return err
 	}
@@ -85,6 +112,7 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 			}
 			list = append(list, one)
 		}
+		tellLeft(std, left)
 		return writeJSON(std.Out, list)
 	}
 	const column = 12
@@ -95,7 +123,21 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 			fmt.Fprintf(std.Out, "%s%s\n", margin, cli.Wrap(aboutProgram(p), cli.Width-column, margin))
 		}
 	}
+	tellLeft(std, left)
 	return nil
+}
+
+// tellLeft says which offers make no kind. What is wrong with a program is said
+// beside its kind.
+func tellLeft(std cli.IO, left []error) {
+	for _, err := range left {
+		var hint interface{ Hint() string }
+		if f, ok := err.(*plugin.FileError); ok {
+			cli.PrintError(std.Err, "left out", cli.WithHint(f, f.Hint))
+		} else if errors.As(err, &hint) {
+			cli.PrintError(std.Err, "left out", err)
+		}
+	}
 }
 
 func checkSchema(ctx context.Context, std cli.IO, args []string) error {

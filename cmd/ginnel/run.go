@@ -40,9 +40,12 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 		return err
 	}
 	faults := new(agent.Faults)
-	registry, err := kinds(ctx, paths, filepath.Join(paths.Run, "plugins"), h.Manager, faults, log)
+	registry, left, err := kinds(ctx, paths, filepath.Join(paths.Run, "plugins"), h.Manager, faults, log)
 	if err != nil {
 		return err
+	}
+	for _, err := range left {
+		log.Warn("an offer in checks.d is not there", "err", err)
 	}
 	defer registry.Close()
 	a, err := agent.New(agent.Options{
