@@ -21,9 +21,11 @@ var benches = []scenario{
 	{"footprint", "memory and CPU of an agent with 3 networks and 20 checks", benchFootprint},
 	{"restart", "packets lost over 20 restarts and 20 kill -9", playRestart},
 	{"probes", "CPU and memory of an agent with 1,000 echo checks, beside fping, pro-bing, smokeping_prober, blackbox_exporter", benchProbes},
+	{"few", "CPU of an agent with 50 echo checks, and with none, beside fping and pro-bing", benchFew},
 	{"rtt", "reported RTT beside a capture on the wire, 1,000 targets, beside fping, pro-bing, blackbox_exporter", benchRTT},
 	{"loss", "loss that an agent tells of 1,000 echo checks, beside what the line lost", benchLoss},
 	{"connects", "CPU of an agent with 500 TCP checks a second, beside blackbox_exporter", benchConnects},
+	{"surgery", "CPU and bytes a day of a usual surgery's gateway with 20 checks, with a real collector", benchSurgery},
 }
 
 func benchCommand() cli.Command {

@@ -10,14 +10,89 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
+
+// linkReader reads what passes a link, as the kernel saw it.
+type linkReader struct {
+	fd   int
+	done atomic.Bool
+	wg   sync.WaitGroup
+}
+
+// seenPacket is a packet at a link.
+type seenPacket struct {
+	head []byte // from its IP header on, at most 256 bytes; not to be kept
+	size int    // of all of it, from there on, bytes
+	out  bool   // this host sent it
+	at   int64  // the kernel's wall clock, ns
+}
+
+// readLink hands each packet at a node's link to see, until close.
+func readLink(n *netns.Node, link string, see func(seenPacket)) (*linkReader, error) {
+	r := new(linkReader)
+	err := n.Do(func() error {
+		found, err := net.InterfaceByName(link)
+		if err != nil {
+			return err
+		}
+		r.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+		if err != nil {
+			return err
+		}
+		all := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL}) // else what leaves is not seen
+		for _, set := range []func() error{
+			func() error { return unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) },
+			func() error { return unix.SetsockoptInt(r.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) },
+			func() error {
+				return unix.SetsockoptTimeval(r.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
+			},
+			func() error { return unix.Bind(r.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: found.Index}) },
+		} {
+			if err := set(); err != nil {
+				unix.Close(r.fd)
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("capture: %w", err)
+	}
+	r.wg.Go(func() { r.read(see) })
+	return r, nil
+}
+
+func (r *linkReader) close() {
+	if !r.done.Swap(true) {
+		r.wg.Wait()
+		unix.Close(r.fd)
+	}
+}
+
+func (r *linkReader) read(see func(seenPacket)) {
+	buf, control := make([]byte, 256), make([]byte, 128)
+	for !r.done.Load() {
+		n, c, _, from, err := unix.Recvmsg(r.fd, buf, control, unix.MSG_TRUNC)
+		if err != nil {
+			continue // the time to look whether we are done
+		}
+		messages, err := unix.ParseSocketControlMessage(control[:c])
+		if err != nil || len(messages) == 0 || len(messages[0].Data) < 16 {
+			continue
+		}
+		stamp := messages[0].Data
+		link, _ := from.(*unix.SockaddrLinklayer)
+		see(seenPacket{head: buf[:min(n, len(buf))], size: n, out: link != nil && link.Pkttype == unix.PACKET_OUTGOING,
+			at: int64(binary.NativeEndian.Uint64(stamp))*1e9 + int64(binary.NativeEndian.Uint64(stamp[8:]))})
+	}
+}
 
 // wireCapture takes the times of echo requests and replies at a link, as the
 // kernel stamps them, in nanoseconds.
 type wireCapture struct {
-	fd   int
-	done atomic.Bool
-	wg   sync.WaitGroup
+	*linkReader
 
 	mu   sync.Mutex
 	seen map[netip.Addr][]seenEcho
@@ -31,66 +106,15 @@ type seenEcho struct {
 }
 
 // capture begins to capture at the site's link.
-func (p *probing) capture() (*wireCapture, error) {
-	w := &wireCapture{seen: map[netip.Addr][]seenEcho{}}
-	err := p.site.Do(func() error {
-		link, err := net.InterfaceByName("eth0")
-		if err != nil {
-			return err
-		}
-		w.fd, err = unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
-		if err != nil {
-			return err
-		}
-		all := binary.NativeEndian.Uint16([]byte{unix.ETH_P_ALL >> 8, unix.ETH_P_ALL}) // else what leaves is not seen
-		for _, set := range []func() error{
-			func() error { return unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 32<<20) },
-			func() error { return unix.SetsockoptInt(w.fd, unix.SOL_SOCKET, unix.SO_TIMESTAMPNS, 1) },
-			func() error {
-				return unix.SetsockoptTimeval(w.fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
-			},
-			func() error { return unix.Bind(w.fd, &unix.SockaddrLinklayer{Protocol: all, Ifindex: link.Index}) },
-		} {
-			if err := set(); err != nil {
-				unix.Close(w.fd)
-				return err
-			}
-		}
-		return nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("capture: %w", err)
-	}
-	w.wg.Go(w.read)
-	return w, nil
-}
-
-func (w *wireCapture) close() {
-	if !w.done.Swap(true) {
-		w.wg.Wait()
-		unix.Close(w.fd)
-	}
-}
-
-func (w *wireCapture) read() {
-	buf, control := make([]byte, 256), make([]byte, 128)
-	for !w.done.Load() {
-		n, c, _, _, err := unix.Recvmsg(w.fd, buf, control, 0)
-		if err != nil {
-			continue // the time to look whether we are done
-		}
-		messages, err := unix.ParseSocketControlMessage(control[:c])
-		if err != nil || len(messages) == 0 || len(messages[0].Data) < 16 {
-			continue
-		}
-		stamp := messages[0].Data
-		at := int64(binary.NativeEndian.Uint64(stamp))*1e9 + int64(binary.NativeEndian.Uint64(stamp[8:]))
-		w.see(buf[:n], at)
-	}
+func (p *probing) capture() (w *wireCapture, err error) {
+	w = &wireCapture{seen: map[netip.Addr][]seenEcho{}}
+	w.linkReader, err = readLink(p.site, "eth0", w.see)
+	return w, err
 }
 
 // see takes an IPv4 packet.
-func (w *wireCapture) see(b []byte, at int64) {
+func (w *wireCapture) see(p seenPacket) {
+	b, at := p.head, p.at
 	if len(b) < 28 || b[0] != 0x45 || b[9] != unix.IPPROTO_ICMP {
 		return
 	}

@@ -8,6 +8,10 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 )
 
 // benchFootprint looks at an agent with 3 networks and 20 checks every 10 s, and
@@ -63,7 +67,7 @@ func benchFootprint(ctx context.Context, s *stage) error {
 
 // dataplanes makes the rows of the site's data planes: the largest of three.
 func (p *pair) dataplanes(s *stage) error {
-	pids, err := dataplanesOf(p)
+	pids, err := dataplanesOf(p.site)
 	if err != nil {
 		return err
 	}
@@ -89,10 +93,10 @@ func (p *pair) dataplanes(s *stage) error {
 	return nil
 }
 
-// dataplanesOf finds the data planes in the site's network namespace.
-func dataplanesOf(p *pair) ([]int, error) {
+// dataplanesOf finds the data planes in a node's network namespace.
+func dataplanesOf(n *netns.Node) ([]int, error) {
 	var own string
-	err := p.site.Do(func() (err error) {
+	err := n.Do(func() (err error) {
 		own, err = os.Readlink("/proc/thread-self/ns/net")
 		return err
 	})
@@ -138,22 +142,10 @@ func memoryOf(pid int, file, field string) (float64, error) {
 	return 0, fmt.Errorf("%s is not in /proc/%d/%s", field, pid, file)
 }
 
-// cpuOf is the CPU time that a process has used, in ticks of 10 ms (proc(5),
-// fields 14 and 15 of stat; sysconf(_SC_CLK_TCK) is 100 on Linux).
+// cpuOf is the CPU time that a process has used, to the nanosecond: its clock has
+// the number that clock_getcpuclockid(3) makes of its own.
 func cpuOf(pid int) (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
-	if err != nil {
-		return 0, err
-	}
-	_, rest, _ := strings.Cut(string(text), ") ")
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0, fmt.Errorf("/proc/%d/stat has %d fields", pid, len(fields))
-	}
-	user, err := strconv.Atoi(fields[11])
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond, err
+	var used unix.Timespec
+	err := unix.ClockGettime(int32(^pid<<3|2), &used)
+	return time.Duration(used.Nano()), os.NewSyscallError("clock_gettime", err)
 }

@@ -114,7 +114,7 @@ func benchConnects(ctx context.Context, s *stage) error {
 		return err
 	}
 	return p.besidePeers(ctx, s, "TCP connects", 6000, many, []probePeer{{
-		name: "blackbox_exporter", args: []string{unpacked + "bin/prometheus-blackbox-exporter", "--config.file=/run/blackbox.yml", "--web.listen-address=127.0.0.1:9115"},
+		name: "blackbox_exporter", args: []string{unpacked + "bin/prometheus-blackbox-exporter", "--config.file=/run/blackbox.yml", "--web.listen-address=" + scraped},
 		aim: 1, rate: many, ask: &scrape{module: "tcp", suffix: ":5201"},
 	}})
 }

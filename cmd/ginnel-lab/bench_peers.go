@@ -30,6 +30,9 @@ type scrape struct {
 	module, suffix string
 }
 
+// scraped is where such a program listens.
+const scraped = "127.0.0.1:9115"
+
 // unpacked is where .ci/needs puts what it does not install.
 const unpacked = netns.Bin + "/peers/usr/"
 
@@ -43,7 +46,7 @@ func echoPeers(n int) []probePeer {
 		{name: "fping", args: append([]string{"fping", "-q", "-l", "-p", "1000", "-i", "1"}, targets...), aim: 0.8, rate: n},
 		{name: "pro-bing", args: append([]string{"pro-bing"}, targets...), aim: 1, rate: n},
 		{name: "smokeping_prober", args: append([]string{unpacked + "bin/prometheus-smokeping-prober", "--web.listen-address=127.0.0.1:9374", "--ping.interval=1s"}, targets...), aim: 1, rate: n},
-		{name: "blackbox_exporter", args: []string{unpacked + "bin/prometheus-blackbox-exporter", "--config.file=/run/blackbox.yml", "--web.listen-address=127.0.0.1:9115"}, aim: 1, rate: n,
+		{name: "blackbox_exporter", args: []string{unpacked + "bin/prometheus-blackbox-exporter", "--config.file=/run/blackbox.yml", "--web.listen-address=" + scraped}, aim: 1, rate: n,
 			ask: &scrape{module: "icmp"}},
 		{name: "check_icmp", args: []string{"/usr/lib/nagios/plugins/check_icmp", "-n", "1", targets[0]}, aim: 1, rate: 100, fork: 10 * time.Millisecond},
 	}
@@ -71,7 +74,9 @@ func (peer probePeer) perSecond(ctx context.Context, p *probing, s *stage) (floa
 	defer stop()
 	failed := make(chan error, 1)
 	if peer.ask != nil {
-		sleep(ctx, time.Second)
+		if err := peer.ask.listens(ctx, p); err != nil {
+			return 0, err
+		}
 		wg.Go(func() { failed <- peer.ask.at(asking, p, peer.rate, nil) })
 	}
 	sleep(ctx, 5*time.Second)
@@ -107,8 +112,20 @@ func (peer probePeer) forked(ctx context.Context, p *probing, s *stage) (float64
 	return float64(n) / cpu.Seconds(), nil
 }
 
+// listens waits until the program can be asked.
+func (sc *scrape) listens(ctx context.Context, p *probing) error {
+	return eventually(ctx, 10*time.Second, func() bool {
+		conn, err := p.site.Dial(ctx, "tcp", scraped)
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	})
+}
+
 // at asks for so many probes a second until ctx ends, each of the targets once a
-// second. told gets what was said of each; nil: nobody does.
+// second. told gets what was said of each, or nothing where it failed; nil: nobody
+// does. The error is of the last that failed.
 func (sc *scrape) at(ctx context.Context, p *probing, rate int, told func(target, text string)) error {
 	client := http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
 		MaxIdleConnsPerHost: 200,
@@ -126,12 +143,12 @@ func (sc *scrape) at(ctx context.Context, p *probing, rate int, told func(target
 		next = next.Add(time.Second / time.Duration(rate))
 		target := farTarget(i%rate).String() + sc.suffix
 		wg.Go(func() {
-			answer, err := client.Get("http://127.0.0.1:9115/probe?module=" + sc.module + "&target=" + url.QueryEscape(target))
+			answer, err := client.Get("http://" + scraped + "/probe?module=" + sc.module + "&target=" + url.QueryEscape(target))
 			if err == nil {
 				var text []byte
 				text, err = io.ReadAll(answer.Body)
 				answer.Body.Close()
-				if err == nil && !strings.Contains(string(text), "probe_success 1") && ctx.Err() == nil {
+				if err == nil && !strings.Contains(string(text), "probe_success 1") {
 					err = fmt.Errorf("%s: the probe failed", target)
 				} else if err == nil && told != nil {
 					told(target, string(text))
@@ -141,6 +158,9 @@ func (sc *scrape) at(ctx context.Context, p *probing, rate int, told func(target
 				mu.Lock()
 				failed = err
 				mu.Unlock()
+				if told != nil {
+					told(target, "")
+				}
 			}
 		})
 	}

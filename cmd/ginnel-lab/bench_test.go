@@ -10,32 +10,46 @@ import (
 	"time"
 )
 
-// TestBenches runs the shortest benches to their end. What they measure beside
-// other tests says nothing, so no aim is held to here.
+// TestBenches runs the shortest benches to their end, and beside them those that
+// mostly wait. What they measure beside other tests says nothing, so no aim is held
+// to here.
 func TestBenches(t *testing.T) {
 	if testing.Short() {
 		t.Skip("plays for a minute")
 	}
 	l := buildLab(t)
 	for to, from := range map[string]string{"ginnel": "../ginnel", "ginnel-dataplane": "../ginnel-dataplane",
+		"ginnel-collector": "../ginnel-collector", "ginnelctl": "../ginnelctl",
 		"wireguard-go": "golang.zx2c4.com/wireguard"} {
 		if out, err := exec.Command("go", "build", "-o", filepath.Join(l.out, to), from).CombinedOutput(); err != nil {
 			t.Fatalf("go build %s: %v\n%s", from, err, out)
 		}
 	}
-	for _, name := range []string{"networks", "forward", "memory", "cold", "change", "idle"} {
+	t.Run("busy", func(t *testing.T) {
+		t.Parallel()
+		for _, name := range []string{"networks", "forward", "memory", "cold", "change", "idle"} {
+			t.Run(name, func(t *testing.T) { playBench(t, l, name) })
+		}
+	})
+	for _, name := range []string{"few", "surgery"} {
 		t.Run(name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, l.exe, "bench", "--short", name)
-			cmd.Env = append(os.Environ(), "GINNEL_LAB_OUT="+l.out)
-			out, err := cmd.CombinedOutput()
-			t.Logf("%s", out)
-			text, _ := os.ReadFile(filepath.Join(l.out, "bench.json"))
-			if !strings.Contains(string(text), `"name": "`+name+`: `) || strings.Contains(string(out), "ran to its end") {
-				t.Errorf("it did not come to its end: %v", err)
-			}
+			t.Parallel()
+			playBench(t, l, name)
 		})
+	}
+}
+
+func playBench(t *testing.T, l lab, name string) {
+	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
+	defer cancel()
+	dir := t.TempDir()
+	cmd := exec.CommandContext(ctx, l.exe, "bench", "--short", name)
+	cmd.Env = append(os.Environ(), "GINNEL_LAB_OUT="+dir)
+	out, err := cmd.CombinedOutput()
+	t.Logf("%s", out)
+	text, _ := os.ReadFile(filepath.Join(dir, "bench.json"))
+	if !strings.Contains(string(text), `"name": "`+name+`: `) || strings.Contains(string(out), "ran to its end") {
+		t.Errorf("it did not come to its end: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package county
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -27,6 +28,10 @@ type Collector struct {
 	*program
 	Node *netns.Node
 	Line *wan.Link
+
+	// Heartbeat is how often gateways are to call; 0: every 3 s, as a demo cannot
+	// wait for the default of 30.
+	Heartbeat time.Duration
 }
 
 // StartCollector starts `ginnel-collector serve` and returns at once.
@@ -35,7 +40,7 @@ func (c *Collector) StartCollector() error {
 		"--data", data,
 		"--gateways", CollectorAddress.String()+":443",
 		"--url", "https://collector.example.net",
-		"--heartbeat", "3s",
+		"--heartbeat", cmp.Or(c.Heartbeat, 3*time.Second).String(),
 		"--pages", pages)
 }
 
