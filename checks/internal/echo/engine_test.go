@@ -64,6 +64,20 @@ func TestUDPAnswersAreTimedByTheKernel(t *testing.T) {
 	}
 }
 
+// An answer that the kernel times waits to be read until others may have begun.
+func TestAnswersGather(t *testing.T) {
+	to := echoes(t, func(q []byte, answer func([]byte)) { answer(q) })
+	var e Engine
+	train := Train{To: to, Count: 1, Size: 16, Deadline: time.Now().Add(20 * time.Second)}
+	once(t, &e, t.Context(), train) // the first one waits for the socket too
+	time.Sleep(2 * gathering)
+	began := time.Now()
+	o := once(t, &e, t.Context(), train)
+	if took := time.Since(began); took < 3*tick || o.Received != 1 || o.Stamps != checks.KernelStamps {
+		t.Errorf("told after %v: %+v", took, o)
+	}
+}
+
 func TestNobodyTakesUDP(t *testing.T) {
 	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort("127.0.0.1:0")))
 	if err != nil {

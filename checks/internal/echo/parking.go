@@ -82,11 +82,16 @@ func (p *parking) until(at time.Time) {
 	}
 }
 
+// gathering is how long answers wait that the kernel has timed: until the next
+// checks begin, which is three ticks later where many do so each second. One pass
+// then reads the answers and sends what is new, where it took two, and to wake up
+// is most of what a pass costs.
+const gathering = 3*tick + early
+
 // wait returns at the time that was set, or when a socket has something. What
-// may gather is waited for until a tick after the last pass; busy says that
-// there will be something, so that arming is spared, and that somebody will
-// probably kick. Where nothing is open no socket is waited for: what comes all
-// the same is read some time.
+// may gather is waited for so long; busy says that there will be something, so
+// that arming is spared, and that somebody will probably kick. Where nothing is
+// open no socket is waited for: what comes all the same is read some time.
 func (p *parking) wait(gather, busy, open bool) {
 	if p.err != nil {
 		time.Sleep(tick)
@@ -97,7 +102,7 @@ func (p *parking) wait(gather, busy, open bool) {
 		return
 	}
 	if gather && busy {
-		p.rest(p.last.Add(tick + early))
+		p.rest(p.last.Add(gathering))
 		return
 	}
 	p.arm()
