@@ -2,6 +2,7 @@ package checks
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"time"
 )
@@ -119,6 +120,27 @@ func (b *bucket) left(perHour int, now time.Time) bool {
 	b.spent = max(0, b.spent-now.Sub(b.at).Hours()*float64(perHour))
 	b.at = now
 	return b.spent+1 <= max(20, float64(perHour)/12)
+}
+
+type mannersKey struct{}
+
+// withManners lets the runs of a check that ctx is for ask MayAsk.
+func (r *Runner) withManners(ctx context.Context, s *Spec) context.Context {
+	return context.WithValue(ctx, mannersKey{}, func(address string) string {
+		other := *s
+		other.Target.Address, other.Beside = address, ""
+		return r.mayOnce(other)
+	})
+}
+
+// MayAsk says why a run, of which ctx is, must not ask another address than that of
+// its target, as a redirect does; empty: it may, and the question is counted. It says
+// so once for each question. Where there is no Runner, nobody minds.
+func MayAsk(ctx context.Context, address string) (why string) {
+	if may, ok := ctx.Value(mannersKey{}).(func(string) string); ok {
+		return may(address)
+	}
+	return ""
 }
 
 // Behave makes the Runner keep m from now on. What was asked before counts.

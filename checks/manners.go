@@ -56,15 +56,15 @@ func HostOf(address string) string {
 	return host
 }
 
+// hostPort parts an address, as one that is written otherwise and means the same is.
 func hostPort(address string) (host, port string) {
-	if u, err := url.Parse(address); err == nil && u.Host != "" {
-		return strings.ToLower(strings.TrimSuffix(u.Hostname(), ".")), u.Port()
-	}
 	host = address
-	if h, p, err := net.SplitHostPort(address); err == nil {
+	if u, err := url.Parse(address); err == nil && u.Host != "" {
+		host, port = u.Hostname(), u.Port()
+	} else if h, p, err := net.SplitHostPort(address); err == nil {
 		host, port = h, p
 	}
-	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), ".")), port
+	return strings.ToLower(strings.TrimSuffix(strings.Trim(host, "[]"), ".")), strings.TrimLeft(port, "0")
 }
 
 // ValidPattern says what is wrong with a pattern of hosts; nil: nothing.

@@ -53,6 +53,7 @@ func TestForbidden(t *testing.T) {
 		{"tls", "pas.example.net:6661", "", "pas.example.net:6661 is a listener of HL7: it is connected to, and sent nothing"},
 		{"exec", "198.51.100.30:6700", "", "198.51.100.30:6700 is a listener of HL7: it is connected to, and sent nothing"},
 		{"tls", "198.51.100.31:6700", "", ""},
+		{"tls", "198.51.100.31:02575", "", "198.51.100.31:02575 is a listener of HL7: it is connected to, and sent nothing"},
 		{"banner", "198.51.100.20:22", "198.51.100.30:2575", "198.51.100.30:2575 is a listener of HL7: it is connected to, and sent nothing"},
 		{"tcp", "x.nhs.uk:443", "", ""},
 		{"tcp", "x.nhs.uk:443", "x.nhs.uk:443", "a pair asks twice at once, and x.nhs.uk is national (*.nhs.uk)"},
@@ -129,6 +130,57 @@ func TestNationalIsAskedSeldom(t *testing.T) {
 		}
 		if once := r.RunOnce(t.Context(), spec("x", time.Minute)); once.Reason != NotRun {
 			t.Errorf("once more: %+v", once)
+		}
+	})
+}
+
+// TestAskingFurther has a check that asks others than its target.
+func TestAskingFurther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		got := map[string][]string{}
+		kind := Kind{Name: "http", New: func(target Target) (Check, error) {
+			return Func(func(ctx context.Context) Result {
+				mu.Lock()
+				defer mu.Unlock()
+				for _, a := range target.Options["ask"].([]string) {
+					got[a] = append(got[a], MayAsk(ctx, a))
+				}
+				return Result{Verdict: OK, Sent: 1, Received: 1}
+			}), nil
+		}, Schema: Schema{"ask": {Type: "strings"}}}
+		r, _ := newTestRunner(t, RunnerOptions{}, kind)
+		r.Behave(Manners{TargetBudget: 240, Off: []Off{{Target: "off.example.net", Reason: "moved"}}})
+		s := Spec{Name: "a", Kind: "http", Interval: 15 * time.Second, Target: Target{Address: "http://a.example.net/", Options: map[string]any{
+			"ask": []string{"https://portal.nhs.uk/x", "http://b.example.net:2575/", "https://off.example.net/", "https://much.example.net", "https://much.example.net/2"},
+		}}}
+		r.Sync([]Spec{s})
+		pass(10 * time.Minute)
+		mu.Lock()
+		allowed := func(address string) (n int) {
+			for _, why := range got[address] {
+				if why == "" {
+					n++
+				}
+			}
+			return n
+		}
+		for address, most := range map[string]int{"https://portal.nhs.uk/x": 3, "http://b.example.net:2575/": 0, "https://off.example.net/": 0} {
+			if n := allowed(address); n > most || most > 0 && n < 2 {
+				t.Errorf("%s may be asked %d times in 10 minutes, want %d", address, n, most)
+			}
+		}
+		if n := allowed("https://much.example.net") + allowed("https://much.example.net/2"); n < 40 || n > 61 {
+			t.Errorf("%d questions in 10 minutes with a budget of 240 in an hour", n)
+		}
+		clear(got)
+		mu.Unlock()
+		r.RunOnce(t.Context(), s)
+		if why := got["http://b.example.net:2575/"]; len(why) != 1 || why[0] == "" {
+			t.Errorf("run once: %q", got)
+		}
+		if why := MayAsk(t.Context(), "https://portal.nhs.uk/x"); why != "" {
+			t.Errorf("without a Runner: %s", why)
 		}
 	})
 }

@@ -207,7 +207,7 @@ func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	if why := r.mayOnce(s); why != "" {
 		return refusal(why, time.Now())
 	}
-	return r.conclude(s, measure(ctx, check, s.Target.Timeout, r.wg.Go))
+	return r.conclude(s, measure(r.withManners(ctx, &s), check, s.Target.Timeout, r.wg.Go))
 }
 
 // mayOnce asks manners for one more run; empty: it may be.

@@ -48,7 +48,7 @@ type worker struct {
 
 func newWorker(r *Runner, s Spec) *worker {
 	w := &worker{runner: r, given: s, spec: s.withDefaults(), held: true}
-	w.ctx, w.cancel = context.WithCancel(r.ctx)
+	w.ctx, w.cancel = context.WithCancel(r.withManners(r.ctx, &w.spec))
 	w.tracker = NewTracker(w.spec, time.Now())
 	if w.check, w.err = r.options.Registry.Make(w.spec); w.err != nil {
 		w.last = notRun(w.err)

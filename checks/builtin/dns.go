@@ -108,7 +108,7 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 // inquiry is what became of asking one resolver.
 type inquiry struct {
 	place  reach.Place
-	answer *dns.Msg
+	answer *dns.Msg // nil without err: not asked, for its manners' sake
 	rtt    time.Duration
 	path   string
 	stale  string // of the resolver's own name; see reach.Way
@@ -122,6 +122,12 @@ func (c *dnsCheck) askAll(ctx context.Context) []inquiry {
 	var wg sync.WaitGroup
 	for i, p := range append([]reach.Place{c.place}, c.others...) {
 		asked[i].place = p
+		if i > 0 {
+			if why := checks.MayAsk(ctx, p.String()); why != "" {
+				asked[i].steps = []checks.Step{{Phase: checks.PhaseRequest, Name: "ask " + p.String(), Detail: "not asked: " + why}}
+				continue
+			}
+		}
 		wg.Go(func() { asked[i].err = c.ask(ctx, &asked[i]) })
 	}
 	wg.Wait()

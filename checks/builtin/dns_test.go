@@ -192,6 +192,18 @@ func TestDNSCompares(t *testing.T) {
 			}
 		})
 	}
+	kinds, err := checks.NewRegistry(DNS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	runner := checks.NewRunner(checks.RunnerOptions{Registry: kinds})
+	defer runner.Close()
+	runner.Behave(checks.Manners{Off: []checks.Off{{Target: outside, Reason: "moved"}}})
+	r := runner.RunOnce(t.Context(), checks.Spec{Name: "a", Kind: "dns",
+		Target: checks.Target{Address: inside, Options: map[string]any{"name": "page.example.net", "compare": []any{outside}}}})
+	if expect(t, r, checks.OK, "", ""); len(r.Steps) == 0 || r.Steps[len(r.Steps)-1].Detail != "not asked: switched off: moved" {
+		t.Errorf("manners: steps %+v", r.Steps)
+	}
 }
 
 func TestDNSRefusesOptions(t *testing.T) {

@@ -75,6 +75,8 @@ func (c *dnsCheck) compare(ctx context.Context, asked []inquiry) *reach.Fault {
 	for _, other := range asked[1:] {
 		var f *reach.Fault
 		switch {
+		case other.err == nil && other.answer == nil:
+			continue
 		case other.err != nil:
 			f = reach.FaultOf(ctx, checks.PhaseResponse, "asking "+other.place.String(), other.err)
 		case sameAnswer(first.answer, other.answer, c.question.Qtype) == c.target.BoolOption("differ"):

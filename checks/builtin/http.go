@@ -113,8 +113,14 @@ func (c *httpCheck) prepare() error {
 		Protocols:              protocols(c.target.StringOption("protocol")),
 	}
 	most := c.target.IntOption("redirects")
-	c.client = &http.Client{Transport: c.transport, CheckRedirect: func(_ *http.Request, via []*http.Request) error {
+	c.client = &http.Client{Transport: c.transport, CheckRedirect: func(next *http.Request, via []*http.Request) error {
 		if len(via) > most {
+			return http.ErrUseLastResponse
+		}
+		if why := checks.MayAsk(next.Context(), next.URL.String()); why != "" {
+			if steps, ok := next.Context().Value(stepsKey{}).(*steps); ok {
+				steps.stay(why)
+			}
 			return http.ErrUseLastResponse
 		}
 		return nil
@@ -180,7 +186,7 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	if rtt, ok := steps.rtt(); ok {
 		r.RTT = []time.Duration{rtt}
 	}
-	if f := c.judge(response, body, cut); f != nil {
+	if f := c.judge(response, body, cut, steps.stays()); f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
 	return r
@@ -207,12 +213,16 @@ func (c *httpCheck) fault(ctx context.Context, phase checks.Phase, err error) *r
 	return reach.FaultOf(ctx, phase, "asking "+c.url.Host, reach.InWords(err))
 }
 
-// judge says what is wrong with an answer; nil: nothing.
-func (c *httpCheck) judge(response *http.Response, body []byte, cut bool) *reach.Fault {
+// judge says what is wrong with an answer; nil: nothing. stays is why it was not
+// gone on from there, where that would have been wanted.
+func (c *httpCheck) judge(response *http.Response, body []byte, cut bool, stays string) *reach.Fault {
 	if want := c.target.StringsOption("status"); !statusIn(response.StatusCode, want) {
 		where := ""
 		if to := response.Header.Get("Location"); to != "" {
 			where = ", to " + to
+		}
+		if stays != "" {
+			where += " (not followed: " + stays + ")"
 		}
 		return reach.Fail(checks.Assertion, checks.PhaseAssert, "status %d%s, not %s", response.StatusCode, where, strings.Join(want, ", "))
 	}

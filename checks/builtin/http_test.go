@@ -100,6 +100,30 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// A redirect leads nowhere that the manners of the gateway forbid.
+func TestHTTPRedirectsKeepManners(t *testing.T) {
+	var asked atomic.Int32
+	hl7 := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	defer hl7.Close()
+	listener := hl7.URL + "/"
+	server := httptest.NewServer(http.RedirectHandler(listener, http.StatusFound))
+	defer server.Close()
+	kinds, err := checks.NewRegistry(HTTP())
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := checks.NewRunner(checks.RunnerOptions{Registry: kinds})
+	defer r.Close()
+	s := checks.Spec{Name: "a", Kind: "http", Target: checks.Target{Address: server.URL, Options: map[string]any{"redirects": 3}}}
+	expect(t, r.RunOnce(t.Context(), s), checks.OK, "", "")
+	r.Behave(checks.Manners{MLLP: []string{strings.TrimPrefix(hl7.URL, "http://")}})
+	got := r.RunOnce(t.Context(), s)
+	expect(t, got, checks.Failed, checks.Assertion, checks.PhaseAssert)
+	if want := fmt.Sprintf("status 302, to %s (not followed: %s is a listener of HL7: it is connected to, and sent nothing), not 2xx", listener, listener); got.Detail != want || asked.Load() != 1 {
+		t.Errorf("asked %d times, detail %q, want %q", asked.Load(), got.Detail, want)
+	}
+}
+
 func TestHTTPWhereItFails(t *testing.T) {
 	plain := httptest.NewServer(pages())
 	defer plain.Close()

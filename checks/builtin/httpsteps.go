@@ -25,6 +25,20 @@ type steps struct {
 	written, firstByte time.Time
 	path               string
 	list               []checks.Step // of connections: a redirect makes several
+	why                string        // a redirect was not followed
+}
+
+// stay notes why a redirect is not followed.
+func (s *steps) stay(why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.why = why
+}
+
+func (s *steps) stays() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.why
 }
 
 func (s *steps) connected(host string, l *reach.Conn) {
