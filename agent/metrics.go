@@ -77,7 +77,7 @@ func gatewayMetrics(t *prom.Text, s block.Snapshot, lag checks.Lag) {
 			t.Sample(*x.HandshakeAge, "network", x.Network, "hub", x.Hub)
 		}
 	}
-	t.Family("ginnel_run_lag_seconds", "gauge", "How late runs of checks were started, of the last five minutes or more.")
+	t.Family("ginnel_run_lag_seconds", "summary", "How late runs of checks were started, of the last five minutes or more.")
 	if lag.Starts > 0 {
 		t.Sample(lag.P50.Seconds(), "quantile", "0.5")
 		t.Sample(lag.P99.Seconds(), "quantile", "0.99")
@@ -117,7 +117,7 @@ func checkMetrics(t *prom.Text, list []checks.Status) {
 	each("ginnel_check_questions_total", "counter", "Questions asked.", func(s checks.Status) float64 { return float64(s.Counts.Sent) })
 	each("ginnel_check_answers_total", "counter", "Answers in time.", func(s checks.Status) float64 { return float64(s.Counts.Received) })
 	each("ginnel_check_unsent_total", "counter", "Questions that this host could not send.", func(s checks.Status) float64 { return float64(s.Counts.Unsent) })
-	t.Family("ginnel_check_rtt_seconds", "gauge", "Round trip times of the last five minutes; 0.99 from 100 of them on.")
+	t.Family("ginnel_check_rtt_seconds", "summary", "Round trip times of the last five minutes; 0.99 from 100 of them on.")
 	for _, s := range list {
 		if s.Figures.Timed == 0 {
 			continue
@@ -140,10 +140,11 @@ func checkMetrics(t *prom.Text, list []checks.Status) {
 var httpPhases = map[string]string{"resolve": "resolve", "connect": "connect", "tls": "tls", "answer": "processing", "body": "transfer"}
 
 // probeMetrics has the last runs under the names that users of
-// blackbox_exporter know.
+// blackbox_exporter know. A run that says nothing of its target, because it was
+// blocked or the fault is ours, has none: 0 would say that the target is down.
 func probeMetrics(t *prom.Text, list []checks.Status) {
-	list = slices.DeleteFunc(slices.Clone(list), func(s checks.Status) bool { return s.Last.Verdict == "" })
-	t.Family("probe_success", "gauge", "Whether the last run was ok or degraded.")
+	list = slices.DeleteFunc(slices.Clone(list), func(s checks.Status) bool { return s.Last.Verdict == "" || s.Last.Verdict == checks.Unknown })
+	t.Family("probe_success", "gauge", "Whether the last run was ok or degraded; not there where it says nothing of the target.")
 	for _, s := range list {
 		t.Sample(prom.Bool(s.Last.Verdict == checks.OK || s.Last.Verdict == checks.Degraded), labels(s.Spec)...)
 	}
@@ -158,6 +159,15 @@ func probeMetrics(t *prom.Text, list []checks.Status) {
 				if phase := phaseOf(step); s.Spec.Kind == kind && phase != "" && step.Took > 0 {
 					t.Sample(step.Took.Seconds(), labels(s.Spec, "phase", phase)...)
 				}
+			}
+		}
+	}
+	t.Family("probe_dns_lookup_time_seconds", "gauge", "How long the name of the target took in the last run.")
+	for _, s := range list {
+		for _, step := range s.Last.Steps {
+			if step.Phase == checks.PhaseResolve && step.Took > 0 {
+				t.Sample(step.Took.Seconds(), labels(s.Spec)...)
+				break
 			}
 		}
 	}

@@ -19,7 +19,8 @@ type Text struct {
 	name string
 }
 
-// Family begins a metric: kind is gauge, counter or histogram.
+// Family begins a metric: kind is gauge, counter or summary; only a
+// summary has a label "quantile".
 func (t *Text) Family(name, kind, help string) {
 	t.name = name
 	fmt.Fprintf(t, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, kind)

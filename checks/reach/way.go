@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -57,7 +58,7 @@ func told(err error, steps ...checks.Step) error {
 	}
 	with := *f // a name's is shared by all that wait for it
 	with.Steps = steps
-	with.Steps[len(steps)-1].Detail = f.Detail
+	with.Steps[len(steps)-1].Detail = strings.TrimSpace(f.Detail[strings.LastIndex(f.Detail, ": ")+1:]) // what was done is the step's name
 	return &with
 }
 
