@@ -65,7 +65,8 @@ func (a *Agent) facts(ctx context.Context) why.Facts {
 	a.see(ctx, &f)
 	list := map[string]checks.Status{}
 	if runner != nil {
-		for _, s := range a.carried(runner.Status()) {
+		for s := range runner.All() {
+			a.carry(&s)
 			if s.Spec.Kind == TunnelKindName {
 				list[s.Spec.Name] = s
 				continue

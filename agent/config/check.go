@@ -193,13 +193,14 @@ func (c *Config) kindProblem(path string, err error) Problem {
 // nearestPlace is the place of a key path, or of the nearest table around it
 // that is in the file.
 func (c *Config) nearestPlace(path string) place {
+	places := c.places.all()
 	for {
-		if at, ok := c.places[path]; ok {
+		if at, ok := places[path]; ok {
 			return at
 		}
 		i := strings.LastIndexAny(path, ".[")
 		if i < 0 {
-			return c.places[""]
+			return places[""]
 		}
 		path = path[:i]
 	}

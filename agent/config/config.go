@@ -25,8 +25,8 @@ type Config struct {
 	Checks   []Check
 	Manners  checks.Manners // [manners] and [[off]]; what is not given is the default
 
-	file   string           // as messages call it
-	places map[string]place // key path -> where it stands in file
+	file   string  // as messages call it
+	places *places // nil: it is from no file
 }
 
 // Network is [[network]].

@@ -64,7 +64,7 @@ func ParseWith(name string, text []byte, validate func(checks.Spec) error) (*Con
 		return nil, err
 	}
 	sum := sha256.Sum256(text)
-	c := &Config{Hash: hex.EncodeToString(sum[:]), file: name, places: r.places}
+	c := &Config{Hash: hex.EncodeToString(sum[:]), file: name, places: &places{file: name, text: text, of: r.places}}
 	r.refuseSecrets("", r.root)
 	root.only(rootKeys...)
 	c.Gateway = root.name("gateway", "the name of this gateway, as in avocet-1")
@@ -87,6 +87,7 @@ func ParseWith(name string, text []byte, validate func(checks.Spec) error) (*Con
 	if err := r.problems.asError(); err != nil {
 		return nil, err
 	}
+	c.places.of = nil
 	return c, nil
 }
 

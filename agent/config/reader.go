@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -37,6 +38,31 @@ func open(file string, text []byte) (*reader, table, error) {
 	r := &reader{file: file, places: map[string]place{}, root: root, networks: map[string]*Network{}}
 	r.locate("", root)
 	return r, table{r: r, v: root}, nil
+}
+
+// places tells where the keys of a good file stand. Only what is found later to be
+// wrong with it asks: until then its text is kept, which is much less.
+type places struct {
+	file string
+	text []byte
+
+	mu sync.Mutex
+	of map[string]place // by key path; nil: not looked for yet
+}
+
+// all is nil where there is no file.
+func (p *places) all() map[string]place {
+	if p == nil {
+		return nil
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.of == nil {
+		if r, _, err := open(p.file, p.text); err == nil { // it was good once
+			p.of = r.places
+		}
+	}
+	return p.of
 }
 
 func (r *reader) locate(path string, v *value) {

@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -9,8 +10,8 @@ import (
 	"github.com/ginnel/ginnel/checks"
 )
 
-// Bounds of the flight recorder. A record has 16 bytes, so all of them have 2 MiB
-// at the most, however many checks there are.
+// Bounds of the flight recorder. A record has 11 bytes, so all of them have
+// 1.4 MiB at the most, however many checks there are.
 const (
 	flightSpan  = 2 * time.Minute // older records go when there is no room ...
 	flightLeast = 32              // ... but so many of a check are always kept
@@ -27,17 +28,29 @@ type Flight struct {
 
 // track is what is remembered of one check: a ring of records.
 type track struct {
-	ring       []record
-	first, n   int
-	good, last checks.Result // without packets; their steps are shared with the runner's
+	ring     []record
+	first, n int
+	last     checks.Result  // without packets; its steps are shared with the runner's
+	good     *checks.Result // the last that was ok, where last is not; nil: there is none
 }
 
-// record is a packet in 16 bytes.
-type record struct {
-	at   int64  // microseconds since 1970
-	rtt  uint32 // microseconds; the most stands for more
-	fate uint8  // an index of fates
+// record is a packet in 11 bytes: in 7 of them when it left, in microseconds since
+// 1970, above an index of fates in 4 bits; in the others the microseconds to its
+// answer, of which the most stands for more.
+type record [11]byte
+
+const (
+	fateBits = 4
+	mostAt   = 1<<(56-fateBits) - 1 // in 2112
+)
+
+func (r record) at() int64 {
+	return int64(binary.LittleEndian.Uint64(r[:8]) << 8 >> 8 >> fateBits)
 }
+
+func (r record) rtt() uint32 { return binary.LittleEndian.Uint32(r[7:]) }
+
+func (r record) fate() string { return fates[r[0]&(1<<fateBits-1)] }
 
 var fates = []string{string(checks.Answered), string(checks.Lost), string(checks.Late), string(checks.Corrupt),
 	string(checks.Denied), string(checks.Unsent), evidence.Wrong}
@@ -66,11 +79,17 @@ func (f *Flight) Sample(name string, r checks.Result) {
 		return
 	}
 	r.Packets, r.Beside = nil, nil
-	r.RTT = []time.Duration{evidence.Median(r.RTT)}
-	t.last = r
-	if r.Verdict == checks.OK {
-		t.good = r
+	if len(r.RTT) != 1 {
+		r.RTT = []time.Duration{evidence.Median(r.RTT)}
 	}
+	switch {
+	case r.Verdict == checks.OK:
+		t.good = nil
+	case t.last.Verdict == checks.OK:
+		good := t.last
+		t.good = &good
+	}
+	t.last = r
 }
 
 // Forget drops what is known of a check.
@@ -94,11 +113,17 @@ func (f *Flight) Of(name string, at time.Time) Recorded {
 	if t == nil {
 		return Recorded{}
 	}
-	got := Recorded{Good: t.good, Last: t.last}
+	got := Recorded{Last: t.last}
+	switch {
+	case t.last.Verdict == checks.OK:
+		got.Good = t.last
+	case t.good != nil:
+		got.Good = *t.good
+	}
 	for i := range t.n {
 		r := t.ring[(t.first+i)%len(t.ring)]
 		got.Packets = append(got.Packets, evidence.Packet{
-			At: float64(r.at-at.UnixMicro()) / 1e6, RTT: float64(r.rtt) / 1e6, Fate: fates[r.fate]})
+			At: float64(r.at()-at.UnixMicro()) / 1e6, RTT: float64(r.rtt()) / 1e6, Fate: r.fate()})
 	}
 	slices.SortStableFunc(got.Packets, func(a, b evidence.Packet) int {
 		switch {
@@ -114,14 +139,17 @@ func (f *Flight) Of(name string, at time.Time) Recorded {
 
 func recordOf(at time.Time, rtt time.Duration, fate string) record {
 	i := max(slices.Index(fates, fate), 0)
-	return record{at.UnixMicro(), uint32(min(max(rtt.Microseconds(), 0), 1<<32-1)), uint8(i)}
+	var r record
+	binary.LittleEndian.PutUint64(r[:], uint64(min(max(at.UnixMicro(), 0), mostAt))<<fateBits|uint64(i))
+	binary.LittleEndian.PutUint32(r[7:], uint32(min(max(rtt.Microseconds(), 0), 1<<32-1)))
+	return r
 }
 
 // add puts r behind the others. The oldest goes where the ring is as large as it
 // may get, or is old enough to go.
 func (t *track) add(r record, room int) {
 	if t.n == len(t.ring) && t.n < room {
-		if t.n < flightLeast || r.at-t.ring[t.first].at < flightSpan.Microseconds() {
+		if t.n < flightLeast || r.at()-t.ring[t.first].at() < flightSpan.Microseconds() {
 			t.grow(min(max(2*t.n, 8), room))
 		}
 	}

@@ -218,7 +218,8 @@ func (s *Spool) declare(sub Subject, state checks.State) error {
 		}
 		s.subjects = append(s.subjects, d)
 	}
-	return s.write(line{Kind: subjectLine, Subject: &d})
+	said := d // only what is written leaves the stack
+	return s.write(line{Kind: subjectLine, Subject: &said})
 }
 
 // write puts a line into the journal and into the open block.

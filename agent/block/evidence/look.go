@@ -25,8 +25,11 @@ func LookOf(kind, target string, r checks.Result) *Look {
 
 // Median of none is 0.
 func Median(list []time.Duration) time.Duration {
-	if len(list) == 0 {
+	switch len(list) {
+	case 0:
 		return 0
+	case 1:
+		return list[0]
 	}
 	return slices.Sorted(slices.Values(list))[len(list)/2]
 }
