@@ -30,8 +30,8 @@ import (
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// Options are what an agent is made of. All but Collisions, Beside, Watch,
-// Backend and Dataplanes must be set.
+// Options are what an agent is made of. All but Offers, Collisions, Beside,
+// Watch, Backend and Dataplanes must be set.
 type Options struct {
 	Paths    Paths
 	Config   string // the desired config; empty: Paths.Desired()
@@ -39,7 +39,10 @@ type Options struct {
 	Version  string
 	Backend  func() string // "kernel", "userspace", or empty while none is in use
 	Tunnels  *tunnels.Manager
-	Registry checks.Registry
+	Registry checks.Registry // at the start
+	// Offers reads again what programs the gateway offers, and gives all kinds by
+	// that; with a *local.LeftOut all but what it names. Nil: there are none.
+	Offers func(ctx context.Context) (checks.Registry, error)
 	// Dataplanes are those of this host; nil: it has none.
 	Dataplanes Dataplanes
 	// Collisions says what a config would take away from this host, or needs
@@ -80,8 +83,9 @@ type Agent struct {
 	told    refusals
 	echoing echoing
 	watched watched
-	needs   atomic.Pointer[needs] // never nil
-	events  chan struct{}         // something changed on the host
+	needs   atomic.Pointer[needs]           // never nil
+	kinds   atomic.Pointer[checks.Registry] // never nil
+	events  chan struct{}                   // something changed on the host
 
 	acting    sync.Mutex // one reload, enrolment or renewal at a time, which may take minutes; before reloading
 	reloading sync.Mutex // one change of what runs at a time; a new list waits for no more
@@ -130,6 +134,7 @@ func New(o Options) (*Agent, error) {
 		last: condition{State: checks.UnknownState}, since: time.Now(), echoing: echoing{log: o.Log},
 	}
 	a.needs.Store(&needs{})
+	a.kinds.Store(&o.Registry)
 	a.shelf, a.flight = spool.OpenShelf(o.Paths.Evidence()), &spool.Flight{}
 	var err error
 	if a.trust, err = trust.Open(o.Paths.Trust(), id.Signers()); err != nil {
@@ -196,7 +201,7 @@ func (a *Agent) keepTunnels(ctx context.Context, ready func()) error {
 
 // bootByHand runs what the desired config says, or else what ran last.
 func (a *Agent) bootByHand(ctx context.Context) {
-	err := a.Reload(ctx)
+	err := a.reloadByHand(ctx)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		a.o.Log.InfoContext(ctx, "no config, nothing to do", "file", a.o.Config)
@@ -207,13 +212,20 @@ func (a *Agent) bootByHand(ctx context.Context) {
 	}
 }
 
-// Reload reads the desired config and has it applied. An error means that
-// nothing was changed. A gateway whose config comes from the centre has it run
+// Reload reads what programs are offered and the desired config, and has them
+// applied. A *local.LeftOut says what of the offers was not; another error means that
+// the config was not changed. A gateway whose config comes from the centre has it run
 // again as it is, and refuses a desired config by name.
 func (a *Agent) Reload(ctx context.Context) error {
+	left := a.reoffer(ctx)
+	reload := a.reloadByHand
 	if a.centreRules() {
-		return a.reloadPushed(ctx)
+		reload = a.reloadPushed
 	}
+	return cmp.Or(reload(ctx), left)
+}
+
+func (a *Agent) reloadByHand(ctx context.Context) error {
 	defer a.act()()
 	text, err := os.ReadFile(a.o.Config)
 	if err == nil {

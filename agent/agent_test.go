@@ -72,6 +72,8 @@ type rig struct {
 	silent  atomic.Bool // the hub answers no echo
 	at      string      // where the hub is; empty: wherever it is looked for
 	stop    func()
+	// offers is what a reload finds offered; nil: what was at the start.
+	offers func(context.Context) (checks.Registry, error)
 }
 
 // start runs an agent; text is its desired config, unless it is empty.
@@ -107,6 +109,12 @@ func startOn(t *testing.T, root, text, at string, host config.Host) *rig {
 	}
 	r.agent, err = agent.New(agent.Options{
 		Paths: r.paths, Host: host, Version: "test", Tunnels: r.manager, Registry: registry, Log: slog.New(slog.DiscardHandler),
+		Offers: func(ctx context.Context) (checks.Registry, error) {
+			if r.offers == nil {
+				return registry, nil
+			}
+			return r.offers(ctx)
+		},
 		Collisions: func(_ context.Context, c *config.Config, _ tunnels.Spec) (config.Problems, error) {
 			lan := tunnels.Link{Name: "eth1", Addresses: []netip.Prefix{netip.MustParsePrefix("192.168.77.1/24")}}
 			return config.HostCollisions(c, config.HostFacts{Links: []tunnels.Link{lan}}), nil

@@ -136,7 +136,7 @@ func (k *evidenceKeeper) probe(ctx context.Context, s checks.Spec, kind, target 
 	if s.Kind == TunnelKindName {
 		one.Target.Network, one.Target.Source = "", nil
 	}
-	check, err := k.agent.o.Registry.Make(one)
+	check, err := k.agent.Kinds().Make(one)
 	if err != nil {
 		return nil
 	}

@@ -37,7 +37,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	looking := newEvidence(a)
 	var runner *checks.Runner // it asks nothing before it is here
 	runner = checks.NewRunner(checks.RunnerOptions{
-		Gateway: a.name, Registry: a.o.Registry, Log: a.o.Log, Sink: recorder{kept, a, looking},
+		Gateway: a.name, Registry: a.Kinds(), Log: a.o.Log, Sink: recorder{kept, a, looking},
 		Blocker: func(s checks.Spec) (string, bool) { return a.needs.Load().before(s, runner.State) },
 		Metered: func(s checks.Spec) bool { return a.needs.Load().paid(s) },
 		Way:     func() checks.Way { return a.needs.Load().way },
@@ -49,6 +49,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 	a.spool, a.runner = kept, runner
 	c := a.config
 	a.mu.Unlock()
+	runner.Use(a.Kinds()) // they may be others by now, and nobody told it
 	if c != nil {
 		a.sync(c)
 	}

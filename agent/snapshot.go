@@ -52,7 +52,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	} else if a.severed != nil {
 		s.Collector.URL, s.Collector.Error = a.identity.Collector()[0], firstLine(a.severed)
 	}
-	s.Programs = programs(a.o.Registry)
+	s.Programs = programs(a.Kinds())
 	s.Agent.Version = a.o.Version
 	if a.o.Backend != nil {
 		s.Agent.Backend = a.o.Backend()

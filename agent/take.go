@@ -42,7 +42,7 @@ func (a *Agent) vet(ctx context.Context, file string, text []byte, host bool) (c
 	if err != nil {
 		return none, err
 	}
-	lacking, problems := c.CheckKinds(a.o.Registry.Validate).Split(checks.ErrNoKind)
+	lacking, problems := c.CheckKinds(a.Kinds().Validate).Split(checks.ErrNoKind)
 	if len(problems) > 0 {
 		return none, problems
 	}

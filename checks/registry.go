@@ -28,6 +28,9 @@ type Kind struct {
 	// agreed to, as a clinical system. A gateway's owner writes the agreement into
 	// the offer of a plugin; without it the checks are not run.
 	NeedsAgreement bool
+	// Source tells kinds of one name apart of which one came after the other, as a
+	// changed offer of a program does; it can be compared. Nil: it is built in.
+	Source any
 	// Standing tells how the program behind the kind is; nil: it is built in.
 	Standing func() Standing
 	// Close ends what the kind keeps running for its checks; nil: nothing.
@@ -147,11 +150,17 @@ func (r Registry) Validate(s Spec) error {
 	return err
 }
 
+// source is that of a kind; nil as well where there is none of that name.
+func (r Registry) source(kind string) any { return r.kinds[kind].Source }
+
 // Close ends what the kinds keep running.
-func (r Registry) Close() error {
+func (r Registry) Close() error { return r.CloseBut(Registry{}) }
+
+// CloseBut is Close for the kinds that later does not have as well.
+func (r Registry) CloseBut(later Registry) error {
 	var errs []error
 	for _, k := range r.Kinds() {
-		if k.Close == nil {
+		if k.Close == nil || k.Source != nil && k.Source == later.source(k.Name) {
 			continue
 		}
 		if err := k.Close(); err != nil {

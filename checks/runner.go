@@ -67,6 +67,7 @@ type Runner struct {
 	closed  bool
 
 	mu      sync.Mutex
+	kinds   Registry
 	workers []*worker // in the order of the last Sync; never written to, only replaced
 	byName  map[string]*worker
 }
@@ -80,10 +81,24 @@ func NewRunner(o RunnerOptions) *Runner {
 		o.now = time.Now
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{options: o, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller(o.Sink)}
+	r := &Runner{options: o, kinds: o.Registry, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller(o.Sink)}
 	r.wg.Go(func() { r.engine.loop(ctx) })
 	r.wg.Go(func() { r.teller.loop(ctx) })
 	return r
+}
+
+// Use gives the Runner other kinds. The next Sync starts those checks anew whose
+// Kind has another Source than before.
+func (r *Runner) Use(kinds Registry) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.kinds = kinds
+}
+
+func (r *Runner) registry() Registry {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kinds
 }
 
 // Sync makes the set of running checks equal to specs. A check whose Spec is
@@ -101,7 +116,7 @@ func (r *Runner) Sync(specs []Spec) {
 	for _, w := range r.current() {
 		old[w.given.Name] = w
 	}
-	seen := make(map[string]bool, len(specs))
+	kinds, seen := r.registry(), make(map[string]bool, len(specs))
 	workers, byName := make([]*worker, 0, len(specs)), make(map[string]*worker, len(specs))
 	heirs := make(map[string]*worker)
 	for _, s := range specs {
@@ -111,8 +126,8 @@ func (r *Runner) Sync(specs []Spec) {
 		}
 		seen[s.Name] = true
 		w := old[s.Name]
-		if w == nil || !reflect.DeepEqual(w.given, s) {
-			w = newWorker(r, s)
+		if w == nil || !reflect.DeepEqual(w.given, s) || w.source != kinds.source(s.Kind) {
+			w = newWorker(r, s, kinds)
 			w.maintain(r.paused)
 			heirs[s.Name] = w
 		} else {
@@ -135,7 +150,7 @@ func (r *Runner) replace(old, heirs map[string]*worker) {
 		heir, changed := heirs[name]
 		delete(heirs, name)
 		if changed {
-			w.retire("the config of the check has changed", heir)
+			w.retire("the check has changed", heir)
 		} else {
 			w.retire("the check is no longer in the config", nil)
 		}
@@ -197,7 +212,7 @@ func (r *Runner) State(name string) (State, Verdict) {
 func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	s = s.withDefaults()
 	s.Target.OneShot = true
-	check, err := r.options.Registry.Make(s)
+	check, err := r.registry().Make(s)
 	if err != nil {
 		return notRun(err)
 	}

@@ -15,6 +15,7 @@ type worker struct {
 	spec   Spec
 	check  Check // nil: could not be made
 	err    error // why
+	source any   // of its kind
 	ctx    context.Context
 	cancel context.CancelFunc
 
@@ -46,11 +47,11 @@ type worker struct {
 	panicked bool // and nothing good since: it is in the log already
 }
 
-func newWorker(r *Runner, s Spec) *worker {
-	w := &worker{runner: r, given: s, spec: s.withDefaults(), held: true}
+func newWorker(r *Runner, s Spec, kinds Registry) *worker {
+	w := &worker{runner: r, given: s, spec: s.withDefaults(), source: kinds.source(s.Kind), held: true}
 	w.ctx, w.cancel = context.WithCancel(r.withManners(r.ctx, &w.spec))
 	w.tracker = NewTracker(w.spec, time.Now())
-	if w.check, w.err = r.options.Registry.Make(w.spec); w.err != nil {
+	if w.check, w.err = kinds.Make(w.spec); w.err != nil {
 		w.last = notRun(w.err)
 		r.options.Log.Warn("a check cannot be run", "check", s.Name, "kind", s.Kind, "err", w.err)
 	}

@@ -34,6 +34,14 @@ func (e *Error) Error() string { return e.Text }
 // Hint says what to do next; empty: nothing known.
 func (e *Error) Hint() string { return e.Advice }
 
+// LeftOut says what programs of checks are not as they were offered, each with
+// where, what and what to do, on lines of its own. All else is in force.
+type LeftOut struct {
+	Text string `json:"left_out"`
+}
+
+func (e *LeftOut) Error() string { return e.Text }
+
 // Client asks the agent. The zero Client asks on Socket.
 type Client struct{ Path string }
 
@@ -57,8 +65,23 @@ func (c Client) Report(ctx context.Context, month string) (*report.Report, error
 	return r, c.get(ctx, http.MethodGet, "/v1/report?month="+url.QueryEscape(month), r)
 }
 
-// Reload has the agent read its config again.
-func (c Client) Reload(ctx context.Context) error { return c.post(ctx, "/v1/reload") }
+// Reload has the agent read its config again, and what programs are offered. With a
+// *LeftOut all else is in force; an *Error means that the old config stays.
+func (c Client) Reload(ctx context.Context) error {
+	body, err := c.do(ctx, http.MethodPost, "/v1/reload", nil)
+	if err != nil {
+		return err
+	}
+	defer body.Close()
+	left := new(LeftOut)
+	switch err := json.NewDecoder(body).Decode(left); {
+	case errors.Is(err, io.EOF):
+		return nil
+	case err != nil:
+		return fmt.Errorf("the agent's answer: %w", err)
+	}
+	return left
+}
 
 // Down takes the tunnels down.
 func (c Client) Down(ctx context.Context) error { return c.post(ctx, "/v1/down") }

@@ -26,7 +26,8 @@ type Agent interface {
 	// Why finds the first broken step of a network, or with an empty name of
 	// the whole site.
 	Why(ctx context.Context, network string) (*why.Report, error)
-	// Reload reads the config again. An error means that the old one stays.
+	// Reload reads the config again, and what programs of checks are offered. A
+	// *LeftOut tells of the latter; another error means that the old config stays.
 	Reload(ctx context.Context) error
 	// Report is this gateway's own report of a month.
 	Report(ctx context.Context, p report.Period) (*report.Report, error)

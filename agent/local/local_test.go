@@ -207,6 +207,14 @@ func TestRefusalCarriesItsHint(t *testing.T) {
 	if err := c.Down(t.Context()); err != nil {
 		t.Errorf("down = %v", err)
 	}
+	c, _ = serve(t, &gateway{reload: &local.LeftOut{Text: "x.toml: no"}})
+	if left, ok := errors.AsType[*local.LeftOut](c.Reload(t.Context())); !ok || left.Text != "x.toml: no" {
+		t.Errorf("reload with something left out = %+v", left)
+	}
+	c, _ = serve(t, &gateway{})
+	if err := c.Reload(t.Context()); err != nil {
+		t.Errorf("reload = %v", err)
+	}
 }
 
 func TestEnrolTellsItsSteps(t *testing.T) {

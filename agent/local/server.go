@@ -121,7 +121,12 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /v1/report", s.report)
 	s.checkRoutes(mux)
 	mux.HandleFunc("POST /v1/reload", func(w http.ResponseWriter, r *http.Request) {
-		answer(w, s.Agent.Reload(r.Context()))
+		err := s.Agent.Reload(r.Context())
+		if left, ok := errors.AsType[*LeftOut](err); ok {
+			writeJSON(w, http.StatusOK, left)
+			return
+		}
+		answer(w, err)
 	})
 	mux.HandleFunc("POST /v1/down", func(w http.ResponseWriter, r *http.Request) {
 		answer(w, s.Agent.Down(r.Context()))

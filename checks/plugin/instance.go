@@ -72,7 +72,7 @@ func fulfil(line *parcels, dir string, o Options) (*program, error) {
 	if len(files) != 2 {
 		return nil, fmt.Errorf("%d files came with the order, not 2", len(files))
 	}
-	offers, problems := readOffers(dir, o.Owner)
+	offers, _, problems := readOffers(dir, o)
 	for _, offer := range offers {
 		if offer.Kind != what.Kind {
 			continue

@@ -40,8 +40,18 @@ type remote struct {
 // there, or does not have it, the kind is late and the error says why.
 func (p *process) kindOf(name string) (checks.Kind, error) {
 	r := &remote{p, name}
-	k := checks.Kind{Name: name, Doc: "its program is not there", Late: true, New: r.make, Close: p.Close,
-		Standing: func() checks.Standing { return p.standing(name) }}
+	k, err := p.describe(name)
+	k.New, k.Source, k.Close = r.make, r, func() error { return p.leave(r) }
+	k.Standing = func() checks.Standing { return p.standing(name) }
+	p.mu.Lock()
+	p.latest[name] = r
+	p.mu.Unlock()
+	return k, err
+}
+
+// describe is what the program says of a kind.
+func (p *process) describe(name string) (checks.Kind, error) {
+	k := checks.Kind{Name: name, Doc: "its program is not there", Late: true}
 	s, err := p.now()
 	if s == nil {
 		return k, cmp.Or(err, errors.New("the plugin ended"))

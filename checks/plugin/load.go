@@ -1,9 +1,7 @@
 package plugin
 
 import (
-	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -29,7 +27,9 @@ type Options struct {
 	// Host is the socket on which systemd starts an instance for each program;
 	// where it does not listen, programs are started from here.
 	Host string
-	Log  *slog.Logger // nil: none
+	// Reserved says which names of kinds no offer may take; nil: it may take any.
+	Reserved func(kind string) bool
+	Log      *slog.Logger // nil: none
 
 	memory        uint64        // for a test: bytes; 0: childMemory
 	pause         time.Duration // for a test: the first; 0: pauseFirst
@@ -37,50 +37,9 @@ type Options struct {
 	verified      func()        // for a test: called between verifying and executing
 }
 
-// Load reads the offers in dir, starts their programs, and returns their kinds.
-// Each kind's Close ends its program; a program that ends by itself, or could
-// not be started, is started again. Until it is there its kinds are Late, and
-// their checks say why they are not run. The error joins that with what is wrong
-// with offers that cannot be read, and so are left out. A dir that is not there
-// has no offers.
+// Load is what Kinds of new Programs returns.
 func Load(ctx context.Context, dir string, o Options) ([]checks.Kind, error) {
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	if err := o.sockets(); err != nil {
-		return nil, err
-	}
-	offers, err := readOffers(cmp.Or(dir, Dir), o.Owner)
-	errs := []error{err}
-	var kinds []checks.Kind
-	running := map[string]*process{}
-	for _, offer := range offers {
-		k, err := loadOne(ctx, offer, o, running)
-		if err != nil {
-			errs = append(errs, fmt.Errorf("%s: kind %q is not there: %w", offer.File, offer.Kind, err))
-		}
-		if k.New != nil {
-			kinds = append(kinds, k)
-		}
-	}
-	return kinds, errors.Join(errs...)
-}
-
-// loadOne makes a kind, in a process that is running already or a new one. With
-// an error the kind is late; its zero value if ctx ended.
-func loadOne(ctx context.Context, offer Offer, o Options, running map[string]*process) (k checks.Kind, err error) {
-	if offer.Type == typeExec {
-		return execKind(offer, o)
-	}
-	p := running[offer.program()]
-	if p != nil {
-		p.share(offer)
-	} else if p, err = begin(ctx, offer, o); p == nil {
-		return k, err
-	}
-	running[offer.program()] = p
-	k, late := p.kindOf(offer.Kind)
-	return k, cmp.Or(err, late)
+	return NewPrograms(dir, o).Kinds(ctx)
 }
 
 // sockets makes the folder for sockets and removes what is left in it.

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -43,8 +44,14 @@ type Offer struct {
 // and length.
 func (o Offer) untouched() bool {
 	now, err := os.Stat(o.File)
-	return err != nil || o.seen == nil || // what is gone is offered until the agent ends
+	return err != nil || o.seen == nil || // what is gone is offered until the folder is read again
 		os.SameFile(now, o.seen) && now.ModTime().Equal(o.seen.ModTime()) && now.Size() == o.seen.Size()
+}
+
+// same reports whether two offers say the same.
+func (o Offer) same(other Offer) bool {
+	o.seen, other.seen = nil, nil
+	return reflect.DeepEqual(o, other)
 }
 
 // program names what Offers with the same program share.
@@ -52,39 +59,52 @@ func (o Offer) program() string {
 	return strings.Join(append([]string{o.Path, o.SHA256}, o.Args...), "\x00")
 }
 
-// readOffers reads all offers of a folder. The error joins what is wrong with
-// those that are not returned. A folder that is not there has none.
-func readOffers(dir string, owner uint32) ([]Offer, error) {
-	info, err := os.Stat(dir)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	if why, hint := trusted(info, owner); why != nil {
-		return nil, &FileError{Path: dir, Err: why, Hint: hint + " " + dir}
-	}
+// readOffers reads all offers of a folder. Refused are the files of those that are
+// not returned, and the error joins what is wrong with them. A folder that is not
+// there has none.
+func readOffers(dir string, with Options) (offers []Offer, refused []string, err error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.toml"))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	var offers []Offer
+	info, err := os.Stat(dir)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil, nil
+	case err != nil:
+		return nil, files, err
+	}
+	if why, hint := trusted(info, with.Owner); why != nil {
+		return nil, files, &FileError{Path: dir, Err: why, Hint: hint + " " + dir}
+	}
 	var errs []error
 	taken := map[string]string{}
 	for _, file := range files {
-		o, err := readOffer(file, owner)
-		if before := taken[o.Kind]; err == nil && before != "" {
-			err = &FileError{Path: file, Err: fmt.Errorf("kind %q is offered by %s already", o.Kind, before)}
+		o, err := readOffer(file, with.Owner)
+		if err == nil {
+			err = with.free(o, taken[o.Kind])
 		}
 		if err != nil {
-			errs = append(errs, err)
+			errs, refused = append(errs, err), append(refused, file)
 			continue
 		}
 		taken[o.Kind] = file
 		offers = append(offers, o)
 	}
-	return offers, errors.Join(errs...)
+	return offers, refused, errors.Join(errs...)
+}
+
+// free says why an offer may not have its name; before is the file that has it
+// already, or empty.
+func (with Options) free(o Offer, before string) error {
+	const hint = "give it a name of its own"
+	switch {
+	case before != "":
+		return &FileError{Path: o.File, Err: fmt.Errorf("kind %q is offered by %s already", o.Kind, before), Hint: hint}
+	case with.Reserved != nil && with.Reserved(o.Kind):
+		return &FileError{Path: o.File, Err: fmt.Errorf("kind %q is built in", o.Kind), Hint: hint}
+	}
+	return nil
 }
 
 const offerMax = 64 << 10 // bytes

@@ -30,9 +30,10 @@ type process struct {
 
 	mu     sync.Mutex
 	offers map[string]Offer // by kind; they name one program
-	live   *session         // nil: not running
-	absent error            // why it could not be started the last time; nil: it could
-	state  string           // as in checks.Standing
+	latest map[string]*remote
+	live   *session // nil: not running
+	absent error    // why it could not be started the last time; nil: it could
+	state  string   // as in checks.Standing
 	users  int
 
 	known map[string]*pb.Kind // what the program said at its first start; supervise's own
@@ -51,7 +52,7 @@ var errSlow = fmt.Errorf("it does not answer yet, after %v", firstMost)
 // says why, and it is tried again. In both cases the process goes on by itself
 // until Close. There is none if ctx ended.
 func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
-	p := &process{offers: map[string]Offer{o.Kind: o}, options: opts, log: opts.Log.With("plugin", o.Kind),
+	p := &process{offers: map[string]Offer{o.Kind: o}, latest: map[string]*remote{}, options: opts, log: opts.Log.With("plugin", o.Kind),
 		gone: make(chan struct{}), users: 1, state: checks.ProgramStarting}
 	var life context.Context
 	life, p.cancel = context.WithCancel(context.WithoutCancel(ctx))
@@ -63,8 +64,7 @@ func begin(ctx context.Context, o Offer, opts Options) (*process, error) {
 	case <-time.After(firstMost):
 		return p, errSlow
 	case <-ctx.Done():
-		p.cancel()
-		<-p.gone
+		p.stop()
 		return nil, context.Cause(ctx)
 	}
 }
@@ -238,19 +238,39 @@ func (p *process) standing(kind string) checks.Standing {
 func (p *process) share(o Offer) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.offers[o.Kind] = o
+	if _, ok := p.offers[o.Kind]; !ok {
+		p.offers[o.Kind] = o
+	}
 	p.users++
 }
 
-// Close ends the program when the last of its kinds is closed.
-func (p *process) Close() error {
+// follow notes where an offer is now. What else of it has changed, reread finds.
+func (p *process) follow(o Offer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.offers[o.Kind].File != o.File {
+		p.offers[o.Kind] = o
+	}
+}
+
+// leave ends the program when the last of its kinds is closed; till then one that
+// is, and has no later value, is none of its own any more.
+func (p *process) leave(r *remote) error {
 	p.mu.Lock()
 	p.users--
 	last := p.users <= 0
+	if !last && p.latest[r.kind] == r {
+		delete(p.offers, r.kind)
+	}
 	p.mu.Unlock()
 	if last {
-		p.cancel()
-		<-p.gone
+		p.stop()
 	}
 	return nil
+}
+
+// stop ends the program for good.
+func (p *process) stop() {
+	p.cancel()
+	<-p.gone
 }

@@ -31,7 +31,7 @@ func execKind(o Offer, options Options) (checks.Kind, error) {
 		schema[name] = checks.Option{Type: "string", Doc: "one of those that the gateway's owner offers", Default: values[0], Enum: values}
 	}
 	done := new(runs)
-	k := checks.Kind{Name: o.Kind, Doc: "runs " + o.Path + " and takes its exit status and figures", Schema: schema,
+	k := checks.Kind{Source: done, Name: o.Kind, Doc: "runs " + o.Path + " and takes its exit status and figures", Schema: schema,
 		Standing: func() checks.Standing { return execStanding(o, options, done) },
 		New: func(t checks.Target) (checks.Check, error) {
 			what := order{Kind: o.Kind, Target: t.Address, Choices: map[string]string{}}

@@ -19,7 +19,7 @@ import (
 
 // OfferOf finds the file that offers a kind.
 func OfferOf(dir, kind string, o Options) (file string, err error) {
-	offers, err := readOffers(cmp.Or(dir, Dir), o.Owner)
+	offers, _, err := readOffers(cmp.Or(dir, Dir), o)
 	for _, offer := range offers {
 		if offer.Kind == kind {
 			return offer.File, nil
@@ -66,7 +66,7 @@ func Try(ctx context.Context, offer Offer, o Options) (kinds []checks.Kind, end 
 	if p == nil {
 		return nil, func() {}, err
 	}
-	end = func() { p.Close() } // it has no error to give
+	end = p.stop
 	defer func() {
 		if err != nil {
 			end()

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ginnel/ginnel/agent"
+	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/builtin"
 	"github.com/ginnel/ginnel/checks/plugin"
@@ -16,36 +17,61 @@ import (
 	"github.com/ginnel/ginnel/tunnels"
 )
 
-// kinds are all kinds of checks of this gateway: those built in, and those that
+// kindSet are all kinds of checks of this gateway: those built in, and those that
 // checks.d offers. An offer that is not as it must be is among those left out, and
 // its checks say that they lack their kind; so is what is wrong with a program that
-// is not there yet, whose kind is Late. sockets is a folder for the plugins'
-// sockets; empty: a temporary one.
-func kinds(ctx context.Context, paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (r checks.Registry, left []error, err error) {
-	look := agent.LookAt(manager)
-	all := append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, faults, builtin.ICMP()))
-	if r, err = checks.NewRegistry(all...); err != nil {
-		return r, nil, err
-	}
-	offered, err := plugin.Load(ctx, paths.ChecksD(), plugin.Options{SocketDir: sockets, Host: paths.CheckSocket(), Log: log})
-	r, taken := withOffered(r, offered)
-	return r, append(apart(err), taken...), nil
+// is not there yet, whose kind is Late.
+type kindSet struct {
+	own      checks.Registry
+	programs *plugin.Programs
+	log      *slog.Logger
 }
 
-// withOffered adds kinds to r, but those whose name is taken.
-func withOffered(r checks.Registry, offered []checks.Kind) (_ checks.Registry, left []error) {
-	for _, kind := range offered {
-		more, err := r.With(kind)
-		if err != nil {
-			left = append(left, cli.WithHint(fmt.Errorf("an offer in checks.d: %w", err), "give the kind another name"))
-			if kind.Close != nil {
-				_ = kind.Close() // it was started to learn its name
-			}
-			continue
-		}
-		r = more
+// newKinds makes the set. sockets is a folder for the plugins' sockets; empty: a
+// temporary one.
+func newKinds(paths agent.Paths, sockets string, manager *tunnels.Manager, faults *agent.Faults, log *slog.Logger) (*kindSet, error) {
+	look := agent.LookAt(manager)
+	own, err := checks.NewRegistry(append(builtin.Kinds(handshakes(look)), agent.TunnelKind(look, faults, builtin.ICMP()))...)
+	taken := func(kind string) bool {
+		_, ok := own.Lookup(kind)
+		return ok
 	}
-	return r, left
+	return &kindSet{own, plugin.NewPrograms(paths.ChecksD(), plugin.Options{SocketDir: sockets, Host: paths.CheckSocket(), Reserved: taken, Log: log}), log}, err
+}
+
+// read gives the kinds by what checks.d offers now.
+func (k *kindSet) read(ctx context.Context) (_ checks.Registry, left []error, err error) {
+	offered, err := k.programs.Kinds(ctx)
+	left = apart(err)
+	for _, err := range left {
+		k.log.WarnContext(ctx, "an offer in checks.d is not there", "err", err, "hint", hintOf(err))
+	}
+	r, err := k.own.With(offered...)
+	return r, left, err
+}
+
+// again is read for the agent: what is left out is a *local.LeftOut.
+func (k *kindSet) again(ctx context.Context) (checks.Registry, error) {
+	r, left, err := k.read(ctx)
+	if err != nil || len(left) == 0 {
+		return r, err
+	}
+	text := ""
+	for _, err := range left {
+		text += err.Error() + "\n"
+		if hint := hintOf(err); hint != "" {
+			text += "    hint: " + hint + "\n"
+		}
+	}
+	return r, &local.LeftOut{Text: strings.TrimSuffix(text, "\n")}
+}
+
+// hintOf is what to do about an offer; empty: nothing known.
+func hintOf(err error) string {
+	if f, ok := errors.AsType[*plugin.FileError](err); ok {
+		return f.Hint
+	}
+	return ""
 }
 
 // apart are the errors that err joins, each by itself.
@@ -87,7 +113,11 @@ func offlineKinds(ctx context.Context) (checks.Registry, error) {
 
 // offlineOffers also tells what is wrong with the offers in checks.d.
 func offlineOffers(ctx context.Context) (checks.Registry, []error, error) {
-	return kinds(ctx, place(), "", &tunnels.Manager{}, nil, slog.New(slog.DiscardHandler))
+	set, err := newKinds(place(), "", &tunnels.Manager{}, nil, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return checks.Registry{}, nil, err
+	}
+	return set.read(ctx)
 }
 
 func checkList(ctx context.Context, std cli.IO, args []string) error {
@@ -131,11 +161,8 @@ func checkList(ctx context.Context, std cli.IO, args []string) error {
 // beside its kind.
 func tellLeft(std cli.IO, left []error) {
 	for _, err := range left {
-		var hint interface{ Hint() string }
-		if f, ok := err.(*plugin.FileError); ok {
+		if f, ok := errors.AsType[*plugin.FileError](err); ok && f.Error() == err.Error() {
 			cli.PrintError(std.Err, "left out", cli.WithHint(f, f.Hint))
-		} else if errors.As(err, &hint) {
-			cli.PrintError(std.Err, "left out", err)
 		}
 	}
 }

@@ -40,22 +40,23 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 		return err
 	}
 	faults := new(agent.Faults)
-	registry, left, err := kinds(ctx, paths, filepath.Join(paths.Run, "plugins"), h.Manager, faults, log)
+	kinds, err := newKinds(paths, filepath.Join(paths.Run, "plugins"), h.Manager, faults, log)
 	if err != nil {
 		return err
 	}
-	for _, err := range left {
-		log.Warn("an offer in checks.d is not there", "err", err)
+	registry, _, err := kinds.read(ctx) // what is left out is in the log
+	if err != nil {
+		return err
 	}
-	defer registry.Close()
 	a, err := agent.New(agent.Options{
 		Paths: paths, Config: *file, Host: h.Settings, Version: version, Backend: h.backendName,
-		Tunnels: h.Manager, Registry: registry, Collisions: h.newCollisions, Watch: h.Watch, Beside: h,
+		Tunnels: h.Manager, Registry: registry, Offers: kinds.again, Collisions: h.newCollisions, Watch: h.Watch, Beside: h,
 		Dataplanes: &h.planes, Sight: h.sight(), Faults: faults, Log: log,
 	})
 	if err != nil {
-		return advise(err)
+		return errors.Join(advise(err), registry.Close())
 	}
+	defer func() { _ = a.Kinds().Close() }()
 	return service.Run(ctx, func(ctx context.Context) error {
 		ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, os.Interrupt)
 		defer stop()
@@ -104,7 +105,8 @@ func reloadOnHangup(ctx context.Context, a *agent.Agent, log *slog.Logger) {
 		case <-ctx.Done():
 			return
 		case <-hangup:
-			if err := a.Reload(ctx); err != nil {
+			err := a.Reload(ctx)
+			if _, left := errors.AsType[*local.LeftOut](err); err != nil && !left { // that is in the log already
 				log.Error("config refused, the old one stays", "err", err)
 			}
 		}
@@ -116,6 +118,10 @@ func reload(ctx context.Context, std cli.IO, args []string) error {
 		return err
 	}
 	err := client().Reload(ctx)
+	left, some := errors.AsType[*local.LeftOut](err)
+	if some {
+		err = nil
+	}
 	if _, said := errors.AsType[*local.Error](err); said {
 		return fmt.Errorf("%w\nrefused: nothing was changed", err)
 	}
@@ -125,6 +131,10 @@ func reload(ctx context.Context, std cli.IO, args []string) error {
 	fmt.Fprintln(std.Out, "applied")
 	if _, err := configFor(ctx, ""); err != nil {
 		fmt.Fprintf(std.Err, "but what is wrong with a check leaves that check out:\n%v\n", err)
+	}
+	if some {
+		fmt.Fprintf(std.Err, "but what is wrong with a program leaves that program out:\n%s\n", left.Text)
+		return &cli.Exit{Code: 1}
 	}
 	return nil
 }
