@@ -201,9 +201,11 @@ func (a *Agent) peerFacts(t *why.Tunnel, n config.Network, st tunnels.Status, na
 				t.PeersUp++
 			}
 		}
+		lists := make([][]netip.Prefix, 0, len(n.Sites))
 		for _, p := range n.Sites {
-			t.Prefixes = append(t.Prefixes, p.AllowedIPs...)
+			lists = append(lists, p.AllowedIPs)
 		}
+		t.Prefixes = slices.Concat(lists...)
 		return
 	}
 	p, _ := PeerOf(st, st.Hub)

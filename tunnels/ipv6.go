@@ -38,11 +38,13 @@ func (w *wanting) withoutIPv6(n Network) Network {
 func isIPv6(p netip.Prefix) bool { return p.IsValid() && p.Addr().Is6() }
 
 // accepted is all that the peers of a network have, and those that are shut out.
-func accepted(n Network) (all []netip.Prefix) {
+func accepted(n Network) []netip.Prefix {
+	var lists [][]netip.Prefix
 	for _, t := range n.Devices {
+		lists = slices.Grow(lists, len(t.Peers)+1)
 		for _, p := range t.Peers {
-			all = append(all, p.AllowedIPs...)
+			lists = append(lists, p.AllowedIPs)
 		}
 	}
-	return append(all, n.Refused...)
+	return slices.Concat(append(lists, n.Refused)...)
 }
