@@ -40,6 +40,7 @@ type CheckRun struct {
 	Reordered int `json:"reordered,omitempty"`
 	Corrupt   int `json:"corrupt,omitempty"`
 	Unsent    int `json:"unsent,omitempty"`
+	Dropped   int `json:"dropped,omitempty"`
 }
 
 // CheckStep is a checks.Step.
@@ -63,7 +64,7 @@ func RunOf(s checks.Spec, r checks.Result) CheckRun {
 		Check: s.Name, Kind: s.Kind, Network: s.Target.Network, Target: s.Target.Address, Path: r.Path,
 		Verdict: r.Verdict, Reason: r.Reason, Phase: r.Phase, Detail: r.Detail, Start: r.Start.UTC().Round(0),
 		Sent: r.Sent, Received: r.Received, Stamps: r.Stamps,
-		Late: r.Odd.Late, Duplicate: r.Odd.Duplicate, Reordered: r.Odd.Reordered, Corrupt: r.Odd.Corrupt, Unsent: r.Odd.Unsent,
+		Late: r.Odd.Late, Duplicate: r.Odd.Duplicate, Reordered: r.Odd.Reordered, Corrupt: r.Odd.Corrupt, Unsent: r.Odd.Unsent, Dropped: r.Odd.Dropped,
 	}
 	for _, d := range r.RTT {
 		c.RTT = append(c.RTT, d.Seconds())

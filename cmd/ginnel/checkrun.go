@@ -185,7 +185,7 @@ func answersOf(r local.CheckRun) string {
 	for _, odd := range []struct {
 		n    int
 		name string
-	}{{r.Late, "late"}, {r.Duplicate, "twice"}, {r.Reordered, "out of order"}, {r.Corrupt, "changed"}, {r.Unsent, "not sent, by our fault"}} {
+	}{{r.Late, "late"}, {r.Duplicate, "twice"}, {r.Reordered, "out of order"}, {r.Corrupt, "changed"}, {r.Unsent, "not sent, by our fault"}, {r.Dropped, "not taken, by our fault"}} {
 		if odd.n > 0 {
 			text += fmt.Sprintf(", %d %s", odd.n, odd.name)
 		}

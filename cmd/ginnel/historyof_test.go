@@ -91,7 +91,7 @@ func TestExplain(t *testing.T) {
 	r := checks.Result{
 		Verdict: checks.Degraded, Reason: checks.Loss, Phase: checks.PhaseResponse, Detail: "2 of 3 replies", Path: "gn-kestrel-n",
 		Sent: 3, Received: 2, RTT: []time.Duration{12411 * time.Microsecond, 12 * time.Millisecond}, Stamps: checks.KernelStamps,
-		Odd: checks.Odd{Late: 1, Unsent: 2},
+		Odd: checks.Odd{Late: 1, Unsent: 2, Dropped: 1},
 		Steps: []checks.Step{
 			{Phase: checks.PhaseResolve, Name: "resolve records.example.net", Took: 400 * time.Microsecond, Detail: "198.51.100.20"},
 			{Phase: checks.PhaseAssert, Name: "clock", Detail: "steady\x1b[2J"},
@@ -113,7 +113,7 @@ func TestExplain(t *testing.T) {
 
 target     records.example.net:443
 way        through kestrel, by gn-kestrel-n
-answers    2 of 3, 1 late, 2 not sent, by our fault
+answers    2 of 3, 1 late, 2 not sent, by our fault, 1 not taken, by our fault
 stamps     kernel
 failed in  response
 offset     -2.5 ms
