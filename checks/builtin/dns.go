@@ -92,9 +92,9 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 		r.Steps = append(r.Steps, a.steps...)
 	}
 	if main.err != nil {
-		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), main.err))
+		return main.way.Told(reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), main.err)))
 	}
-	r.Received, r.RTT, r.Detail = 1, []time.Duration{main.rtt}, strings.TrimSpace(main.stale)
+	r.Received, r.RTT = 1, []time.Duration{main.rtt}
 	f := c.judge(main.answer)
 	if f == nil {
 		f = c.compare(ctx, asked)
@@ -102,7 +102,7 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 	if f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
-	return r
+	return main.way.Told(r)
 }
 
 // inquiry is what became of asking one resolver.
@@ -111,7 +111,7 @@ type inquiry struct {
 	answer *dns.Msg // nil without err: not asked, for its manners' sake
 	rtt    time.Duration
 	path   string
-	stale  string // of the resolver's own name; see reach.Way
+	way    reach.Way
 	steps  []checks.Step
 	err    error
 }
@@ -142,7 +142,7 @@ func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
 	}
 	defer conn.Close()
 	defer reach.Until(ctx, conn)()
-	i.path, i.stale = conn.Link(), conn.Stale()
+	i.path, i.way = conn.Link(), conn.Way
 	i.steps = append(i.steps, conn.Step(i.place.Host))
 	m := dns.Msg{Question: []dns.Question{c.question}}
 	m.Id, m.RecursionDesired = dns.Id(), c.recurse

@@ -170,13 +170,13 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	response, err := c.client.Do(request)
 	if err != nil {
 		r.Steps, r.Path = steps.done(false), steps.path
-		return reach.Asked(r, c.fault(ctx, steps.now(), err))
+		return steps.told(reach.Asked(r, c.fault(ctx, steps.now(), err)))
 	}
 	defer response.Body.Close()
 	body, cut, err := c.read(response)
 	r.Steps, r.Path = steps.done(true), steps.path
 	if err != nil {
-		return reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err))
+		return steps.told(reach.Asked(r, c.fault(ctx, checks.PhaseResponse, err)))
 	}
 	r.Received, r.Detail = 1, response.Status+steps.String()
 	r.Values = []checks.Value{{Name: "status", Number: float64(response.StatusCode), Unit: "1"}, {Name: "body", Number: float64(len(body)), Unit: "By"}}
@@ -189,7 +189,7 @@ func (c *httpCheck) Run(ctx context.Context) checks.Result {
 	if f := c.judge(response, body, cut, steps.stays()); f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
-	return r
+	return steps.told(r)
 }
 
 // read takes as much of the body as is wanted, and says whether there is more.

@@ -26,6 +26,7 @@ type steps struct {
 	path               string
 	list               []checks.Step // of connections: a redirect makes several
 	why                string        // a redirect was not followed
+	way                reach.Way     // of the last connection
 }
 
 // stay notes why a redirect is not followed.
@@ -33,6 +34,13 @@ func (s *steps) stay(why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.why = why
+}
+
+// told is what Way.Told makes of a result.
+func (s *steps) told(r checks.Result) checks.Result {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.way.Told(r)
 }
 
 func (s *steps) stays() string {
@@ -46,7 +54,7 @@ func (s *steps) connected(host string, l *reach.Conn) {
 	defer s.mu.Unlock()
 	s.resolved, s.dialled = l.Resolved, l.Connected
 	s.phase = checks.PhaseRequest
-	s.path = l.Link()
+	s.path, s.way = l.Link(), l.Way
 	s.list = append(s.list, l.Step(host), l.Connect())
 }
 

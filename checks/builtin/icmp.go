@@ -39,6 +39,7 @@ type icmpCheck struct {
 	target checks.Target
 	host   string
 	train  echo.Train // of a run, but for the address
+	route  reach.RouteBeside
 }
 
 func newICMP(engine *echo.Engine, t checks.Target) (checks.Check, error) {
@@ -78,11 +79,32 @@ func (c *icmpCheck) Begin(ctx context.Context, deadline time.Time, done func(che
 		if deadline.IsZero() && c.target.Timeout > 0 {
 			t.Deadline = start.Add(c.target.Timeout)
 		}
-		c.engine.Begin(ctx, t, func(o echo.Outcome) { done(o.Result(w.To.String())) })
+		link := c.link(w)
+		c.engine.Begin(ctx, t, func(o echo.Outcome) { done(c.result(o, w, link)) })
 	}
 	if _, err := netip.ParseAddr(c.host); err != nil {
 		go begin()
 		return
 	}
 	begin()
+}
+
+// link is that by which requests leave. A thousand checks on a clock do not ask the
+// kernel each time.
+func (c *icmpCheck) link(w reach.Way) string {
+	if c.target.OneShot {
+		return w.Link()
+	}
+	return c.route.Link(w)
+}
+
+// result says what an outcome means.
+func (c *icmpCheck) result(o echo.Outcome, w reach.Way, link string) checks.Result {
+	r := o.Result(w.To.String())
+	r.Path = link
+	if c.target.OneShot || w.To.String() != c.host {
+		r.Steps = []checks.Step{w.Step(c.host), {Phase: checks.PhaseResponse, Name: fmt.Sprintf("%d requests of %d bytes", o.Sent, c.train.Size),
+			Detail: fmt.Sprintf("%d replies", o.Received)}}
+	}
+	return w.Told(r)
 }

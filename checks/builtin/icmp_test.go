@@ -98,3 +98,24 @@ func TestICMPRefusesTooLongABurst(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// The link is told at once to somebody who asks for a run, and on a clock from the
+// run after it was found out.
+func TestICMPTellsItsLink(t *testing.T) {
+	allowGroups(t, "0 0")
+	for _, host := range []string{"127.0.0.1", "::1"} {
+		once := check(t, ICMP(), checks.Target{Address: host, OneShot: true})
+		if once.Path != "lo" || len(once.Steps) != 2 || once.Steps[1].Detail != "3 replies" {
+			t.Errorf("%s, once: %+v", host, once)
+		}
+		c, err := ICMP().Make(checks.Target{Address: host, Timeout: 5 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(5 * time.Second); c.Run(t.Context()).Path != "lo"; {
+			if time.Now().After(end) {
+				t.Fatalf("%s: no link is told", host)
+			}
+		}
+	}
+}

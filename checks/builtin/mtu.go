@@ -30,7 +30,8 @@ func mtuKind(engine *echo.Engine) checks.Kind {
 			"tries": {Type: "int", Doc: "packets of a length, of which one must pass", Default: 3, Min: new(2.0), Max: new(10.0)},
 			"wait":  {Type: "duration", Doc: "how long an answer may take", Default: "300ms", Min: new(0.01), Max: new(5.0)},
 		},
-		New: func(t checks.Target) (checks.Check, error) { return newMTU(engine, t) },
+		New:   func(t checks.Target) (checks.Check, error) { return newMTU(engine, t) },
+		Close: engine.Close,
 	}
 }
 
@@ -78,12 +79,13 @@ func (c *mtuCheck) Run(ctx context.Context) checks.Result {
 		s.most = min(link, c.max)
 	}
 	f := s.run(w.To.String())
-	r.Steps = append(s.steps, checks.Step{Phase: checks.PhaseRoute, Name: "link " + r.Path, Detail: fmt.Sprintf("MTU %d", link)})
+	r.Steps = append([]checks.Step{w.Step(c.place.Host)}, s.steps...)
+	r.Steps = append(r.Steps, checks.Step{Phase: checks.PhaseRoute, Name: "link " + r.Path, Detail: fmt.Sprintf("MTU %d", link)})
 	if f != nil && f.Verdict != checks.Degraded {
 		if f.Reason == checks.Timeout && ctx.Err() != nil {
 			f = reach.FaultOf(ctx, checks.PhaseResponse, "looking for the longest packet to "+w.To.String(), ctx.Err())
 		}
-		return reach.Asked(r, f)
+		return w.Told(reach.Asked(r, f))
 	}
 	r.Sent, r.Received = 1, 1
 	if f != nil {
@@ -93,7 +95,7 @@ func (c *mtuCheck) Run(ctx context.Context) checks.Result {
 		r.Values = []checks.Value{{Name: "path_mtu", Number: float64(s.good), Unit: "By"}}
 	}
 	r.Values = append(r.Values, checks.Value{Name: "link_mtu", Number: float64(link), Unit: "By"})
-	return r
+	return w.Told(r)
 }
 
 // probe sends a train of packets of one length, with their headers.

@@ -47,6 +47,13 @@ func newNTP(t checks.Target) (checks.Check, error) {
 }
 
 func (c *ntpCheck) Run(ctx context.Context) checks.Result {
+	var way reach.Way
+	r := c.run(ctx, &way)
+	return way.Told(r)
+}
+
+// run is Run, but for what is said of the way, which it finds.
+func (c *ntpCheck) run(ctx context.Context, way *reach.Way) checks.Result {
 	r := checks.Result{Verdict: checks.OK, Start: time.Now()}
 	if r.Start.Before(c.quiet) {
 		r.Verdict, r.Reason = checks.Unknown, checks.NotRun
@@ -54,7 +61,7 @@ func (c *ntpCheck) Run(ctx context.Context) checks.Result {
 		return r
 	}
 	r.Sent, r.Stamps = 1, checks.UserStamps
-	answer, err := c.ask(ctx, &r)
+	answer, err := c.ask(ctx, &r, way)
 	if err != nil {
 		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), err))
 	}
@@ -76,7 +83,7 @@ func (c *ntpCheck) Run(ctx context.Context) checks.Result {
 }
 
 // ask sends the question and waits for its answer.
-func (c *ntpCheck) ask(ctx context.Context, r *checks.Result) (*ntp.Response, error) {
+func (c *ntpCheck) ask(ctx context.Context, r *checks.Result, way *reach.Way) (*ntp.Response, error) {
 	var stop func() bool
 	timeout := 5 * time.Second
 	if end, ok := ctx.Deadline(); ok {
@@ -92,7 +99,8 @@ func (c *ntpCheck) ask(ctx context.Context, r *checks.Result) (*ntp.Response, er
 			}
 			stop = context.AfterFunc(ctx, func() { conn.Conn.Close() }) // the library sets deadlines of its own
 			r.Path = conn.Link()
-			r.Steps = append(r.Steps, checks.Step{Phase: checks.PhaseResolve, Name: "resolve " + c.place.Host, Took: conn.Resolved, Detail: conn.To.String()})
+			r.Steps = append(r.Steps, conn.Step(c.place.Host))
+			*way = conn.Way
 			begin = time.Now()
 			return conn.Conn, nil // of UDP itself: it asks the kernel for the time of arrival
 		},

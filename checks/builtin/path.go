@@ -86,12 +86,12 @@ func (c *pathCheck) Run(ctx context.Context) checks.Result {
 		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResolve, "resolving "+c.place.Host, err))
 	}
 	r.Path = w.Link()
-	r.Steps = append(r.Steps, checks.Step{Phase: checks.PhaseResolve, Name: "resolve " + c.place.Host, Took: w.Resolved, Detail: w.To.String()})
+	r.Steps = append(r.Steps, w.Step(c.place.Host))
 	c.flow.aim(w, c.place.Port)
 	t, err := c.walk(ctx)
 	r.Steps = append(r.Steps, t.steps()...)
 	if err != nil {
-		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String(), err))
+		return reach.Asked(r, reach.FaultOf(ctx, checks.PhaseConnect, "connecting to "+c.place.String()+w.Stale(), err))
 	}
 	r.Sent = 1
 	if f := c.judge(t); f != nil {
@@ -107,7 +107,7 @@ func (c *pathCheck) Run(ctx context.Context) checks.Result {
 	if t.whole() {
 		c.before = t
 	}
-	return r
+	return w.Told(r)
 }
 
 // patience is after how many routers in a row that say nothing the target is

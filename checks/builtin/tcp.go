@@ -3,7 +3,6 @@ package builtin
 import (
 	"context"
 	"net"
-	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -42,7 +41,6 @@ func (c *tcpCheck) Run(ctx context.Context) checks.Result {
 	defer conn.Close()
 	r.Received, r.Path = 1, c.route.Link(conn.Way)
 	r.Steps = []checks.Step{conn.Step(c.place.Host), conn.Connect()}
-	r.Detail = strings.TrimSpace(conn.Stale())
 	rtt, stamps, repeated := handshakeRTT(conn)
 	r.RTT, r.Stamps = []time.Duration{rtt}, stamps
 	if repeated > 0 { // the kernel asks again after a second
@@ -50,7 +48,7 @@ func (c *tcpCheck) Run(ctx context.Context) checks.Result {
 		r.Verdict, r.Reason, r.Phase = checks.Degraded, checks.Loss, checks.PhaseConnect
 		r.Detail = "connected only when asked again"
 	}
-	return r
+	return conn.Told(r)
 }
 
 // handshakeRTT is the kernel's time from SYN to SYN+ACK, or else ours for all of

@@ -62,15 +62,14 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 	if err != nil && !(seen.wanted && isAlert(err)) {
 		f := reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err))
 		r.Steps[2].Detail = f.Detail
-		return reach.Asked(r, f)
+		return conn.Told(reach.Asked(r, f))
 	}
 	r.Received, r.RTT = 1, []time.Duration{rtt}
 	if seen.wanted {
 		r.Detail = "it wants a client certificate, as it should; "
 	}
 	c.judge(&r, seen.chain)
-	r.Detail += conn.Stale()
-	return r
+	return conn.Told(r)
 }
 
 // handshakeSteps tells of a handshake, and of each certificate that it showed.

@@ -29,7 +29,8 @@ func udpKind(engine *echo.Engine) checks.Kind {
 			"loss":  {Type: "int", Doc: "of a run's packets that may be lost without it being degraded", Default: 0, Min: new(0.0), Max: new(100.0)},
 			"wait":  {Type: "duration", Doc: "an answer that takes longer is late, and counts as lost; not given: until the run ends", Min: new(0.001), Max: new(60.0)},
 		},
-		New: func(t checks.Target) (checks.Check, error) { return newUDP(engine, t) },
+		New:   func(t checks.Target) (checks.Check, error) { return newUDP(engine, t) },
+		Close: engine.Close,
 	}
 }
 
@@ -82,17 +83,18 @@ func (c *udpCheck) Begin(ctx context.Context, deadline time.Time, done func(chec
 		if deadline.IsZero() && c.target.Timeout > 0 {
 			t.Deadline = start.Add(c.target.Timeout)
 		}
-		c.engine.Begin(ctx, t, func(o echo.Outcome) { done(c.result(o, w)) })
+		link := w.Link()
+		c.engine.Begin(ctx, t, func(o echo.Outcome) { done(c.result(o, w, link)) })
 	}
 	go begin() // it asks the kernel for the link, and perhaps a resolver for the name
 }
 
 // result says what an outcome means.
-func (c *udpCheck) result(o echo.Outcome, w reach.Way) checks.Result {
+func (c *udpCheck) result(o echo.Outcome, w reach.Way, link string) checks.Result {
 	r := o.Result(netip.AddrPortFrom(w.To, c.place.Port).String())
-	r.Path = w.Link()
+	r.Path = link
 	r.Steps = []checks.Step{
-		{Phase: checks.PhaseResolve, Name: "resolve " + c.place.Host, Took: w.Resolved, Detail: w.To.String()},
+		w.Step(c.place.Host),
 		{Phase: checks.PhaseResponse, Name: fmt.Sprintf("%d packets of %d bytes", o.Sent, c.train.Size), Detail: fmt.Sprintf("%d answers", o.Received)},
 	}
 	l := c.ways.account(o, c.train.Session)
@@ -108,5 +110,5 @@ func (c *udpCheck) result(o echo.Outcome, w reach.Way) checks.Result {
 	case l.known && l.there+l.back > 0:
 		r.Detail += "; since the last answer before: " + l.String()
 	}
-	return r
+	return w.Told(r)
 }

@@ -3,6 +3,7 @@ package reach
 import (
 	"net"
 	"net/netip"
+	"sync"
 	"syscall"
 	"time"
 
@@ -35,6 +36,43 @@ func (r *Route) Link(w Way) string {
 		*r = Route{way: w, link: w.Link(), at: now}
 	}
 	return r.link
+}
+
+// RouteBeside is a Route that nobody waits for: the kernel is asked beside whoever
+// wants to know. Its zero value remembers nothing. It is safe for use by several
+// goroutines.
+type RouteBeside struct {
+	mu     sync.Mutex
+	known  Route
+	asking bool
+}
+
+// Link is what w.Link() was when it was asked last, about a minute ago at most;
+// empty as well where it was not asked yet.
+func (r *RouteBeside) Link(w Way) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.known
+	if same := known.way.To == w.To && known.way.From == w.From; !same || time.Since(known.at) > time.Minute {
+		r.ask(w)
+		if !same {
+			return ""
+		}
+	}
+	return known.link
+}
+
+func (r *RouteBeside) ask(w Way) {
+	if r.asking {
+		return
+	}
+	r.asking = true
+	go func() {
+		fresh := Route{way: w, link: w.Link(), at: time.Now()}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.known, r.asking = fresh, false
+	}()
 }
 
 // MTU is the largest packet that leaves on this way without being cut, by the

@@ -79,6 +79,14 @@ func (w Way) Stale() string {
 	return w.Since.Format(" (as of 15:04:05: the resolver has not answered since)")
 }
 
+// Told is r, which says as well when the address is an old one.
+func (w Way) Told(r checks.Result) checks.Result {
+	if stale := w.Stale(); stale != "" {
+		r.Detail = strings.TrimSpace(r.Detail + stale)
+	}
+	return r
+}
+
 // Conn is a connection to a target, and what it took to get it.
 type Conn struct {
 	net.Conn
@@ -105,7 +113,7 @@ func Dial(ctx context.Context, t checks.Target, network string, p Place) (*Conn,
 	begin := time.Now()
 	conn, err := dialer.DialContext(ctx, network, to.String())
 	if err != nil {
-		return nil, told(FaultOf(ctx, checks.PhaseConnect, "connecting to "+to.String(), err), w.Step(p.Host),
+		return nil, told(FaultOf(ctx, checks.PhaseConnect, "connecting to "+to.String()+w.Stale(), err), w.Step(p.Host),
 			checks.Step{Phase: checks.PhaseConnect, Name: "connect " + to.String(), Took: time.Since(begin)})
 	}
 	return &Conn{conn, w, time.Since(begin)}, nil
