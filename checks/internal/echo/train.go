@@ -66,7 +66,7 @@ func (t *train) answer(i int, intact bool, back time.Time, kBack int64) {
 	p := &t.packets[i]
 	switch {
 	case t.ended:
-		t.After.add(p.fate, intact)
+		t.After.add(p, intact)
 	case p.fate == checks.Answered || p.fate == checks.Late:
 		t.odd.Duplicate++
 	case p.fate != "":
@@ -96,13 +96,14 @@ func (t *train) arrive(i int) {
 }
 
 // add counts an answer to a question of a train that has ended.
-func (a *After) add(fate checks.Fate, intact bool) {
+func (a *After) add(p *packet, intact bool) {
 	switch {
 	case a == nil:
-	case fate == checks.Answered:
+	case p.fate == checks.Answered || p.fate == checks.Late:
 		a.duplicate++
-	case fate == checks.Lost && intact:
+	case p.fate == checks.Lost && intact:
 		a.late++
+		p.fate = checks.Late
 	}
 }
 

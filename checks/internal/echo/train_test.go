@@ -142,11 +142,11 @@ func TestAnswersAfterTheEnd(t *testing.T) {
 	e, s, tr := underWay(socket{}, 3)
 	e.take(s, answerTo(s, tr, 0), false, far, notes{}, time.Now())
 	e.end(tr)
-	for _, i := range []int{0, 1, 1} {
+	for _, i := range []int{0, 1, 1, 2} {
 		e.take(s, answerTo(s, tr, i), false, far, notes{}, time.Now())
 	}
 	next := &train{Train: Train{After: tr.After}}
-	if got, want := next.outcome().Odd, (checks.Odd{Late: 2, Duplicate: 1}); got != want {
+	if got, want := next.outcome().Odd, (checks.Odd{Late: 2, Duplicate: 2}); got != want {
 		t.Errorf("got %+v, want %+v", got, want)
 	}
 	if got := next.outcome().Odd; got != (checks.Odd{}) {
