@@ -21,9 +21,30 @@ type asked struct {
 // sessions of the socket share the sequence numbers.
 func (s *socket) composeTest(b []byte, t *train, i int) []byte {
 	q := stamp.Question{Seq: s.test, Time: stamp.TimeOf(time.Now()), Error: stamp.Unsynchronised, Session: t.Session}
-	s.asked[q.Seq%ring] = asked{q.Seq, q.Time, t.number(i)}
+	if old := s.wasAsked(q.Seq); old.number != 0 && q.Time.Since(old.time) < linger && len(s.asked) < mostAsked {
+		s.askMore()
+	}
+	*s.wasAsked(q.Seq) = asked{q.Seq, q.Time, t.number(i)}
 	s.test++
 	return appendFilling(q.Append(b), stamp.Size, t.Size)
+}
+
+// mostAsked is the most test packets of a socket that are remembered: those of ten
+// seconds at atOnce in a tick.
+const mostAsked = 1 << 16
+
+// wasAsked is where a sequence number is kept. There is a power of two of them.
+func (s *socket) wasAsked(seq uint32) *asked { return &s.asked[seq%uint32(len(s.asked))] }
+
+// askMore makes room for as many again.
+func (s *socket) askMore() {
+	old := s.asked
+	s.asked = make([]asked, 2*len(old))
+	for _, a := range old {
+		if a.number != 0 {
+			*s.wasAsked(a.seq) = a
+		}
+	}
 }
 
 // numberOfAnswer is which question of the socket a test packet answers.
@@ -32,7 +53,7 @@ func (s *socket) numberOfAnswer(payload []byte) (number uint64, ok bool) {
 	if !ok {
 		return 0, false
 	}
-	q := &s.asked[a.Question.Seq%ring]
+	q := s.wasAsked(a.Question.Seq)
 	return q.number, q.number != 0 && q.seq == a.Question.Seq && q.time == a.Question.Time
 }
 
@@ -44,7 +65,7 @@ func (s *socket) numberOfTest(quoted []byte) (number uint64, ok bool) {
 		return 0, false
 	}
 	seq := binary.BigEndian.Uint32(quoted)
-	q := &s.asked[seq%ring]
+	q := s.wasAsked(seq)
 	return q.number, q.number != 0 && q.seq == seq
 }
 

@@ -6,9 +6,11 @@ import (
 	"slices"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
+	"github.com/ginnel/ginnel/checks/stamp"
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/ipv4"
 )
@@ -251,6 +253,31 @@ func FuzzMessages(f *testing.F) {
 		o := tr.outcome()
 		if err := o.Result("192.0.2.2").Valid(); err != nil || o.Sent != 3 {
 			t.Fatalf("%v: %+v", err, o)
+		}
+	})
+}
+
+// However many test packets are out, none is forgotten while its answer may come,
+// and none is remembered for longer.
+func TestTestPacketsOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &socket{place: place{udp: true, reflected: true}, asked: make([]asked, ring), test: 1<<32 - 1000}
+		tr := &train{Train: Train{Session: 7, Size: stamp.Size}, id: 3}
+		var answers [][]byte
+		for i := range 5 * ring {
+			time.Sleep(time.Millisecond)
+			b := s.compose(nil, tr, i)
+			q, _ := stamp.ParseQuestion(b)
+			stamp.Answer{Session: 7, Question: q}.Put(b)
+			answers = append(answers, b)
+		}
+		for i := len(answers) - int(linger/time.Millisecond) + 1; i < len(answers); i++ {
+			if number, ok := s.numberOf(answers[i]); !ok || number != tr.number(i) {
+				t.Fatalf("question %d of %d is forgotten", i, len(answers))
+			}
+		}
+		if n := len(s.asked); n > 8*ring {
+			t.Errorf("%d are remembered", n)
 		}
 	})
 }
