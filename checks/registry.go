@@ -74,6 +74,31 @@ func (k Kind) Make(t Target) (Check, error) {
 // ErrNoKind is wrapped by errors about a kind that a Registry does not have.
 var ErrNoKind = errors.New("no such kind here")
 
+// noKind is about a kind that a Registry does not have.
+type noKind struct{ kind, meant string }
+
+func (e *noKind) Error() string { return fmt.Sprintf("kind %q: %v", e.kind, ErrNoKind) }
+func (e *noKind) Unwrap() error { return ErrNoKind }
+
+// Hint implements the hint of an error.
+func (e *noKind) Hint() string {
+	if e.meant != "" {
+		return e.meant
+	}
+	return "ginnel check list has them; programs are offered in /etc/ginnel/checks.d"
+}
+
+// IntervalError says that a check is to run more often than its kind may.
+type IntervalError struct {
+	Interval time.Duration
+	Kind     string
+	Least    time.Duration
+}
+
+func (e *IntervalError) Error() string {
+	return fmt.Sprintf("an interval of %v is too short for a %s check, which may run once in %v", e.Interval, e.Kind, e.Least)
+}
+
 // Registry is the set of kinds that a program has. It is a value: copies are
 // cheap and nothing changes one. The zero Registry has no kinds.
 type Registry struct {
@@ -121,15 +146,15 @@ func (r Registry) Kinds() []Kind {
 }
 
 // Make makes the check that s wants. The error wraps ErrNoKind, or one or more
-// *OptionError, or says what the kind holds against the target.
+// *OptionError, or is an *IntervalError, or says what the kind holds against the target.
 func (r Registry) Make(s Spec) (Check, error) {
 	k, ok := r.kinds[s.Kind]
 	if !ok {
-		return nil, fmt.Errorf("kind %q: %w", s.Kind, ErrNoKind)
+		return nil, &noKind{s.Kind, nearest(s.Kind, slices.Sorted(maps.Keys(r.kinds)))}
 	}
 	s = s.withDefaults()
 	if s.Interval < k.Least {
-		return nil, fmt.Errorf("an interval of %v is too short for a %s check, which may run once in %v", s.Interval, k.Name, k.Least)
+		return nil, &IntervalError{s.Interval, k.Name, k.Least}
 	}
 	c, err := k.Make(s.Target)
 	if s.Beside == "" || err != nil {

@@ -152,9 +152,10 @@ func (c *Config) sources(network string) []netip.Addr {
 }
 
 // CheckKinds asks validate, normally a checks.Registry's Validate, about every
-// check, and places what it answers: an *checks.OptionError at the option, a
-// kind that is not here at the kind (Split by checks.ErrNoKind: a gateway goes
-// on without such a check), anything else at the target.
+// check, and places what it answers: an *checks.OptionError at the option, an
+// *checks.IntervalError at the interval, a kind that is not here at the kind
+// (Split by checks.ErrNoKind: a gateway goes on without such a check), anything
+// else at the target.
 func (c *Config) CheckKinds(validate func(checks.Spec) error) Problems {
 	var ps Problems
 	for i, spec := range c.CheckSpecs() {
@@ -179,11 +180,17 @@ func parts(err error) []error {
 
 func (c *Config) kindProblem(path string, err error) Problem {
 	p := Problem{File: c.file, Path: path + ".target", Message: err.Error(), Err: err}
+	var hint interface{ Hint() string }
+	if errors.As(err, &hint) {
+		p.Hint = hint.Hint()
+	}
 	if e, ok := errors.AsType[*checks.OptionError](err); ok {
 		p.Path = join(path+".options", e.Option)
 		p.Message, p.Hint = e.Err.Error(), e.Hint
 	} else if errors.Is(err, checks.ErrNoKind) {
 		p.Path = path + ".kind"
+	} else if _, ok := errors.AsType[*checks.IntervalError](err); ok {
+		p.Path = path + ".interval"
 	}
 	at := c.nearestPlace(p.Path)
 	p.Line, p.Column = at.line, at.column

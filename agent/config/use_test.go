@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -155,6 +156,15 @@ status = 2000
 name = "scan"
 kind = "dicom"
 target = "198.51.100.20:104"
+[[check]]
+name = "often"
+kind = "path"
+interval = "30s"
+target = "198.51.100.20:443"
+[[check]]
+name = "typo"
+kind = "tpc"
+target = "198.51.100.20:443"
 `))
 	if err != nil {
 		t.Fatal(err)
@@ -167,6 +177,11 @@ target = "198.51.100.20:104"
 			return errors.Join(
 				&checks.OptionError{Option: "metod", Err: errors.New("unknown option"), Hint: "method"},
 				&checks.OptionError{Option: "status", Err: errors.New("2000 is more than 599")})
+		case "path":
+			return &checks.IntervalError{Interval: s.Interval, Kind: s.Kind, Least: 2 * time.Minute}
+		case "tpc":
+			r, err := checks.NewRegistry(checks.Kind{Name: "tcp", New: func(checks.Target) (checks.Check, error) { return nil, nil }})
+			return errors.Join(err, r.Validate(s))
 		default:
 			return fmt.Errorf("kind %q: %w", s.Kind, checks.ErrNoKind)
 		}
@@ -175,12 +190,16 @@ target = "198.51.100.20:104"
 desired.toml:11:9: check[1].options.metod: unknown option
     hint: method
 desired.toml:12:10: check[1].options.status: 2000 is more than 599
-desired.toml:15:8: check[2].kind: kind "dicom": no such kind here`
+desired.toml:15:8: check[2].kind: kind "dicom": no such kind here
+desired.toml:20:12: check[3].interval: an interval of 30s is too short for a
+    path check, which may run once in 2m0s
+desired.toml:24:8: check[4].kind: kind "tpc": no such kind here
+    hint: tcp`
 	if d := cmp.Diff(want, ps.Error()); d != "" {
 		t.Errorf("-want +got:\n%s", d)
 	}
 	gone, rest := ps.Split(checks.ErrNoKind)
-	if len(gone) != 1 || len(rest) != 3 {
+	if len(gone) != 2 || len(rest) != 4 {
 		t.Errorf("split into %d and %d", len(gone), len(rest))
 	}
 }
