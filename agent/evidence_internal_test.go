@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block/evidence"
+	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/checks"
 )
 
@@ -116,5 +117,21 @@ func TestJoined(t *testing.T) {
 	}
 	if got := joined(nil, p(1)); len(got) != 1 {
 		t.Errorf("%v", got)
+	}
+}
+
+// A tunnel's name is that of its hub's endpoint, which its address hides.
+func TestEndpointName(t *testing.T) {
+	a := &Agent{config: &config.Config{Networks: []config.Network{
+		{Name: "kestrel", Hubs: []config.Hub{{Peer: config.Peer{Name: "hub-north"}, Endpoints: []string{"192.0.2.10:51820", "hub-north.example.net:51820"}}}},
+		{Name: "heron", Hubs: []config.Hub{{Peer: config.Peer{Name: "hub-south"}, Endpoints: []string{"[2001:db8::20]:51820"}}}},
+	}}}
+	for _, test := range [][3]string{{"kestrel", "hub-north", "hub-north.example.net"}, {"heron", "hub-south", ""}, {"kestrel", "hub-south", ""}} {
+		if got := a.endpointName(test[0], test[1]); got != test[2] {
+			t.Errorf("%s/%s: %q, want %q", test[0], test[1], got, test[2])
+		}
+	}
+	if got := new(Agent).endpointName("kestrel", "hub-north"); got != "" {
+		t.Errorf("without a config: %q", got)
 	}
 }

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"fmt"
 	"net"
@@ -35,14 +36,16 @@ func (k *evidenceKeeper) look(ctx context.Context, f *frozen) {
 	defer cancel()
 	b := &f.bundle
 	host, port := placeOf(f.spec.Target.Address)
+	name := host
 	if t := b.Tunnels; f.spec.Kind == TunnelKindName && len(t) > 0 { // it is reached beside itself
 		for _, one := range t {
 			if tunnelName(one.Network, one.Hub) == f.spec.Name {
 				host, port = placeOf(one.Endpoint)
+				name = cmp.Or(k.agent.endpointName(one.Network, one.Hub), host)
 			}
 		}
 	}
-	b.DNS = lookUp(within, host)
+	b.DNS = lookUp(within, name)
 	m := mannersOf(k.agent.manners(), f.spec, host)
 	skip := func(format string, args ...any) { b.NotLooked = append(b.NotLooked, fmt.Sprintf(format, args...)) }
 	if m.Path != "" {
@@ -153,6 +156,28 @@ func guarded(ctx context.Context, c checks.Check) (r checks.Result) {
 		}
 	}()
 	return c.Run(ctx)
+}
+
+// endpointName is the first name by which the config has a hub; empty: it has
+// addresses only.
+func (a *Agent) endpointName(network, hub string) string {
+	a.mu.Lock()
+	c := a.config
+	a.mu.Unlock()
+	if c == nil {
+		return ""
+	}
+	for _, n := range c.Networks {
+		for _, h := range n.Hubs {
+			for _, e := range h.Endpoints {
+				host, _ := placeOf(e)
+				if _, err := netip.ParseAddr(host); n.Name == network && h.Name == hub && err != nil {
+					return host
+				}
+			}
+		}
+	}
+	return ""
 }
 
 // lookUp asks each resolver of this host for a name.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block/evidence"
@@ -71,11 +70,10 @@ func writeEntries(w io.Writer, list []evidence.Entry, loc *time.Location) error 
 		_, err := fmt.Fprintln(w, "nothing went down or got worse since evidence is kept")
 		return err
 	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	for _, e := range list {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\n", e.ID, e.At.In(loc).Format("Mon 2 Jan 15:04:05"), cli.Printable(e.Name), cli.Printable(e.Text))
+		fmt.Fprintf(w, "%s  %s  %s\n    %s\n", e.ID, e.At.In(loc).Format("Mon 2 Jan 15:04:05"), cli.Printable(e.Name), cli.Wrap(cli.Printable(e.Text), edge-4, "    "))
 	}
-	return tw.Flush()
+	return nil
 }
 
 // packetsShown is how many of the last packets a terminal shows, in lines of 64.

@@ -50,7 +50,7 @@ func TestWords(t *testing.T) {
 		b.Headline(): "Records went from up to down: 203.0.113.20:443 refuses the connection",
 		b.Course():   "..?|!x~",
 		b.Before():   "2 of 2 answered, half of them within 14 ms",
-		b.After():    "0 of 3 answered",
+		b.After():    "0 of 3 answered as they should, 1 refused or wrong",
 		b.ID[:16]:    "20261123T141502-",
 	} {
 		if got != want {

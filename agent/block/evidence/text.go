@@ -44,10 +44,23 @@ func (b *Bundle) tally(before bool) string {
 		return "nothing was asked"
 	}
 	text := fmt.Sprintf("%d of %d answered", answered, all)
+	if wrong := b.wrong(before); wrong > 0 {
+		text = fmt.Sprintf("%d of %d answered as they should, %d refused or wrong", answered, all, wrong)
+	}
 	if median > 0 {
 		text += fmt.Sprintf(", half of them within %s", Millis(median.Seconds()))
 	}
 	return text
+}
+
+// wrong counts the answers of one half that were refusals, or not the wanted ones.
+func (b *Bundle) wrong(before bool) (n int) {
+	for _, p := range b.Packets {
+		if p.At < 0 == before && (p.Fate == Wrong || p.Fate == string(checks.Denied)) {
+			n++
+		}
+	}
+	return n
 }
 
 // Before and After are the packets of each half in words.
