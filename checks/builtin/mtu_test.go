@@ -119,6 +119,49 @@ func TestMTUTellsLossFromLength(t *testing.T) {
 	}
 }
 
+// TestMTUIsNoVictimOfLoss: the second train, which is the first of the longest, is
+// lost whole, or has a fault of ours.
+func TestMTUIsNoVictimOfLoss(t *testing.T) {
+	whole := func(received int) echo.Outcome {
+		return echo.Outcome{Sent: 3, Received: received, RTT: make([]time.Duration, received)}
+	}
+	for _, test := range []struct {
+		name    string
+		trains  []echo.Outcome // those after the first; then all are whole
+		err     error          // of the third
+		found   bool
+		verdict checks.Verdict // empty: well
+		reason  checks.Reason
+	}{
+		{"a burst on a way that loses", []echo.Outcome{whole(0), whole(2)}, nil, true, "", ""},
+		{"nothing lost but the longest", []echo.Outcome{whole(0), whole(3)}, nil, true, checks.Degraded, checks.Assertion},
+		{"no room to send", []echo.Outcome{{Odd: checks.Odd{Unsent: 3}}}, nil, false, checks.Unknown, checks.SelfFault},
+		{"no room for answers", []echo.Outcome{{Sent: 3, Dropped: 3}}, nil, false, checks.Unknown, checks.SelfFault},
+		{"its time is up while it makes sure", []echo.Outcome{whole(0), whole(0)}, context.DeadlineExceeded, false, checks.Unknown, checks.NotRun},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			asked := 0
+			s := mtuSearch{most: 1500, good: leastMTU, probe: func(int) (echo.Outcome, error) {
+				asked++
+				if i := asked - 2; i >= 0 && i < len(test.trains) {
+					if i == 1 {
+						return test.trains[i], test.err
+					}
+					return test.trains[i], nil
+				}
+				return whole(3), nil
+			}}
+			f := s.run("192.0.2.1")
+			switch {
+			case s.found != test.found:
+				t.Errorf("found %v after %d trains: %+v", s.found, asked, f)
+			case test.verdict == "" && (f != nil || s.good != 1500), test.verdict != "" && (f == nil || f.Verdict != test.verdict || f.Reason != test.reason):
+				t.Errorf("%d, %+v", s.good, f)
+			}
+		})
+	}
+}
+
 // TestMTUBelieves no hint: routers say nonsense.
 func TestMTUBelievesNoHint(t *testing.T) {
 	for _, hint := range []int{0, 1, 68, 1279, 1280, 1399, 1400, 1401, 1500, 9000, 1 << 30} {

@@ -6,9 +6,11 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/ginnel/ginnel/checks"
@@ -59,7 +61,7 @@ func (c *tlsCheck) Run(ctx context.Context) checks.Result {
 	err = secure.HandshakeContext(ctx)
 	rtt := time.Since(begin)
 	r.Steps = append(r.Steps, handshakeSteps(secure.ConnectionState(), rtt, seen)...)
-	if err != nil && !(seen.wanted && isAlert(err)) {
+	if err != nil && !(seen.wanted && hangsUp(err)) {
 		f := reach.FaultOf(ctx, checks.PhaseTLS, "TLS with "+c.place.String(), tlsError(err))
 		r.Steps[2].Detail = f.Detail
 		return conn.Told(reach.Asked(r, f))
@@ -168,11 +170,13 @@ func certName(c *x509.Certificate) string {
 	return "certificate"
 }
 
-// isAlert says whether the other side ended the handshake by an alert. Go has no
-// exported type for that.
-func isAlert(err error) bool {
-	e, ok := errors.AsType[*net.OpError](err)
-	return ok && e.Op == "remote error"
+// hangsUp says whether the other side ended the handshake, by an alert, for which Go
+// has no exported type, or by closing the connection.
+func hangsUp(err error) bool {
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "remote error" {
+		return true
+	}
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // tlsError puts what Go's TLS says into words of ours where it is long.

@@ -115,6 +115,9 @@ func TestTLS(t *testing.T) {
 	wants := func(v uint16, auth tls.ClientAuthType) func(*tls.Config) {
 		return func(c *tls.Config) { c.ClientAuth, c.MaxVersion = auth, v }
 	}
+	// hangsUp wants a certificate, and says no by closing the connection.
+	strict := &tls.Config{Certificates: []tls.Certificate{a.issue(t, -day, 90*day)}, MaxVersion: tls.VersionTLS12, ClientAuth: tls.RequireAnyClientCert}
+	hangsUp := serve(t, "127.0.0.1:0", func(conn net.Conn) { tls.Server(silenced{conn}, strict).Handshake() })
 	for _, test := range []struct {
 		name    string
 		address string
@@ -135,6 +138,7 @@ func TestTLS(t *testing.T) {
 		{"unknown authority", good, map[string]any{"roots": newAuthority(t).file}, checks.Failed, checks.Certificate, checks.PhaseTLS, "unknown authority"},
 		{"wants a certificate, TLS 1.3", server(-day, 90*day, wants(tls.VersionTLS13, tls.RequireAnyClientCert)), nil, checks.OK, "", "", "wants a client certificate"},
 		{"wants a certificate, TLS 1.2", server(-day, 90*day, wants(tls.VersionTLS12, tls.RequireAnyClientCert)), nil, checks.OK, "", "", "wants a client certificate"},
+		{"wants a certificate, and hangs up", hangsUp, nil, checks.OK, "", "", "wants a client certificate"},
 		{"wants a certificate, of an unknown authority", server(-day, 90*day, wants(tls.VersionTLS12, tls.RequireAnyClientCert)),
 			map[string]any{"roots": newAuthority(t).file}, checks.Failed, checks.Certificate, checks.PhaseTLS, "unknown authority"},
 		{"the wanted issuer", good, map[string]any{"issuer": "county"}, checks.OK, "", "", ""},
@@ -192,4 +196,15 @@ func TestTLSRefusesRoots(t *testing.T) {
 			t.Errorf("%s: got %v", file, err)
 		}
 	}
+}
+
+// silenced sends no alert: the connection just ends.
+type silenced struct{ net.Conn }
+
+func (c silenced) Write(b []byte) (int, error) {
+	const alert = 21 // RFC 5246 6.2.1
+	if len(b) > 0 && b[0] == alert {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
 }
