@@ -1,14 +1,19 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/county"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/netns"
 	"github.com/ginnel/ginnel/cmd/ginnel-lab/internal/wan"
 )
@@ -27,47 +32,80 @@ func benchLoss(ctx context.Context, s *stage) error {
 	if err := p.lossless(ctx, s); err != nil {
 		return err
 	}
-	// Each way loses half of it. The agent's figures reach back for 5 minutes.
+	// Each way loses half of it.
 	p.link.Set(wan.Line{Delay: 2500 * time.Microsecond, Loss: 1 - 0.994987437})
-	before := p.lost()
-	agent, err := p.agent(ctx)
+	t, lost, err := p.counted(ctx, pick(s, 105*time.Second, 15*time.Second))
 	if err != nil {
 		return err
 	}
-	defer end(agent)
-	sleep(ctx, pick(s, 105*time.Second, 15*time.Second))
-	f, err := p.figures(ctx)
-	if err != nil {
-		return err
-	}
-	share := 100 * float64(f.Sent-f.Received) / float64(f.Sent)
+	share := 100 * (t.asked - t.answered) / t.asked
 	s.row(result{Name: "loss told, of 1 % injected", Value: share, Unit: "%", Aim: "1 +- 0.1", Met: share >= 0.9 && share <= 1.1,
-		Detail: fmt.Sprintf("%d of %d probes; the line lost %d packets meanwhile; %+v", f.Sent-f.Received, f.Sent, p.lost()-before, f.Odd)})
+		Detail: fmt.Sprintf("%v; the line lost %d packets meanwhile", t, lost)})
 	return nil
 }
 
 // lossless makes the row of what is lost where nothing is.
 func (p *probing) lossless(ctx context.Context, s *stage) error {
-	agent, err := p.agent(ctx)
+	length := pick(s, 10*time.Minute, 20*time.Second)
+	t, lost, err := p.counted(ctx, length)
 	if err != nil {
 		return err
 	}
-	defer end(agent)
-	var sent, lost int
-	var odd block.OddCount
-	length := pick(s, 10*time.Minute, 20*time.Second)
-	for rest := length; rest > 0; rest -= 5 * time.Minute {
-		sleep(ctx, min(rest, 5*time.Minute)-2*time.Second) // what it says reaches back for 5 minutes
-		f, err := p.figures(ctx)
-		if err != nil {
-			return err
-		}
-		sent, lost = sent+f.Sent, lost+f.Sent-f.Received
-		odd.Late, odd.Duplicate, odd.Unsent = odd.Late+f.Odd.Late, odd.Duplicate+f.Odd.Duplicate, odd.Unsent+f.Odd.Unsent
-	}
-	s.row(result{Name: "loss told, of none", Value: float64(lost), Unit: "probes", Aim: "0", Met: lost == 0 && sent > 0,
-		Detail: fmt.Sprintf("1,000 targets at 1/s for %v: %d probes, %+v; the line lost %d packets", length, sent, odd, p.lost())})
+	s.row(result{Name: "loss told, of none", Value: t.asked - t.answered, Unit: "probes", Aim: "0", Met: t.answered == t.asked && t.unknown == 0,
+		Detail: fmt.Sprintf("1,000 targets at 1/s for %v: %v; the line lost %d packets", length, t, lost)})
 	return nil
+}
+
+// totals are an agent's counts since it was started, of all checks together.
+type totals struct{ asked, answered, unsent, unknown float64 }
+
+func (t totals) String() string {
+	return fmt.Sprintf("%.0f of %.0f probes lost, %.0f not sent, %.0f runs unknown", t.asked-t.answered, t.asked, t.unsent, t.unknown)
+}
+
+// counted runs an agent for so long, and gives what it counted and what the line
+// lost meanwhile. Its figures for people are of five minutes: its metrics have
+// every run.
+func (p *probing) counted(ctx context.Context, length time.Duration) (t totals, lost uint64, err error) {
+	const metrics = "127.0.0.1:9116"
+	if err := p.site.WriteFile("/etc/ginnel/ginnel.toml", county.HostConfig()+fmt.Sprintf("metrics = %q\n", metrics), 0o644); err != nil {
+		return t, 0, err
+	}
+	before := p.lost()
+	agent, err := p.agent(ctx)
+	if err != nil {
+		return t, 0, err
+	}
+	defer end(agent)
+	sleep(ctx, length)
+	client := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return p.site.Dial(ctx, network, address)
+		}}}
+	answer, err := client.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		return t, 0, err
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		name, labels, _ := strings.Cut(lines.Text(), "{")
+		count := map[string]*float64{"ginnel_check_questions_total": &t.asked, "ginnel_check_answers_total": &t.answered, "ginnel_check_unsent_total": &t.unsent}[name]
+		if name == "ginnel_check_runs_total" && strings.Contains(labels, `verdict="unknown"`) {
+			count = &t.unknown
+		}
+		if count == nil {
+			continue
+		}
+		x, err := strconv.ParseFloat(labels[strings.LastIndexByte(labels, ' ')+1:], 64)
+		if err != nil {
+			return t, 0, fmt.Errorf("the agent's metrics: %w", err)
+		}
+		*count += x
+	}
+	if t.asked == 0 {
+		return t, 0, errors.New("the agent has asked nothing")
+	}
+	return t, p.lost() - before, nil
 }
 
 // lost is what the line lost, both ways.
