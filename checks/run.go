@@ -64,8 +64,14 @@ func selfFault(detail string) Result {
 // notRun is the result of a check that could not be made.
 func notRun(err error) Result {
 	detail := err.Error()
-	if e, ok := errors.AsType[*OptionError](err); ok && e.Hint != "" {
-		detail += " (hint: " + e.Hint + ")"
+	hint := ""
+	if e, ok := errors.AsType[*OptionError](err); ok {
+		hint = e.Hint
+	} else if e, ok := errors.AsType[*noKind](err); ok {
+		hint = e.Hint()
+	}
+	if hint != "" {
+		detail += " (hint: " + hint + ")"
 	}
 	return Result{Verdict: Unknown, Reason: NotRun, Detail: oneLine(detail), Start: time.Now()}
 }

@@ -201,7 +201,7 @@ func TestChecksThatCannotBeMade(t *testing.T) {
 			t.Fatalf("%d checks, want 4: the second d is left out", len(status))
 		}
 		for i, want := range []string{
-			`kind "absent": no such kind here`, "options.sise: unknown option (hint: size)", "no such target",
+			`kind "absent": no such kind here (hint: ginnel check list has them; programs are offered in /etc/ginnel/checks.d)`, "options.sise: unknown option (hint: size)", "no such target",
 		} {
 			s := status[i]
 			if s.State != UnknownState || s.Last.Verdict != Unknown || s.Last.Reason != NotRun || s.Last.Detail != want || s.Err == nil {

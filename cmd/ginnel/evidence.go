@@ -106,7 +106,7 @@ func writeEvidence(w io.Writer, b *evidence.Bundle, loc *time.Location) error {
 		course = course[n:]
 	}
 	fmt.Fprintf(w, "%-14s . answered  x lost  ! refused or wrong  ~ late  ? not sent  | the change\n", "")
-	for _, p := range b.Points() {
+	for _, p := range b.Points(loc) {
 		fmt.Fprintln(w)
 		fact(strings.ToLower(p.Name), p.Text)
 		for _, line := range p.Lines {

@@ -78,13 +78,13 @@ func Millis(seconds float64) string {
 }
 
 // Points are what followed, each with a name, for people: the way, the sizes, the
-// names. What was not looked at is not among them.
-func (b *Bundle) Points() (list []Point) {
+// names. What was not looked at is not among them. Times are in zone.
+func (b *Bundle) Points(zone *time.Location) (list []Point) {
 	add := func(name string, l *Look) {
 		if l == nil {
 			return
 		}
-		p := Point{Name: name, Text: l.sum()}
+		p := Point{Name: name, Text: l.sum(zone)}
 		for _, s := range l.Steps {
 			line := s.Name + ": " + cmp.Or(s.Detail, "done")
 			if s.Took > 0 {
@@ -124,8 +124,8 @@ type Point struct {
 	Lines      []string
 }
 
-func (l *Look) sum() string {
-	text := fmt.Sprintf("%s to %s at %s: %s", l.Kind, l.Target, l.At.UTC().Format("15:04:05 MST"), l.Verdict)
+func (l *Look) sum(zone *time.Location) string {
+	text := fmt.Sprintf("%s to %s at %s: %s", l.Kind, l.Target, l.At.In(zone).Format("15:04:05 MST"), l.Verdict)
 	if l.RTT > 0 {
 		text += ", " + Millis(l.RTT)
 	}
