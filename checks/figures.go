@@ -163,6 +163,9 @@ func (s *slot) add(o Odd) {
 }
 
 func (w *window) add(now time.Time, r Result) {
+	if r.Verdict == Unknown {
+		w.jitter.known = w.jitter.known && r.Sent == 0 && r.Odd.Unsent == 0
+	}
 	if r.Verdict == Unknown && r.Odd == (Odd{}) {
 		return
 	}
@@ -177,7 +180,6 @@ func (w *window) add(now time.Time, r Result) {
 	}
 	s.add(r.Odd)
 	if r.Verdict == Unknown {
-		w.jitter.known = false
 		return
 	}
 	s.sent += r.Sent

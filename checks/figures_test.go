@@ -114,6 +114,8 @@ func TestJitter(t *testing.T) {
 		{"what was not sent is no question", []Result{{Verdict: OK, Sent: 2, Received: 2, RTT: ms(10, 26), Odd: Odd{Unsent: 1},
 			Packets: []Packet{answered(10), {Fate: Unsent}, answered(26)}}}, 1, time.Millisecond},
 		{"not across a fault of ours", []Result{all(10), {Verdict: Unknown, Reason: SelfFault, Odd: Odd{Unsent: 1}}, all(26)}, 0, 0},
+		{"not across a question that we cannot judge", []Result{all(10), {Verdict: Unknown, Reason: SelfFault, Sent: 1}, all(26)}, 0, 0},
+		{"across a run that was left out", []Result{all(10), {Verdict: Unknown, Reason: Blocked}, all(26)}, 1, time.Millisecond},
 		{"a run without questions", []Result{all(10), {Verdict: OK}, all(26)}, 1, time.Millisecond},
 	} {
 		var w window

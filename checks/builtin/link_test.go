@@ -155,6 +155,7 @@ func TestLinkVerdicts(t *testing.T) {
 		{"both", map[string]any{"address": "both"}, state(func(s *linkState) { s.addresses = []netip.Addr{four, six} }), checks.OK, "", ""},
 		{"few damaged", nil, state(func(s *linkState) { s.errors += 9 }), checks.OK, "", ""},
 		{"many damaged", nil, state(func(s *linkState) { s.errors += 11 }), checks.Degraded, checks.Loss, "eth0: 11 of 10011 packets were damaged since the last look"},
+		{"counts that begin anew", nil, state(func(s *linkState) { s.errors, s.drops, s.downs = 0, 1, 0 }), checks.OK, "", ""},
 		{"damage allowed", map[string]any{"errors": int64(11)}, state(func(s *linkState) { s.errors += 11 }), checks.OK, "", ""},
 		{"drops allowed", nil, state(func(s *linkState) { s.drops += 1000 }), checks.OK, "", ""},
 		{"too many drops", nil, state(func(s *linkState) { s.drops += 1200 }), checks.Degraded, checks.Loss, "eth0: 1200 of 11200 packets were dropped since the last look"},

@@ -43,8 +43,9 @@ func (s linkState) since(before linkState) passed {
 	if before.at.IsZero() {
 		return passed{}
 	}
-	return passed{packets: s.packets - before.packets, errors: s.errors - before.errors, drops: s.drops - before.drops,
-		flaps: int(s.downs - before.downs)}
+	more := func(now, then uint64) uint64 { return now - min(now, then) } // a driver may begin one anew
+	return passed{packets: more(s.packets, before.packets), errors: more(s.errors, before.errors), drops: more(s.drops, before.drops),
+		flaps: int(more(s.downs, before.downs))}
 }
 
 // readLink looks at a link; without a name at that of the default route. It asks
