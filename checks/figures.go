@@ -146,8 +146,8 @@ type window struct {
 }
 
 type slot struct {
-	number         int // since begin
-	sent, received int
+	number         int32 // since begin; it wraps after 3,000 years
+	sent, received int32
 	odd            *Odd // nil: nothing is
 	rtt            hist.Histogram
 }
@@ -172,7 +172,7 @@ func (w *window) add(now time.Time, r Result) {
 	if w.begin.IsZero() {
 		w.begin = now
 	}
-	n := int(now.Sub(w.begin) / slotLength)
+	n := int32(now.Sub(w.begin) / slotLength)
 	s := &w.slots[n%slotCount]
 	if s.number != n {
 		s.rtt.Reset()
@@ -182,8 +182,8 @@ func (w *window) add(now time.Time, r Result) {
 	if r.Verdict == Unknown {
 		return
 	}
-	s.sent += r.Sent
-	s.received += r.Received
+	s.sent += int32(r.Sent)
+	s.received += int32(r.Received)
 	for _, d := range r.RTT {
 		s.rtt.Add(d)
 	}
@@ -193,14 +193,14 @@ func (w *window) add(now time.Time, r Result) {
 func (w *window) figures(now time.Time) Figures {
 	f := Figures{Jitter: w.jitter}
 	var all hist.Histogram
-	n := int(now.Sub(w.begin) / slotLength)
+	n := int32(now.Sub(w.begin) / slotLength)
 	for i := range w.slots {
 		s := &w.slots[i]
 		if n-s.number >= slotCount {
 			continue
 		}
-		f.Sent += s.sent
-		f.Received += s.received
+		f.Sent += int(s.sent)
+		f.Received += int(s.received)
 		if s.odd != nil {
 			f.Odd = f.Odd.plus(*s.odd)
 		}

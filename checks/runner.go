@@ -114,7 +114,7 @@ func (r *Runner) Sync(specs []Spec) {
 	}
 	old := make(map[string]*worker)
 	for _, w := range r.current() {
-		old[w.given.Name] = w
+		old[w.spec.Name] = w
 	}
 	kinds, seen := r.registry(), make(map[string]bool, len(specs))
 	workers, byName := make([]*worker, 0, len(specs)), make(map[string]*worker, len(specs))
@@ -126,7 +126,7 @@ func (r *Runner) Sync(specs []Spec) {
 		}
 		seen[s.Name] = true
 		w := old[s.Name]
-		if w == nil || !reflect.DeepEqual(w.given, s) || w.source != kinds.source(s.Kind) {
+		if w == nil || !reflect.DeepEqual(w.spec, s.withDefaults()) || w.source != kinds.source(s.Kind) {
 			w = newWorker(r, s, kinds)
 			w.maintain(r.paused)
 			heirs[s.Name] = w
@@ -136,7 +136,7 @@ func (r *Runner) Sync(specs []Spec) {
 		workers = append(workers, w)
 	}
 	for _, w := range workers {
-		byName[w.given.Name] = w
+		byName[w.spec.Name] = w
 	}
 	r.mu.Lock()
 	r.workers, r.byName = workers, byName

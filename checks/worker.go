@@ -11,8 +11,7 @@ import (
 // worker is one check of a Runner.
 type worker struct {
 	runner *Runner
-	given  Spec // as it came, to be compared
-	spec   Spec
+	spec   Spec  // with its defaults
 	check  Check // nil: could not be made
 	err    error // why
 	source any   // of its kind
@@ -48,7 +47,7 @@ type worker struct {
 }
 
 func newWorker(r *Runner, s Spec, kinds Registry) *worker {
-	w := &worker{runner: r, given: s, spec: s.withDefaults(), source: kinds.source(s.Kind), held: true}
+	w := &worker{runner: r, spec: s.withDefaults(), source: kinds.source(s.Kind), held: true}
 	w.ctx, w.cancel = context.WithCancel(r.withManners(r.ctx, &w.spec))
 	w.tracker = NewTracker(w.spec, time.Now())
 	if w.check, w.err = kinds.Make(w.spec); w.err != nil {

@@ -104,9 +104,12 @@ func (e *Engine) take(s *socket, data []byte, cut bool, from netip.AddrPort, sai
 		}
 		return
 	}
+	i := int(number & 0xffff)
+	if g, ok := e.ghosts[number>>16]; ok {
+		g.answer(s, i, seq, payload, cut)
+	}
 	if t := e.trains[number>>16]; t != nil {
-		i := int(number & 0xffff)
-		intact := i < len(t.packets) && (s.udp || seq == t.packets[i].seq) && t.intact(payload, cut)
+		intact := i < len(t.packets) && (s.udp || seq == t.packets[i].seq) && t.pattern().intact(payload, cut)
 		t.answer(i, intact, back, said.stamp)
 		if s.reflected {
 			t.keepAnswer(i, payload)

@@ -33,10 +33,11 @@ type Engine struct {
 	closing   bool
 
 	// What follows belongs to the goroutine.
-	trains  map[uint64]*train // on their way, and the ended ones
+	trains  map[uint64]*train // not told yet
+	ghosts  map[uint64]ghost  // told
 	due     dueHeap
 	ended   []*train // in this pass; not yet told
-	past    []ending // told; oldest first
+	past    []ending // of the ghosts; oldest first
 	sockets map[place]*socket
 	in      *inbox
 	out     *outbox
@@ -53,21 +54,6 @@ type place struct {
 	udp       bool
 	reflected bool // questions are test packets of STAMP
 	df        bool // the kernel knows that by socket only
-}
-
-// ending is a train that has ended, for answers that come all the same.
-type ending struct {
-	id uint64
-	at time.Time
-}
-
-// forget lets go of what only a train on its way needs: thousands of ended ones
-// are remembered.
-func (t *train) forget() {
-	t.done, t.stop, t.socket, t.err, t.denial = nil, nil, nil, nil, nil
-	if t.After == nil {
-		t.packets = nil
-	}
 }
 
 // Begin starts a train and returns at once. It calls done once, from the
@@ -131,7 +117,8 @@ func (e *Engine) kick() {
 // run makes passes until there is nothing left to do for a while.
 func (e *Engine) run(p *parking) {
 	defer p.close()
-	e.trains, e.sockets, e.in, e.out = map[uint64]*train{}, map[place]*socket{}, new(inbox), new(outbox)
+	e.trains, e.ghosts, e.sockets = map[uint64]*train{}, map[uint64]ghost{}, map[place]*socket{}
+	e.in, e.out = new(inbox), new(outbox)
 	for {
 		next := e.pass(p)
 		e.mu.Lock()
@@ -165,7 +152,7 @@ func (e *Engine) clear() {
 		s.close()
 	}
 	e.loop, e.closing = nil, false
-	e.trains, e.sockets, e.past, e.in, e.out = nil, nil, nil, nil, nil
+	e.trains, e.ghosts, e.sockets, e.past, e.in, e.out = nil, nil, nil, nil, nil, nil
 }
 
 // pass does all that there is to do, and says when there is more.
@@ -291,11 +278,9 @@ func (e *Engine) tell() {
 			t.socket.users--
 			t.socket.idle = now
 		}
-		e.past = append(e.past, ending{t.id, now})
 		e.ended[i] = nil
-		done := t.done
-		t.forget()
-		done(o)
+		e.haunt(t, now)
+		t.done(o)
 	}
 	e.ended = e.ended[:0]
 }
@@ -304,12 +289,7 @@ func (e *Engine) tell() {
 // again.
 func (e *Engine) tidy(p *parking, now time.Time) (next time.Time) {
 	next = now.Add(linger)
-	old := 0
-	for old < len(e.past) && (len(e.past)-old > mostEnded || now.Sub(e.past[old].at) > linger) {
-		delete(e.trains, e.past[old].id)
-		old++
-	}
-	e.past = append(e.past[:0], e.past[old:]...)
+	e.forget(now)
 	for k, s := range e.sockets {
 		if s.users == 0 && now.Sub(s.idle) > linger {
 			p.forget(s.fd)

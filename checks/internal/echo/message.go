@@ -111,19 +111,15 @@ func (s *socket) numberOf(payload []byte) (number uint64, ok bool) {
 
 // intact says whether a payload is what the answer should be. One that was too
 // long for our buffer is judged by what there is of it.
-func (t *train) intact(payload []byte, cut bool) bool {
-	if t.Session != 0 {
-		return t.intactTest(payload, cut)
+func (p pattern) intact(payload []byte, cut bool) bool {
+	if p.session != 0 {
+		return p.intactTest(payload, cut)
 	}
 	rest := payload[HeadSize:]
-	answer := t.Answer
-	if answer == nil {
-		answer = t.Ask
-	}
-	if len(payload) != t.Size && !cut || len(rest) < len(answer) || !bytes.Equal(rest[:len(answer)], answer) {
+	if len(payload) != p.size && !cut || len(rest) < len(p.answer) || !bytes.Equal(rest[:len(p.answer)], p.answer) {
 		return false
 	}
-	for i := HeadSize + len(answer); i < len(payload); i++ {
+	for i := HeadSize + len(p.answer); i < len(payload); i++ {
 		if payload[i] != byte(i) {
 			return false
 		}

@@ -70,8 +70,8 @@ func (s *socket) numberOfTest(quoted []byte) (number uint64, ok bool) {
 }
 
 // intactTest says whether the padding came back as it went.
-func (t *train) intactTest(payload []byte, cut bool) bool {
-	if len(payload) != t.Size && !cut || len(payload) < stamp.Size {
+func (p pattern) intactTest(payload []byte, cut bool) bool {
+	if len(payload) != p.size && !cut || len(payload) < stamp.Size {
 		return false
 	}
 	return bytes.Equal(payload[stamp.Size:], appendFilling(nil, stamp.Size, len(payload)))

@@ -66,7 +66,7 @@ func (t *train) answer(i int, intact bool, back time.Time, kBack int64) {
 	p := &t.packets[i]
 	switch {
 	case t.ended:
-		t.After.add(p, intact)
+		p.fate = t.After.add(p.fate, intact)
 	case p.fate == checks.Answered || p.fate == checks.Late:
 		t.odd.Duplicate++
 	case p.fate != "":
@@ -93,18 +93,6 @@ func (t *train) arrive(i int) {
 	}
 	t.latest = max(t.latest, i+1)
 	t.settle(i, checks.Answered)
-}
-
-// add counts an answer to a question of a train that has ended.
-func (a *After) add(p *packet, intact bool) {
-	switch {
-	case a == nil:
-	case p.fate == checks.Answered || p.fate == checks.Late:
-		a.duplicate++
-	case p.fate == checks.Lost && intact:
-		a.late++
-		p.fate = checks.Late
-	}
 }
 
 // deny takes what was said of question i instead of an answer.

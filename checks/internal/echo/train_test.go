@@ -39,7 +39,7 @@ func underWay(kind socket, n int) (*Engine, *socket, *train) {
 		t.packets = append(t.packets, packet{sent: t.start, seq: uint16(100 + i)})
 		t.open++
 	}
-	e := &Engine{trains: map[uint64]*train{t.id: t}, due: dueHeap{t}}
+	e := &Engine{trains: map[uint64]*train{t.id: t}, ghosts: map[uint64]ghost{}, due: dueHeap{t}}
 	return e, s, t
 }
 
@@ -153,6 +153,32 @@ func TestAnswersAfterTheEnd(t *testing.T) {
 	}
 	if got := next.outcome().Odd; got != (checks.Odd{}) {
 		t.Errorf("told twice: %+v", got)
+	}
+}
+
+// The same once its own outcome was told: little of it is kept then.
+func TestAnswersAfterTheOutcome(t *testing.T) {
+	e, s, tr := underWay(socket{}, 3)
+	e.take(s, answerTo(s, tr, 0), false, far, notes{}, time.Now())
+	answers := [][]byte{answerTo(s, tr, 0), answerTo(s, tr, 2), answerTo(s, tr, 2), answerTo(s, tr, 1)}
+	answers[3][len(answers[3])-1]++
+	e.end(tr)
+	now := time.Now()
+	e.haunt(tr, now)
+	if len(e.trains) > 0 {
+		t.Errorf("it is kept whole: %+v", tr)
+	}
+	for _, a := range answers {
+		e.take(s, a, false, far, notes{}, time.Now())
+	}
+	next := &train{Train: Train{After: tr.After}}
+	if got, want := next.outcome().Odd, (checks.Odd{Late: 1, Duplicate: 2}); got != want {
+		t.Errorf("got %+v, want %+v: a corrupt one is nobody's", got, want)
+	}
+	e.forget(now.Add(2 * linger))
+	e.take(s, answers[0], false, far, notes{}, time.Now())
+	if got := next.outcome().Odd; got != (checks.Odd{}) || len(e.ghosts) > 0 {
+		t.Errorf("long after that, got %+v, and %d are remembered", got, len(e.ghosts))
 	}
 }
 
