@@ -18,6 +18,20 @@ func TestWholeCountyIsAsTheDemoSays(t *testing.T) {
 	}
 }
 
+func TestASurgeryHasTwentyChecks(t *testing.T) {
+	p := Surgery()
+	names := map[string]bool{}
+	for _, c := range p.Sites[0].Checks {
+		names[c.Name] = true
+		if c.Interval == "" || c.Kind == "dicom" {
+			t.Errorf("%s: %+v", c.Name, c)
+		}
+	}
+	if len(p.Sites) != 1 || p.Tunnels() != 2 || p.Checks() != 20 || len(names) != 20 {
+		t.Errorf("%d sites, %d tunnels, %d checks, %d names; want 1, 2, 20, 20", len(p.Sites), p.Tunnels(), p.Checks(), len(names))
+	}
+}
+
 func TestOnlyKeepsWhatASiteNeeds(t *testing.T) {
 	p := Whole().Only("bittern")
 	if len(p.Sites) != 1 || len(p.Hubs) != 1 || p.Hubs[0].Name != "hub-north" {
@@ -29,7 +43,7 @@ func TestOnlyKeepsWhatASiteNeeds(t *testing.T) {
 }
 
 func TestConfigsAreGood(t *testing.T) {
-	for name, p := range map[string]Plan{"whole": Whole(), "apart": Apart(), "apart without IPv6": withoutIPv6(Apart())} {
+	for name, p := range map[string]Plan{"whole": Whole(), "apart": Apart(), "apart without IPv6": withoutIPv6(Apart()), "surgery": Surgery()} {
 		t.Run(name, func(t *testing.T) { configsAreGood(t, p) })
 	}
 }
