@@ -11,7 +11,7 @@ type Lag struct {
 	Starts   uint64        // of runs; 0: the times mean nothing
 	P50, P99 time.Duration // from when a run was due to when it was started
 	Max      time.Duration
-	Missed   uint64 // starts left out because this program, or the machine, did not run; since the Runner was made
+	Missed   uint64 // starts left out because this program did not run, while the machine was awake; since the Runner was made
 }
 
 // lags keeps the Lag.

@@ -38,8 +38,9 @@ type pair struct{ through, beside Check }
 func (p pair) Run(ctx context.Context) Result {
 	var other Result
 	var wg sync.WaitGroup
+	defer wg.Wait() // also where the next line panics
 	wg.Go(func() { other = guarded(ctx, p.beside).Result })
-	r := guarded(ctx, p.through).Result
+	r := p.through.Run(ctx)
 	wg.Wait()
 	r.Beside = &other
 	return r

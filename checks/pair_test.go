@@ -54,6 +54,25 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// A panic of the way through the tunnel goes on to whoever logs it, once nothing of the
+// pair runs any more; one beside the tunnel is a fault of ours there.
+func TestPairPanics(t *testing.T) {
+	var ended atomic.Bool
+	well := Func(func(context.Context) Result {
+		time.Sleep(10 * time.Millisecond)
+		ended.Store(true)
+		return Result{Verdict: OK}
+	})
+	bad := Func(func(context.Context) Result { panic("index out of range") })
+	o := guarded(t.Context(), pairOf(bad, well))
+	if o.Reason != SelfFault || !strings.Contains(string(o.stack), "TestPairPanics") || !ended.Load() {
+		t.Errorf("got %+v, the other has ended: %v\n%s", o.Result, ended.Load(), o.stack)
+	}
+	if o = guarded(t.Context(), pairOf(well, bad)); o.Verdict != OK || o.Beside == nil || o.Beside.Reason != SelfFault {
+		t.Errorf("beside: %+v", o.Result)
+	}
+}
+
 // TestPairIsAskedAtOnce runs a check in the tunnel and its twin beside it, in
 // both forms.
 func TestPairIsAskedAtOnce(t *testing.T) {

@@ -36,7 +36,7 @@ type name struct {
 const (
 	nameFresh  = 30 * time.Second // for so long an answer is not asked for again
 	nameRetry  = 5 * time.Second  // for so long a failed look-up is not repeated, where there is a good one
-	nameMost   = 5 * time.Second  // that a look-up may take; longer than any run waits for one
+	nameMost   = 5 * time.Second  // that a look-up may take; a run that has longer does not wait longer
 	nameUnused = time.Hour        // after that it is forgotten
 )
 
