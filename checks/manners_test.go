@@ -185,6 +185,22 @@ func TestAskingFurther(t *testing.T) {
 	})
 }
 
+// TestRunOnceIsCharged: all questions of a run that a person asks for are of the
+// budget.
+func TestRunOnceIsCharged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		kind := testKind("burst", Func(func(context.Context) Result { return Result{Verdict: OK, Sent: 20, Received: 20} }))
+		r, _ := newTestRunner(t, RunnerOptions{}, kind)
+		r.Behave(Manners{TargetBudget: 480}) // of which 40 at once
+		s := Spec{Name: "a", Kind: "burst", Target: Target{Address: "a.example.net"}}
+		for i, want := range []Verdict{OK, OK, Unknown} {
+			if got := r.RunOnce(t.Context(), s); got.Verdict != want {
+				t.Errorf("run %d: %s, %s; want %s", i, got.Verdict, got.Detail, want)
+			}
+		}
+	})
+}
+
 // TestRestartBringsNothingForward starts anew again and again.
 func TestRestartBringsNothingForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

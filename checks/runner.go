@@ -222,10 +222,20 @@ func (r *Runner) RunOnce(ctx context.Context, s Spec) Result {
 	if why := r.mayOnce(s); why != "" {
 		return refusal(why, time.Now())
 	}
-	return r.conclude(s, measure(r.withManners(ctx, &s), check, s.Target.Timeout, r.wg.Go))
+	o := measure(r.withManners(ctx, &s), check, s.Target.Timeout, r.wg.Go)
+	r.chargeRest(s, o.Result)
+	return r.conclude(s, o)
 }
 
-// mayOnce asks manners for one more run; empty: it may be.
+// chargeRest counts what a run asked besides the question that mayOnce counted.
+func (r *Runner) chargeRest(s Spec, asked Result) {
+	asked.Sent = max(asked.Sent-1, 0)
+	r.engine.mu.Lock()
+	defer r.engine.mu.Unlock()
+	r.engine.manners.charge(r.engine.manners.curb(s), r.metered(s), asked, r.engine.now())
+}
+
+// mayOnce asks manners for one more question, which it counts; empty: it may be.
 func (r *Runner) mayOnce(s Spec) string {
 	r.engine.mu.Lock()
 	defer r.engine.mu.Unlock()
