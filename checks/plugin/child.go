@@ -82,11 +82,22 @@ func spawn(p *program) (_ *child, err error) {
 		p.options.verified()
 	}
 	if err := c.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting %s: %w", p.offer.Path, err)
+		return nil, p.notStarted(err, script)
 	}
 	c.limit()
 	go c.reap()
 	return c, nil
+}
+
+// notStarted says what kept the program from being started.
+func (p *program) notStarted(err error, script bool) error {
+	switch {
+	case errors.Is(err, syscall.ENOEXEC):
+		return &FileError{Path: p.offer.Path, Err: errors.New("is no program of this machine, and no script"), Hint: "build it for this processor; a script begins with #! and its interpreter"}
+	case errors.Is(err, syscall.ENOENT) && script:
+		return &FileError{Path: p.offer.Path, Err: errors.New("the interpreter in its first line is not there"), Hint: "its whole path, as in #!/usr/bin/python3"}
+	}
+	return fmt.Errorf("starting %s: %w", p.offer.Path, err)
 }
 
 // executable is the verified file at a descriptor out of the way, and whether

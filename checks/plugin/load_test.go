@@ -67,6 +67,10 @@ func TestRefused(t *testing.T) {
 			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: speaks version 2 of the plugin protocol, this agent speaks 1`},
 		{name: "dies at once", args: []string{"dies"},
 			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: ended before it could be used (exit status 3)`},
+		{name: "only text", change: func(t *testing.T, s stage) { script(t, s, "not a program\n") },
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: is no program of this machine, and no script`},
+		{name: "no interpreter", change: func(t *testing.T, s stage) { script(t, s, "#!/nowhere/python3\n") },
+			want: `DIR/puppet.toml: kind "puppet" is not there: DIR/ginnel-check-puppet: the interpreter in its first line is not there`},
 		{name: "no plugin", change: func(t *testing.T, s stage) {
 			text := "kind = \"true\"\npath = \"" + s.dir + "/copy\"\nsha256 = \"" + copyFile(t, "/bin/true", s.dir+"/copy") + "\"\n"
 			s.write(t, text)

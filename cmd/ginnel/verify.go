@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"os"
 	"slices"
@@ -35,7 +36,7 @@ func pluginVerify(ctx context.Context, std cli.IO, args []string) error {
 	if err != nil {
 		return err
 	}
-	o := plugin.Options{Owner: uint32(os.Getuid())}
+	o := plugin.Options{Owner: uint32(os.Getuid()), Log: slog.New(&said{w: std.Err})}
 	offer, err := plugin.Inspect(words[0], o)
 	if err != nil {
 		return hintFile(err)

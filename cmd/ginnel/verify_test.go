@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -71,5 +72,16 @@ func TestVerifyOfAKindThatIsNotThere(t *testing.T) {
 	}
 	if kinds, err := kindsNamed([]checks.Kind{mute()}, "mute"); err != nil || len(kinds) != 1 {
 		t.Errorf("got %v, %v", kinds, err)
+	}
+}
+
+// What a program writes is what tells its author why it ended.
+func TestVerifyShowsWhatTheProgramSays(t *testing.T) {
+	var text bytes.Buffer
+	log := slog.New(&said{w: &text}).With("plugin", "door")
+	log.Info("the plugin says", "line", "kind \"door\": bad\x1b[2J default")
+	log.Warn("a check plugin is not running; it is started again", "err", "ended")
+	if want := "it says: kind \"door\": bad?[2J default\n"; text.String() != want {
+		t.Errorf("got %q, want %q", text.String(), want)
 	}
 }
