@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shake sets the clock forward and back by amount, in turns, so often in all, a
-// third of a second apart. An even number leaves it as it was.
+// shake sets the clock on by amount so often, a third of a second apart, and then
+// back as often.
 func shake(amount, times string) error {
 	by, err := time.ParseDuration(amount)
 	if err != nil {
@@ -19,7 +19,10 @@ func shake(amount, times string) error {
 	if err != nil {
 		return err
 	}
-	for range n {
+	for i := range 2 * n {
+		if i == n {
+			by = -by
+		}
 		time.Sleep(time.Second / 3)
 		// With ADJ_NANO the second part is nanoseconds, and never below 0 (adjtimex(2)).
 		whole := by.Truncate(time.Second)
@@ -31,7 +34,6 @@ func shake(amount, times string) error {
 		if _, err := unix.Adjtimex(&t); err != nil {
 			return fmt.Errorf("set the clock by %v: %w", by, err)
 		}
-		by = -by
 	}
 	return nil
 }
