@@ -27,6 +27,7 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	if _, err := cli.Parse(fs, args, 0, 0); err != nil {
 		return err
 	}
+	beFrugal()
 	paths := place()
 	level := new(slog.LevelVar)
 	log := logger(std.Err, level)
