@@ -253,3 +253,22 @@ func cpu(b *testing.B) time.Duration {
 	}
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
+
+// TestCloseTellsNothing: a run that we cut off says nothing of its target.
+func TestCloseTellsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		started := 0
+		kind := testKind("hangs", Func(func(ctx context.Context) Result {
+			started++
+			<-ctx.Done()
+			return Result{Verdict: Unknown, Reason: NotRun, Detail: "broken off"}
+		}))
+		r, sink := newTestRunner(t, RunnerOptions{}, kind)
+		r.Sync([]Spec{{Name: "a", Kind: "hangs", Interval: time.Hour, Target: Target{Timeout: time.Minute}}})
+		pass(firstWithin + time.Second)
+		r.Close()
+		if got := sink.of("a"); started != 1 || len(got) != 0 {
+			t.Errorf("%d runs, told %+v", started, got)
+		}
+	})
+}

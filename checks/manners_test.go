@@ -201,6 +201,23 @@ func TestRunOnceIsCharged(t *testing.T) {
 	})
 }
 
+// TestAPairCountsTwice: what is asked beside the tunnel is of the other host's budget.
+func TestAPairCountsTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c countingKind
+		r, _ := newTestRunner(t, RunnerOptions{}, c.kind())
+		r.Behave(Manners{TargetBudget: 360})
+		r.Sync([]Spec{{Name: "a", Kind: "tcp", Interval: time.Second, Beside: "b.example.net:443", Target: Target{Address: "a.example.net:443", Network: "kestrel"}}})
+		pass(time.Minute)
+		r.Sync([]Spec{{Name: "b", Kind: "tcp", Interval: time.Second, Target: Target{Address: "b.example.net:443"}}})
+		before, _ := c.closest("b.example.net")
+		pass(10 * time.Second)
+		if after, _ := c.closest("b.example.net"); before < 30 || after > before+2 {
+			t.Errorf("asked %d times by the pair, and %d times more", before, after-before)
+		}
+	})
+}
+
 // TestRestartBringsNothingForward starts anew again and again.
 func TestRestartBringsNothingForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

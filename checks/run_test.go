@@ -73,3 +73,12 @@ func TestLossOfOurOwnIsNoLoss(t *testing.T) {
 		}
 	}
 }
+
+// TestJudgeKeepsWhenItWas: a result that contradicts itself is ours, and as old as it was.
+func TestJudgeKeepsWhenItWas(t *testing.T) {
+	due := time.Unix(1_700_000_000, 0)
+	got := judge(Spec{}, outcome{Result: Result{Verdict: OK, Reason: Loss, Due: due, Start: due.Add(time.Second)}})
+	if got.Reason != SelfFault || !got.Due.Equal(due) || !got.Start.Equal(due.Add(time.Second)) {
+		t.Errorf("got %+v", got)
+	}
+}

@@ -66,7 +66,10 @@ func TestUDPAnswersAreTimedByTheKernel(t *testing.T) {
 
 // An answer that the kernel times waits to be read until others may have begun.
 func TestAnswersGather(t *testing.T) {
-	to := echoes(t, func(q []byte, answer func([]byte)) { answer(q) })
+	to := echoes(t, func(q []byte, answer func([]byte)) {
+		time.Sleep(tick / 4) // else it may be there when the question has just left, and is read then
+		answer(q)
+	})
 	var e Engine
 	train := Train{To: to, Count: 1, Size: 16, Deadline: time.Now().Add(20 * time.Second)}
 	once(t, &e, t.Context(), train) // the first one waits for the socket too
@@ -166,5 +169,43 @@ func TestCloseEndsAll(t *testing.T) {
 	}
 	if err := e.Close(); err != nil {
 		t.Error(err)
+	}
+}
+
+// What nobody uses is closed after a while, and little is remembered of what is over.
+func TestWhatIsOverIsForgotten(t *testing.T) {
+	p := newParking()
+	defer p.close()
+	now := time.Now()
+	e := Engine{sockets: map[place]*socket{}, ghosts: map[uint64]ghost{}}
+	for _, used := range []bool{false, true} {
+		k := place{udp: true, df: used}
+		s, err := open(k, 1<<16)
+		if err != nil || p.watch(s.fd) != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		if s.idle = now.Add(-linger - 1); used {
+			s.users = 1
+		}
+		e.sockets[k] = s
+	}
+	unused := e.sockets[place{udp: true}]
+	for id := range uint64(mostEnded + 10) {
+		e.ghosts[id] = ghost{}
+		e.past = append(e.past, ending{id, now})
+	}
+	e.tidy(p, now)
+	if len(e.sockets) != 1 || unused.fd != -1 || len(p.armed) != 1 {
+		t.Errorf("%d sockets are open, the unused one is %d", len(e.sockets), unused.fd)
+	}
+	_, first := e.ghosts[9]
+	_, next := e.ghosts[10]
+	if len(e.past) != mostEnded || len(e.ghosts) != mostEnded || first || !next {
+		t.Errorf("%d ended trains are remembered, %d in all", len(e.past), len(e.ghosts))
+	}
+	e.tidy(p, now.Add(linger+1))
+	if len(e.past)+len(e.ghosts) != 0 {
+		t.Errorf("%d ended trains are remembered after a while", len(e.ghosts))
 	}
 }
