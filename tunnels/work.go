@@ -170,7 +170,7 @@ func (m *Manager) apply(ctx context.Context, order int, steps []planned, force b
 
 // maxCrowd is how many are added at once: a data plane takes some 0.1 s for so many
 // peers, and answers nobody meanwhile.
-const maxCrowd = 256
+const maxCrowd = 1024
 
 // crowd counts the steps that begin a list and add peers to one device, or routes
 // that all refuse or all carry, and do nothing else.
