@@ -134,7 +134,7 @@ func TestUDPVerdicts(t *testing.T) {
 		detail      string  // with TO for the target
 	}{
 		{"well", impair.Rules{Delay: 5 * ms}, nil, checks.OK, "", "", 20, checks.Odd{}, 0, 0, ""},
-		{"jitter", impair.Rules{Delay: 5 * ms, Jitter: 4 * ms}, nil, checks.OK, "", "", 20, checks.Odd{}, 0, 0, ""},
+		{"jitter", impair.Rules{Delay: 5 * ms, Jitter: 4 * ms}, map[string]any{"gap": "30ms"}, checks.OK, "", "", 20, checks.Odd{}, 0, 0, ""},
 		{"lost there", impair.Rules{BurstEvery: 10, BurstLength: 3}, nil, checks.Degraded, checks.Loss, checks.PhaseResponse, 14, checks.Odd{}, 6, 0,
 			"14 of 20 replies from TO; since the last answer before: 6 lost on the way there, 0 on the way back"},
 		{"lost back", impair.Rules{LoseAnswer: 3}, nil, checks.Degraded, checks.Loss, checks.PhaseResponse, 14, checks.Odd{}, 0, 6,
