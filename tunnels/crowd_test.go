@@ -16,6 +16,7 @@ import (
 type crowded struct {
 	*tunnelstest.Host
 	refuse        bool // routes at once
+	refused       int  // how often they were
 	peers, routes int
 	mixed         bool // routes that refuse came with such as carry
 }
@@ -32,6 +33,7 @@ func (h *crowded) AddPeers(ctx context.Context, device string, peers []tunnels.P
 
 func (h *crowded) AddRoutes(ctx context.Context, routes []tunnels.Route) error {
 	if h.refuse {
+		h.refused++
 		return errors.New("one of them is there already")
 	}
 	for _, r := range routes {
@@ -68,6 +70,9 @@ func TestManyAtOnce(t *testing.T) {
 			}
 			if h.peers != sites || h.routes != routes {
 				t.Errorf("at once came %d peers and %d routes, want %d and %d", h.peers, h.routes, sites, routes)
+			}
+			if most := (4*sites + 1023) / 1024 * 2; h.refused > most { // a crowd, and of either sort
+				t.Errorf("routes came at once %d times in vain, want %d at most", h.refused, most)
 			}
 			steps := h.Take()
 			refuses := func(s tunnels.Step) bool { return s.Kind == tunnels.RouteKind && s.Route.Unreachable }

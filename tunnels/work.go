@@ -146,14 +146,19 @@ func (m *Manager) work(ctx context.Context, steps []planned, force bool) error {
 // something else is wanted than at the order that they follow from. With force
 // somebody waits for the error, and tries again himself.
 func (m *Manager) apply(ctx context.Context, order int, steps []planned, force bool) error {
+	alone := 0 // so many are taken one by one: at once they failed
 	for len(steps) > 0 {
 		if m.outdated(order) {
 			return nil
 		}
-		if n := crowd(steps); n > 1 && m.addCrowd(ctx, steps[:n]) {
-			steps = steps[n:]
-			continue
+		if n := crowd(steps); alone == 0 && n > 1 {
+			if m.addCrowd(ctx, steps[:n]) {
+				steps = steps[n:]
+				continue
+			}
+			alone = n
 		}
+		alone = max(alone-1, 0)
 		s := steps[0]
 		steps = steps[1:]
 		err := m.write(ctx, s)
