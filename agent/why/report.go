@@ -57,14 +57,21 @@ func Explain(f Facts, network string) (*Report, error) {
 }
 
 func (f Facts) report(network string) *Report {
-	r := &Report{Gateway: f.Gateway, Site: f.Name, Version: f.Version, At: f.At, Network: network}
+	return &Report{Gateway: f.Gateway, Site: f.Name, Version: f.Version, At: f.At, Network: network}
+}
+
+// evidence is the newest that is kept of a check or tunnel, which is what is broken;
+// where there is none, or nothing is, the newest of the network or site.
+func (f Facts) evidence(name, network string) (last *Evidence) {
 	for _, e := range f.Evidence {
-		if network == "" || e.Network == network {
-			r.Evidence = &e
-			break
+		switch {
+		case e.Name == name:
+			return &e
+		case last == nil && (network == "" || e.Network == network):
+			last = &e
 		}
 	}
-	return r
+	return last
 }
 
 func (f Facts) explainTunnel(t Tunnel, all Findings, several bool) *Report {
@@ -73,16 +80,17 @@ func (f Facts) explainTunnel(t Tunnel, all Findings, several bool) *Report {
 	w.targets(t)
 	r.Steps = w.steps
 	r.State, r.Since = cmp.Or(t.State, checks.UnknownState), t.Since
+	name := TunnelName(t.Network, t.Hub)
 	subject, found := t.Network, w.broken
 	if several {
-		subject = TunnelName(t.Network, t.Hub)
+		subject = name
 	}
 	for _, c := range f.Checks {
 		if found.Broken() || c.Network != t.Network {
 			continue
 		}
 		if found = all.Checks[c.Name]; found.Broken() {
-			subject, r.State, r.Since = c.Name, c.State, c.Since
+			name, subject, r.State, r.Since = c.Name, c.Name, c.State, c.Since
 		}
 	}
 	if found.Broken() && r.State == checks.Up {
@@ -93,6 +101,10 @@ func (f Facts) explainTunnel(t Tunnel, all Findings, several bool) *Report {
 		said = t.Said
 	}
 	r.Headline = Sentence(subject, r.State, r.Since, said, f.At)
+	if !found.Broken() {
+		name = ""
+	}
+	r.Evidence = f.evidence(name, t.Network)
 	f.conclude(r, found, t, all)
 	if !t.HubRole {
 		r.Request = f.request(t)
@@ -112,26 +124,27 @@ func (f Facts) explainSite(all Findings) *Report {
 	}
 	r.State, r.Since = f.worst()
 	first, subject, at := all.Site, f.Gateway, Tunnel{}
-	how := checks.State("") // of what is blamed; empty: the site
-	note := func(found Finding, name string, state checks.State, since time.Time) {
+	part := ""              // the check or tunnel that is blamed; empty: the site
+	how := checks.State("") // of it
+	note := func(found Finding, of, name string, state checks.State, since time.Time) {
 		if !first.Broken() && found.Code != "" {
-			first, subject, how, r.Since = found, name, state, since
+			first, part, subject, how, r.Since = found, of, name, state, since
 			if state != "" && r.State == checks.Up {
 				r.State = checks.DegradedState
 			}
 		}
 	}
 	for _, t := range f.Tunnels {
-		name := t.Network
+		of, name := TunnelName(t.Network, t.Hub), t.Network
 		if f.tunnelsOf(t.Network) > 1 {
-			name = TunnelName(t.Network, t.Hub)
+			name = of
 		}
-		found := all.Tunnels[TunnelName(t.Network, t.Hub)]
+		found := all.Tunnels[of]
 		r.Steps = append(r.Steps, f.tunnelStep(name, t, found))
 		if !first.Broken() {
 			at = t
 		}
-		note(found, name, t.State, t.Since)
+		note(found, of, name, t.State, t.Since)
 	}
 	for _, c := range f.Checks {
 		s := c.step()
@@ -140,7 +153,7 @@ func (f Facts) explainSite(all Findings) *Report {
 			s = Step{Name: c.Name, Result: NotTried, Text: "waits for " + waits(found.WaitsFor)}
 		}
 		r.Steps = append(r.Steps, s)
-		note(found, c.Name, c.State, c.Since)
+		note(found, c.Name, c.Name, c.State, c.Since)
 	}
 	s, lost := f.collector()
 	if lost.Broken() && all.Site.Code.Layer() == "LINE" {
@@ -158,6 +171,7 @@ func (f Facts) explainSite(all Findings) *Report {
 		}
 	}
 	r.Headline = Sentence(subject, cmp.Or(how, r.State), r.Since, first.Text, f.At)
+	r.Evidence = f.evidence(part, "")
 	f.conclude(r, first, at, all)
 	return r
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ginnel/ginnel/checks"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -130,5 +132,35 @@ func TestSay(t *testing.T) {
 	}
 	if got := fmt.Sprint(spell("egret-12"), "; ", spellCode(HubSilent)); got != "egret one two; G N HUB zero two" {
 		t.Errorf("%q", got)
+	}
+}
+
+// The evidence is of what is broken, also where something else was later.
+func TestEvidenceIsOfWhatIsBroken(t *testing.T) {
+	for _, c := range []struct {
+		of, want string
+		act      func(*Facts)
+	}{
+		{"", "20261124T135502-9f3a01c7", func(f *Facts) { down(f) }},
+		{"", "20261124T140233-0b1c2d3e", check(2, checks.Timeout)},
+		{"", "20261124T140233-0b1c2d3e", func(*Facts) {}},
+		{"heron", "20261124T135502-9f3a01c7", func(f *Facts) { down(f) }},
+		{"heron", "20261124T081500-77aa01bb", check(1, checks.Timeout)},
+		{"kestrel", "", func(*Facts) {}},
+	} {
+		f := avocet()
+		f.Evidence = append(kept[:2:2], Evidence{ID: "20261124T081500-77aa01bb", Name: "results", Network: "heron", At: cut.Add(-5 * time.Hour)}, kept[2])
+		c.act(&f)
+		r, err := Explain(f, c.of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if r.Evidence != nil {
+			got = r.Evidence.ID
+		}
+		if got != c.want {
+			t.Errorf("%q, %s: %s, want %s", c.of, r.Headline, got, c.want)
+		}
 	}
 }

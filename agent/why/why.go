@@ -37,7 +37,7 @@ type Report struct {
 	Say        string   `json:"say,omitempty"` // read it out on the phone
 	Hints      []string `json:"hints,omitempty"`
 
-	Evidence *Evidence `json:"evidence,omitempty"` // of the last change to something worse; nil: none is kept
+	Evidence *Evidence `json:"evidence,omitempty"` // of what is broken, or else of the last change to something worse; nil: none is kept
 
 	Request *Request `json:"request,omitempty"` // what has to be let through on the way
 }
