@@ -16,7 +16,7 @@ func TestTheStepThatFailedIsTold(t *testing.T) {
 		c.Read(make([]byte, 512))
 		c.Write([]byte("\x01\xffgarbage \x1b[2J" + strings.Repeat("and more ", 200) + "\n"))
 	})
-	noise := noiseUDP(t)
+	noise := mirrorUDP(t, func([]byte) []byte { return []byte("\x00\x01\x02") })
 	ask := map[string]any{"name": "records.example.net"}
 	for _, test := range []struct {
 		name   string
@@ -54,24 +54,4 @@ func TestTheStepThatFailedIsTold(t *testing.T) {
 			}
 		})
 	}
-}
-
-// noiseUDP answers every packet with what is no answer.
-func noiseUDP(t *testing.T) string {
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	go func() {
-		buf := make([]byte, 2048)
-		for {
-			_, from, err := conn.ReadFrom(buf)
-			if err != nil {
-				return
-			}
-			conn.WriteTo([]byte("\x00\x01\x02"), from)
-		}
-	}()
-	return conn.LocalAddr().String()
 }

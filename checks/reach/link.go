@@ -31,12 +31,17 @@ type Route struct {
 
 // Link is w.Link(), or what that was less than a minute ago.
 func (r *Route) Link(w Way) string {
-	same := r.way.To == w.To && r.way.From == w.From
-	if now := time.Now(); !same || now.Sub(r.at) > time.Minute {
-		*r = Route{way: w, link: w.Link(), at: now}
+	if !r.of(w) || r.old() {
+		*r = routeNow(w)
 	}
 	return r.link
 }
+
+func routeNow(w Way) Route { return Route{way: w, at: time.Now(), link: w.Link()} }
+
+func (r *Route) of(w Way) bool { return r.way.To == w.To && r.way.From == w.From }
+
+func (r *Route) old() bool { return time.Since(r.at) > time.Minute }
 
 // RouteBeside is a Route that nobody waits for: the kernel is asked beside whoever
 // wants to know. Its zero value remembers nothing. It is safe for use by several
@@ -52,14 +57,13 @@ type RouteBeside struct {
 func (r *RouteBeside) Link(w Way) string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.known
-	if same := known.way.To == w.To && known.way.From == w.From; !same || time.Since(known.at) > time.Minute {
+	if !r.known.of(w) || r.known.old() {
 		r.ask(w)
-		if !same {
-			return ""
-		}
 	}
-	return known.link
+	if !r.known.of(w) {
+		return ""
+	}
+	return r.known.link
 }
 
 func (r *RouteBeside) ask(w Way) {
@@ -68,7 +72,7 @@ func (r *RouteBeside) ask(w Way) {
 	}
 	r.asking = true
 	go func() {
-		fresh := Route{way: w, link: w.Link(), at: time.Now()}
+		fresh := routeNow(w)
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.known, r.asking = fresh, false

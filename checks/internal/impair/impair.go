@@ -81,11 +81,7 @@ type place struct {
 	asked    int      // questions that came this far
 	answered int      // answers made
 	held     [][]byte // packets that wait for the next
-	Count
 }
-
-// Count is what an address has seen and done.
-type Count struct{ Asked, Lost, Answered, Denied int }
 
 // Open makes the link in the caller's network namespace, which ends with Close.
 func Open(o Options) (*Responder, error) {
@@ -109,18 +105,11 @@ func (r *Responder) Close() error {
 	return err
 }
 
-// Set gives an address its rules, and lets it count from the beginning.
+// Set gives an address its rules, which count from the beginning.
 func (r *Responder) Set(a netip.Addr, rules Rules) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.places[a] = r.newPlace(a, rules)
-}
-
-// Count tells what an address has seen and done since its rules were set.
-func (r *Responder) Count(a netip.Addr) Count {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.at(a).Count
 }
 
 func (r *Responder) newPlace(a netip.Addr, rules Rules) *place {
@@ -159,7 +148,6 @@ func (r *Responder) take(q packet) {
 	p := r.at(q.to)
 	if d, ok := p.deny(q); ok {
 		if !p.rules.NoICMP && d != nil {
-			p.Denied++
 			r.deliver(0, d)
 		}
 		return
@@ -168,9 +156,7 @@ func (r *Responder) take(q packet) {
 		return // of a connection that is over for us
 	}
 	p.asked++
-	p.Asked++
 	if p.rules.NoICMP && q.icmp() || p.loses() {
-		p.Lost++
 		return
 	}
 	answer := p.answer(q, r.options.UDP)
@@ -179,10 +165,8 @@ func (r *Responder) take(q packet) {
 	}
 	p.answered++
 	if nth(p.answered, p.rules.LoseAnswer) {
-		p.Lost++
 		return
 	}
-	p.Answered++
 	r.send(p, answer)
 }
 
