@@ -95,6 +95,13 @@ type crashing struct {
 // and from there to its last.
 type span struct{ first, rest time.Duration }
 
+// spanOf is the span of an agent started at began. Neither part is ever 0: the
+// log's times are cut to the millisecond, in which a fast agent does it all.
+func spanOf(began time.Time, writes []time.Time) span {
+	first, last := writes[0], writes[len(writes)-1]
+	return span{max(first.Sub(began), time.Millisecond), last.Sub(first) + time.Millisecond}
+}
+
 // learn plays each situation without a crash.
 func (c *crashing) learn(ctx context.Context) error {
 	text, err := c.node.ReadFile("/etc/ginnel/desired.toml")
@@ -119,7 +126,7 @@ func (c *crashing) learn(ctx context.Context) error {
 		if err != nil || len(writes) < 3 {
 			return errors.Join(err, fmt.Errorf("%s: the agent had only %d things to do", x.name, len(writes)))
 		}
-		c.spans[x.name] = span{writes[0].Sub(began), writes[len(writes)-1].Sub(writes[0])}
+		c.spans[x.name] = spanOf(began, writes)
 		if c.kept[x.config], err = c.look(); err != nil {
 			return err
 		}
