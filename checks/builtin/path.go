@@ -20,6 +20,9 @@ import (
 // service itself is, and keeps its addresses and ports from hop to hop and from
 // run to run, so that routers which spread flows over several ways send all of it
 // by one. That is the idea of Paris traceroute.
+//
+// A target that may not be asked again, as a national one, has one connection of a
+// run at most: once it has answered, how far away it is stays open.
 func Path() checks.Kind {
 	return checks.Kind{
 		Name: "path",
@@ -41,7 +44,8 @@ type pathCheck struct {
 	wait   time.Duration
 	limit  int
 	flow   flow
-	before trace // of the run before
+	once   string // why the target may have no second connection in this run; empty: it may
+	before trace  // of the run before
 }
 
 func newPath(t checks.Target) (checks.Check, error) {
@@ -88,6 +92,7 @@ func (c *pathCheck) Run(ctx context.Context) checks.Result {
 	r.Path = w.Link()
 	r.Steps = append(r.Steps, w.Step(c.place.Host))
 	c.flow.aim(w, c.place.Port)
+	c.once = checks.MayAsk(ctx, c.target.Address)
 	t, err := c.walk(ctx)
 	r.Steps = append(r.Steps, t.steps()...)
 	if err != nil {
@@ -97,12 +102,17 @@ func (c *pathCheck) Run(ctx context.Context) checks.Result {
 	if f := c.judge(t); f != nil {
 		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
 	}
-	if t.whole() {
+	if t.last.answers() {
 		r.Received, r.RTT, r.Stamps = 1, []time.Duration{t.last.took}, checks.UserStamps
+	}
+	if t.whole() {
 		r.Values = append(r.Values, checks.Value{Name: "hops", Number: float64(t.last.distance), Unit: "1"})
 	}
 	if news := t.news(c.before); news != "" {
 		r.Detail = strings.TrimPrefix(r.Detail+"; "+news, "; ")
+	}
+	if t.last.answers() && !t.whole() && c.once != "" {
+		r.Detail = "it answers, and is not asked again from how far: " + c.once
 	}
 	if t.whole() {
 		c.before = t
@@ -120,7 +130,7 @@ func (c *pathCheck) walk(ctx context.Context) (trace, error) {
 	quiet, there := 0, false
 	for distance := 1; distance <= c.most; distance++ {
 		h, err := c.flow.ask(ctx, distance, c.wait)
-		if err == nil && h.kind == silent { // once more: the first may have waited for a neighbour
+		if err == nil && h.kind == silent && c.once == "" { // again: the first may have waited for a neighbour
 			h, err = c.flow.ask(ctx, distance, c.wait)
 		}
 		t.port = c.flow.port
@@ -141,7 +151,7 @@ func (c *pathCheck) walk(ctx context.Context) (trace, error) {
 		if quiet < patience || there {
 			continue
 		}
-		if t.last, err = c.flow.ask(ctx, 0, 3*c.wait); err != nil || !t.last.answers() {
+		if t.last, err = c.flow.ask(ctx, 0, 3*c.wait); err != nil || !t.last.answers() || c.once != "" {
 			return t, err
 		}
 		there = true
@@ -159,7 +169,7 @@ func (c *pathCheck) walk(ctx context.Context) (trace, error) {
 // came about keeps its ports for a while.
 func (c *pathCheck) nearer(ctx context.Context, t *trace) error {
 	other := flow{way: c.flow.way, to: c.flow.to}
-	for n := len(t.hops); n > 0 && t.last.answers() && t.hops[n-1].kind == silent; n-- {
+	for n := len(t.hops); n > 0 && c.once == "" && t.last.answers() && t.hops[n-1].kind == silent; n-- {
 		h, err := other.ask(ctx, n, c.wait)
 		if err != nil || !h.answers() {
 			return err
@@ -189,6 +199,8 @@ func (c *pathCheck) judge(t trace) *reach.Fault {
 	case t.last.kind == silent:
 		far := t.hops[t.furthest()-1]
 		return reach.Fail(checks.Timeout, checks.PhaseConnect, "no answer from %s; the last router that was heard is %v, hop %d", to, far.by, far.distance)
+	case !t.whole() && c.once != "":
+		return nil
 	case !t.whole():
 		f := reach.Fail(checks.Assertion, checks.PhaseAssert, "%s answers, from further than the %d hops that were looked at", to, len(t.hops))
 		f.Verdict = checks.Degraded

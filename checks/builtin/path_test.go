@@ -2,9 +2,10 @@ package builtin
 
 import (
 	"fmt"
-
+	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -98,6 +99,7 @@ func TestPath(t *testing.T) {
 	t.Run("a target that is gone", func(t *testing.T) { pathEnds(t, n) })
 	t.Run("routers that say nothing", func(t *testing.T) { pathIsSilent(t, n) })
 	t.Run("an answer that is lost", func(t *testing.T) { pathIsSlow(t, n) })
+	t.Run("a national host", func(t *testing.T) { pathAsksOnce(t, n) })
 	t.Run("another way", func(t *testing.T) { pathChanges(t, n) })
 	t.Run("one flow", func(t *testing.T) { pathIsOneFlow(t, n) })
 }
@@ -145,6 +147,56 @@ func pathIsSlow(t *testing.T, n pathNet) {
 	expect(t, r, checks.OK, "", "")
 	if want := "hop 1 203.0.113.1; hop 2 203.0.113.18; hop 3 203.0.113.66 takes the connection"; hopsOf(r) != want {
 		t.Errorf("got %s, want %s", hopsOf(r), want)
+	}
+}
+
+// pathAsksOnce: a national host behind three routers that say nothing is connected
+// to once in a run, by which it is not known from how far it answers.
+func pathAsksOnce(t *testing.T, n pathNet) {
+	const host = "203.0.113.98"
+	far := newNode(t)
+	join(t, "tf", n.target, far, 1500, []string{"203.0.113.97/28"}, []string{host + "/28"})
+	far.route(t, "203.0.113.0/26", "203.0.113.97")
+	for _, r := range []struct {
+		at *node
+		by string
+	}{{nil, "203.0.113.1"}, {n.first, "203.0.113.18"}, {n.left, "203.0.113.66"}} {
+		r.at.route(t, host+"/32", r.by)
+	}
+	for _, x := range []*node{n.first, n.left, n.target} {
+		x.set(t, "ipv4/icmp_ratelimit", "3600000")
+		x.set(t, "ipv4/icmp_ratemask", fmt.Sprint(1<<11))
+		defer x.set(t, "ipv4/icmp_ratelimit", "0")
+	}
+	var taken atomic.Int32
+	far.serve(t, host+":443", func(net.Conn) { taken.Add(1) })
+	kinds, err := checks.NewRegistry(Path())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := checks.Spec{Name: "way", Kind: "path", Interval: 10 * time.Minute, Target: checks.Target{Address: host + ":443", Options: map[string]any{"wait": "100ms"}}}
+	const runs = 6 // as above
+	ask := func(m checks.Manners) (last checks.Result, connections int32) {
+		taken.Store(0)
+		for range runs {
+			runner := checks.NewRunner(checks.RunnerOptions{Registry: kinds})
+			runner.Behave(m)
+			last = runner.RunOnce(t.Context(), spec)
+			runner.Close()
+		}
+		time.Sleep(200 * time.Millisecond) // the listener is behind the kernel
+		return last, taken.Load()
+	}
+	r, connections := ask(checks.Manners{})
+	expect(t, r, checks.OK, "", "")
+	if hops, _ := valueOf(r, "hops"); connections <= runs || hops != 4 {
+		t.Errorf("a host like others has %d connections: %+v", connections, r)
+	}
+	r, connections = ask(checks.Manners{National: []string{host}})
+	expect(t, r, checks.OK, "", "")
+	const want = "it answers, and is not asked again from how far: 203.0.113.98 is national, and was asked "
+	if connections != runs || !strings.HasPrefix(r.Detail, want) || r.Sent != 1 || r.Received != 1 || len(r.RTT) != 1 {
+		t.Errorf("a national host has %d connections: %+v", connections, r)
 	}
 }
 
