@@ -88,7 +88,8 @@ func joined(frozen, now []evidence.Packet) []evidence.Packet {
 type manners struct{ Path, MTU string }
 
 // mannersOf keeps what the targets of others may be asked: none of what speaks
-// MLLP, of a national service one path, and nobody by a kind that is switched off.
+// MLLP, none of a national service, which was connected to just now, and nobody by a
+// kind that is switched off.
 func mannersOf(of checks.Manners, s checks.Spec, host string) (m manners) {
 	switch {
 	case host == "":
@@ -96,7 +97,7 @@ func mannersOf(of checks.Manners, s checks.Spec, host string) (m manners) {
 	case of.Forbids(checks.Spec{Target: s.Target}) != "" || s.Kind == "mllp":
 		m.Path, m.MTU = "not to a listener of HL7", "not to a listener of HL7"
 	case of.IsNational(host) != "":
-		m.MTU = "not to a national service"
+		m.Path, m.MTU = "not to a national service", "not to a national service"
 	}
 	for _, o := range of.Off {
 		switch o.Kind {
