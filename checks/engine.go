@@ -96,8 +96,12 @@ func (e *engine) turn() []act {
 // again.
 func (e *engine) step(w *worker, now time.Time) act {
 	f := w.flight
+	f.look(now)
 	switch {
 	case f == nil:
+	case now.Before(f.deadline) && now.Before(w.next):
+		w.at = earlier(w.next, f.lookAt)
+		return act{f, nothing}
 	case !f.passed && !now.Before(f.deadline):
 		f.passed, f.behind = true, now.Sub(f.deadline)
 		w.at = earlier(w.next, f.late)
@@ -130,7 +134,8 @@ func (e *engine) step(w *worker, now time.Time) act {
 		fresh.late = w.next
 	}
 	w.flight = fresh
-	w.at = earlier(w.next, fresh.deadline)
+	fresh.lookAt = earlier(now.Add(looks), fresh.deadline)
+	w.at = earlier(w.next, fresh.lookAt)
 	w.runner.wg.Add(1) // the loop holds the group above zero
 	return act{fresh, begins}
 }
@@ -196,6 +201,7 @@ func (e *engine) ended(f *flight, r Result) (again, answered bool) {
 	}
 	e.manners.charge(w.curb, w.runner.metered(w.spec), r, e.now())
 	w.flight = nil
+	f.look(e.now())
 	if now := e.now(); !f.passed && now.After(f.deadline) {
 		f.behind = now.Sub(f.deadline) // else the loop had been there before
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -201,6 +202,62 @@ func TestAnswerMissedByUs(t *testing.T) {
 				pass(firstWithin + 5*time.Second)
 				if got := sink.of("a")[0]; got.Reason != test.want || got.Valid() != nil {
 					t.Errorf("got %+v, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestTimesOfAStandstill lets a run end well while this program is, or is not, held
+// up: times that it took itself are left out then, and the kernel's are not.
+func TestTimesOfAStandstill(t *testing.T) {
+	const took = 300 * time.Millisecond
+	good := func(s Stamps) Result {
+		return Result{Verdict: OK, Sent: 3, Received: 2, RTT: []time.Duration{took, took}, Stamps: s,
+			Packets: []Packet{{RTT: took, Fate: Answered}, {RTT: took, Fate: Answered}, {Fate: Lost}}}
+	}
+	paired, slow := good(KernelStamps), good(UserStamps)
+	paired.Beside = new(good(UserStamps))
+	slow.Verdict, slow.Reason, slow.Detail = Degraded, Slow, "0.3 s, says the plugin"
+	for _, test := range []struct {
+		name  string
+		held  time.Duration
+		at    time.Duration // since the start; the run ends after took
+		r     Result
+		timed bool
+		want  string
+	}{
+		{"not held up", 0, 0, good(UserStamps), true, "ok"},
+		{"a little", heldUp, 10 * time.Millisecond, good(UserStamps), true, "ok"},
+		{"in the middle", 200 * time.Millisecond, 90 * time.Millisecond, good(UserStamps), false, "ok not timed: this program was held up for 200ms"},
+		{"at the end", 200 * time.Millisecond, took - time.Millisecond, good(UserStamps), false, "ok not timed: this program was held up for 200ms"},
+		{"the kernel knows", 200 * time.Millisecond, 90 * time.Millisecond, good(KernelRXStamps), true, "ok"},
+		{"a pair", 200 * time.Millisecond, 90 * time.Millisecond, paired, true, "ok"},
+		{"a plugin's word", 200 * time.Millisecond, 90 * time.Millisecond, slow, false, "unknown this program was held up for 200ms"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var held atomic.Int64 // as above
+				now := func() time.Time { return time.Now().Add(time.Duration(held.Load())) }
+				r, sink := newTestRunner(t, RunnerOptions{now: now}, sharedKind(func(_ context.Context, _ time.Time, done func(Result)) {
+					time.AfterFunc(test.at, func() { held.Store(int64(test.held)) })
+					time.AfterFunc(took, func() { done(test.r) })
+				}))
+				r.Sync([]Spec{{Name: "a", Kind: "shared", Interval: 30 * time.Second, Degraded: time.Second}})
+				pass(firstWithin + time.Second)
+				got := sink.of("a")[0]
+				told := strings.TrimSpace(fmt.Sprint(got.Verdict, " ", got.Detail))
+				if told != test.want || got.Valid() != nil || got.Received != 2 {
+					t.Errorf("told %q: %+v", told, got)
+				}
+				if (len(got.RTT) > 0) != test.timed || (got.Packets[0].RTT > 0) != test.timed || test.r.Packets[0].RTT != took {
+					t.Errorf("%+v", got)
+				}
+				if got.Beside != nil && len(got.Beside.RTT) != 0 {
+					t.Errorf("beside: %+v", got.Beside)
+				}
+				if f := r.Status()[0].Figures; (f.Timed > 0) != test.timed || (f.Jitter.Of > 0) != test.timed {
+					t.Errorf("%+v", f)
 				}
 			})
 		})

@@ -88,7 +88,7 @@ func (j *Jitter) add(r Result) {
 	case len(r.Packets) > 0:
 		for _, p := range r.Packets {
 			if p.Fate != Unsent {
-				j.question(p.RTT, p.Fate == Answered)
+				j.question(p.RTT, p.Fate == Answered && p.RTT > 0)
 			}
 		}
 	case r.Sent > 0 && len(r.RTT) == r.Sent:

@@ -4,17 +4,21 @@ import (
 	"context"
 	"fmt"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"time"
 )
 
 // flight is one run of a worker, from its start to its end. The engine's mu
-// guards passed and answered.
+// guards what follows deadline.
 type flight struct {
 	worker   *worker
 	due      time.Time     // when it should have begun
 	start    time.Time     // when it did
 	deadline time.Time     // of the check
 	late     time.Time     // when the engine answers for it
+	lookAt   time.Time     // when the engine looks whether it is there itself; not after deadline
+	stalled  time.Duration // by how much it was late for that, at worst
 	passed   bool          // the engine has seen the deadline go by
 	behind   time.Duration // by how much it was late itself for that
 	answered bool          // it has answered for the run
@@ -107,15 +111,55 @@ func (f *flight) overrun() Result {
 }
 
 // heldUp is how late this program may be for a deadline before an answer that it
-// did not see may well have been there.
+// did not see may well have been there, and for a look before times that it took
+// meanwhile may be its own.
 const heldUp = 100 * time.Millisecond
 
+// looks is from one look of the engine at a run to the next. Other checks begin at
+// the same time, if any do.
+const looks = together
+
+// look notes whether this program was there when it wanted to.
+func (f *flight) look(now time.Time) {
+	if f == nil || f.passed {
+		return
+	}
+	f.stalled = max(f.stalled, now.Sub(f.lookAt))
+	f.lookAt = earlier(now.Add(looks), f.deadline)
+}
+
 // excuse takes the blame where an answer is missing and this program did not run
-// when time was up. By the kernel's stamps it knows better.
+// when time was up, and for times that it took itself and did not run meanwhile. By
+// the kernel's stamps it knows better.
 func (f *flight) excuse(o outcome) outcome {
 	if (o.Reason == Timeout || o.Reason == Loss) && f.behind > heldUp && (o.Stamps == "" || o.Stamps == UserStamps) {
 		o.Verdict, o.Reason, o.Phase = Unknown, SelfFault, NoPhase
 		o.Detail = fmt.Sprintf("this program was held up for %v", f.behind.Round(time.Millisecond))
 	}
+	if f.stalled > heldUp {
+		o.Result = untimed(o.Result, f.stalled)
+		if o.Beside != nil {
+			o.Beside = new(untimed(*o.Beside, f.stalled))
+		}
+	}
 	return o
+}
+
+// untimed leaves out of a result the times that this program took, which was held
+// up meanwhile.
+func untimed(r Result, stalled time.Duration) Result {
+	if r.Stamps != UserStamps || len(r.RTT) == 0 {
+		return r
+	}
+	why := fmt.Sprintf("this program was held up for %v", stalled.Round(time.Millisecond))
+	if r.Reason == Slow {
+		r.Verdict, r.Reason, r.Phase, r.Detail = Unknown, SelfFault, NoPhase, why
+	} else {
+		r.Detail = strings.TrimPrefix(r.Detail+"; not timed: "+why, "; ")
+	}
+	r.RTT, r.Stamps, r.Packets = nil, "", slices.Clone(r.Packets)
+	for i := range r.Packets {
+		r.Packets[i].RTT = 0
+	}
+	return r
 }
