@@ -15,6 +15,7 @@ import (
 	"github.com/ginnel/ginnel/agent/spool"
 	"github.com/ginnel/ginnel/agent/uplink"
 	"github.com/ginnel/ginnel/checks"
+	"golang.org/x/sys/unix"
 )
 
 // measure waits until the gateway has a name, then measures, keeps and reports
@@ -41,6 +42,7 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 		Blocker: func(s checks.Spec) (string, bool) { return a.needs.Load().before(s, runner.State) },
 		Metered: func(s checks.Spec) bool { return a.needs.Load().paid(s) },
 		Way:     func() checks.Way { return a.needs.Load().way },
+		Asleep:  asleep,
 		Excuse:  func(s checks.Spec, r checks.Result) (string, bool) { return a.needs.Load().after(s, r, runner.State) },
 	})
 	defer runner.Close()
@@ -60,6 +62,15 @@ func (a *Agent) measure(ctx context.Context, ready func()) error {
 		{Name: "evidence", Run: looking.run},
 		{Name: "collector", Run: a.report},
 	}, func() {})
+}
+
+// asleep is how long this machine has slept since it was started.
+func asleep() time.Duration {
+	var awake, all unix.Timespec
+	if unix.ClockGettime(unix.CLOCK_MONOTONIC, &awake) != nil || unix.ClockGettime(unix.CLOCK_BOOTTIME, &all) != nil {
+		return 0
+	}
+	return time.Duration(all.Nano() - awake.Nano())
 }
 
 // report keeps the centre told, from the moment that the gateway is enrolled.

@@ -17,6 +17,7 @@ const tick = 20 * time.Millisecond
 // monotonic.
 type engine struct {
 	now   func() time.Time
+	slept func() time.Duration
 	begin time.Time // by the wall clock of then a multiple of tick
 	wake  chan struct{}
 	acts  []act // of this turn; loop's own
@@ -43,9 +44,9 @@ const (
 	refuses         // leave it out: manners
 )
 
-func newEngine(clock func() time.Time) *engine {
+func newEngine(clock func() time.Time, slept func() time.Duration) *engine {
 	now := clock()
-	return &engine{now: clock, manners: newEtiquette(), begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
+	return &engine{now: clock, slept: slept, manners: newEtiquette(), begin: now.Add(-time.Duration(now.UnixNano()) % tick), wake: make(chan struct{}, 1)}
 }
 
 // loop runs until ctx ends.
@@ -134,6 +135,7 @@ func (e *engine) step(w *worker, now time.Time) act {
 		fresh.late = w.next
 	}
 	w.flight = fresh
+	fresh.slept = e.slept()
 	fresh.lookAt = earlier(now.Add(looks), fresh.deadline)
 	w.at = earlier(w.next, fresh.lookAt)
 	w.runner.wg.Add(1) // the loop holds the group above zero
@@ -204,6 +206,9 @@ func (e *engine) ended(f *flight, r Result) (again, answered bool) {
 	f.look(e.now())
 	if now := e.now(); !f.passed && now.After(f.deadline) {
 		f.behind = now.Sub(f.deadline) // else the loop had been there before
+	}
+	if slept := e.slept() - f.slept; !f.answered {
+		f.behind, f.stalled = max(f.behind, slept), max(f.stalled, slept)
 	}
 	switch {
 	case w.gone:

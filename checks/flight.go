@@ -19,6 +19,7 @@ type flight struct {
 	late     time.Time     // when the engine answers for it
 	lookAt   time.Time     // when the engine looks whether it is there itself; not after deadline
 	stalled  time.Duration // by how much it was late for that, at worst
+	slept    time.Duration // what the machine had slept before the start
 	passed   bool          // the engine has seen the deadline go by
 	behind   time.Duration // by how much it was late itself for that
 	answered bool          // it has answered for the run

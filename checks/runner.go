@@ -40,12 +40,13 @@ type Excuse func(Spec, Result) (name string, blocked bool)
 type RunnerOptions struct {
 	Gateway  string // its name; spreads the starts of a fleet
 	Registry Registry
-	Sink     Sink            // nil: none
-	Blocker  Blocker         // nil: nothing is ever blocked
-	Excuse   Excuse          // nil: nothing is ever excused
-	Metered  func(Spec) bool // whether a check goes over a line that is paid for by use; nil: none does
-	Way      func() Way      // what is known of the line, for paired checks; nil: nothing
-	Log      *slog.Logger    // nil: none
+	Sink     Sink                 // nil: none
+	Blocker  Blocker              // nil: nothing is ever blocked
+	Excuse   Excuse               // nil: nothing is ever excused
+	Metered  func(Spec) bool      // whether a check goes over a line that is paid for by use; nil: none does
+	Way      func() Way           // what is known of the line, for paired checks; nil: nothing
+	Asleep   func() time.Duration // how long this machine has slept, since whenever; nil: it never does
+	Log      *slog.Logger         // nil: none
 
 	now func() time.Time // tests set the clock; nil: time.Now
 }
@@ -80,8 +81,11 @@ func NewRunner(o RunnerOptions) *Runner {
 	if o.now == nil {
 		o.now = time.Now
 	}
+	if o.Asleep == nil {
+		o.Asleep = func() time.Duration { return 0 }
+	}
 	ctx, cancel := context.WithCancel(context.Background())
-	r := &Runner{options: o, kinds: o.Registry, ctx: ctx, cancel: cancel, engine: newEngine(o.now), teller: newTeller(o.Sink)}
+	r := &Runner{options: o, kinds: o.Registry, ctx: ctx, cancel: cancel, engine: newEngine(o.now, o.Asleep), teller: newTeller(o.Sink)}
 	r.wg.Go(func() { r.engine.loop(ctx) })
 	r.wg.Go(func() { r.teller.loop(ctx) })
 	return r
