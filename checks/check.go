@@ -67,6 +67,13 @@ type Spec struct {
 // the tunnels only. It is not that of STAMP, 862, which takes a right to bind.
 const EchoPort = 8620
 
+// EchoRate is how many test packets of one gateway a hub answers in a second, in the
+// long run, and EchoCount how many a udp check sends in a run unless it says so.
+const (
+	EchoRate  = 200
+	EchoCount = 10
+)
+
 // Verdict is the answer of one run.
 type Verdict string
 

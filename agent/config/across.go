@@ -64,6 +64,7 @@ func (a across) all() {
 	a.accepted()
 	a.checkNetworks()
 	a.mannered()
+	a.echoed()
 }
 
 // alone names what two have and only one may.

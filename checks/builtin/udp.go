@@ -23,7 +23,7 @@ func udpKind(engine *echo.Engine) checks.Kind {
 		Name: "udp",
 		Doc:  "sends a train of test packets to a hub's overlay address, or to another STAMP reflector at host:port",
 		Schema: checks.Schema{
-			"count": {Type: "int", Doc: "packets in a run", Default: 10, Min: new(1.0), Max: new(100.0)},
+			"count": {Type: "int", Doc: "packets in a run", Default: checks.EchoCount, Min: new(1.0), Max: new(100.0)},
 			"gap":   {Type: "duration", Doc: "from one packet to the next; what a reflector takes at most is 200 a second", Default: "20ms", Min: new(0.01), Max: new(2.0)},
 			"size":  {Type: "int", Doc: "of a packet without its UDP and IP headers, bytes", Default: 160, Min: new(float64(stamp.Size)), Max: new(1472.0)},
 			"loss":  {Type: "int", Doc: "of a run's packets that may be lost without it being degraded", Default: 0, Min: new(0.0), Max: new(100.0)},

@@ -4,11 +4,13 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"github.com/ginnel/ginnel/checks"
 )
 
 // Bounds of a Reflector. Rates are well above what checks ask at most.
 const (
-	peerRate  = 200              // answers a second to one address, in the long run
+	peerRate  = checks.EchoRate  // answers a second to one address, in the long run
 	peerBurst = 400              // and at once
 	mostPeers = 4096             // addresses that are remembered
 	mostOf    = 64               // sessions of an address

@@ -71,7 +71,7 @@ func (f *Fleet) Compile(gateway string) (Desired, error) {
 }
 
 // CompileAll makes the configs of all gateways, in their order. Its error is
-// config.Problems, of all of them.
+// config.Problems, of all of them; what several have is told once.
 func (f *Fleet) CompileAll() ([]Desired, error) {
 	all, errs := make([]Desired, len(f.gateways)), make([]error, len(f.gateways))
 	var next atomic.Int64
@@ -85,9 +85,13 @@ func (f *Fleet) CompileAll() ([]Desired, error) {
 	}
 	wg.Wait()
 	var found config.Problems
+	told := map[config.Problem]bool{}
 	for _, err := range errs {
-		if ps, ok := errors.AsType[config.Problems](err); ok {
-			found = append(found, ps...)
+		ps, _ := errors.AsType[config.Problems](err)
+		for _, p := range ps {
+			if !told[p] {
+				told[p], found = true, append(found, p)
+			}
 		}
 	}
 	if len(found) > 0 {
@@ -124,6 +128,7 @@ type compiling struct {
 	tables  map[int]bool    // that are used up
 	devices map[string]bool // that are used up
 	through []string        // networks that are in it
+	chosen  []Check         // that are in it
 }
 
 func (c *compiling) put(key string, v any) {
@@ -222,6 +227,7 @@ func (c *compiling) checks(chosen func(Check) bool) {
 			continue
 		}
 		c.head("check")
+		c.chosen = append(c.chosen, k)
 		c.out.WriteString(k.text)
 		c.where("check "+k.Name, at(tomlFile, k.table.Line("")))
 	}
@@ -245,8 +251,25 @@ func (c *compiling) refused(err error) error {
 		return err
 	}
 	for _, p := range list {
+		if at, ok := c.ofCheck(p); ok {
+			all = append(all, at)
+			continue
+		}
 		all = append(all, config.Problem{File: file, Line: line, Path: c.g.Name, Hint: p.Hint,
 			Message: "its config would be refused: " + strings.TrimPrefix(p.OneLine(), c.g.Name+":")})
 	}
 	return all
+}
+
+// ofCheck places a problem of the checks together at the one where it was found;
+// false: it is of none.
+func (c *compiling) ofCheck(p config.Problem) (config.Problem, bool) {
+	var i int
+	var key string
+	if n, _ := fmt.Sscanf(p.Path, "check[%d].%s", &i, &key); n < 2 || i >= len(c.chosen) {
+		return p, false
+	}
+	at := c.chosen[i].table.At(key, -1)
+	at.Message, at.Hint = p.Message, p.Hint
+	return at, true
 }

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"fmt"
 	"reflect"
 	"strings"
 	"testing"
@@ -55,5 +56,21 @@ func TestIllMannersAreToldAtTheCheck(t *testing.T) {
 	_, err := Load(with(t, map[string]string{"fleet.toml": text}))
 	if err == nil || strings.Count(err.Error(), "too often for a national service") != 1 || !strings.HasPrefix(err.Error(), "fleet.toml:") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// Checks of udp that together ask a hub for more than it answers are told once for
+// all sites, at the last of them.
+func TestTooManyPacketsAreToldAtTheCheck(t *testing.T) {
+	text := readAll("testdata/county/fleet.toml")
+	for _, name := range []string{"voice", "calls", "video"} {
+		text += "\n[[check]]\nname = \"" + name + "\"\nkind = \"udp\"\nnetwork = \"kestrel\"\ntarget = \"100.64.0.1\"\ninterval = \"1s\"\noptions = { count = 100 }\n"
+	}
+	dir := with(t, map[string]string{"fleet.toml": text})
+	_, err := load(t, dir).CompileAll()
+	at := strings.Count(text[:strings.LastIndex(text, "interval =")], "\n") + 1
+	want := fmt.Sprintf("fleet.toml:%d:12: check[5].interval: voice, calls, video ask 100.64.0.1 for 300\n    packets a second together; a hub answers a gateway 200\n    hint: interval = \"2s\" for each, a smaller count, or fewer checks", at)
+	if err == nil || err.Error() != want {
+		t.Errorf("got\n%v\nwant\n%s", err, want)
 	}
 }
