@@ -92,15 +92,18 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 		r.Steps = append(r.Steps, a.steps...)
 	}
 	if main.err != nil {
-		return main.way.Told(reach.Asked(r, reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), main.err)))
+		f := reach.FaultOf(ctx, checks.PhaseResponse, "asking "+c.place.String(), main.err)
+		f.Detail = main.tell(f.Detail)
+		return main.way.Told(reach.Asked(r, f))
 	}
-	r.Received, r.RTT = 1, []time.Duration{main.rtt}
+	r.RTT = main.rtts
+	r.Sent, r.Received, r.Detail = len(r.RTT), len(r.RTT), main.plain
 	f := c.judge(main.answer)
 	if f == nil {
 		f = c.compare(ctx, asked)
 	}
 	if f != nil {
-		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, f.Detail
+		r.Verdict, r.Reason, r.Phase, r.Detail = f.Verdict, f.Reason, f.Phase, main.tell(f.Detail)
 	}
 	return main.way.Told(r)
 }
@@ -108,13 +111,17 @@ func (c *dnsCheck) Run(ctx context.Context) checks.Result {
 // inquiry is what became of asking one resolver.
 type inquiry struct {
 	place  reach.Place
-	answer *dns.Msg // nil without err: not asked, for its manners' sake
-	rtt    time.Duration
+	answer *dns.Msg        // nil without err: not asked, for its manners' sake
+	rtts   []time.Duration // of each question that was answered
+	plain  string          // that it was asked without EDNS as well, and why; empty: it was not
 	path   string
 	way    reach.Way
 	steps  []checks.Step
 	err    error
 }
+
+// tell puts behind a detail that there was a second question.
+func (i inquiry) tell(detail string) string { return strings.TrimSuffix(detail+"; "+i.plain, "; ") }
 
 // askAll asks the target, which comes first, and the others at once.
 func (c *dnsCheck) askAll(ctx context.Context) []inquiry {
@@ -134,8 +141,27 @@ func (c *dnsCheck) askAll(ctx context.Context) []inquiry {
 	return asked
 }
 
-// ask sends the question and waits for its answer.
+// ask asks a resolver, and one that does not know EDNS again without it (RFC 6891, 7).
 func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
+	if err := c.exchange(ctx, i, true); err != nil || !knowsNoEDNS(i.answer) {
+		return err
+	}
+	said := rcodeName(i.answer.Rcode)
+	if why := checks.MayAsk(ctx, i.place.String()); why != "" {
+		i.plain = fmt.Sprintf("to EDNS it says %s, and is not asked without: %s", said, why)
+		return nil
+	}
+	i.plain = fmt.Sprintf("asked again without EDNS, to which it says %s", said)
+	return c.exchange(ctx, i, false)
+}
+
+// knowsNoEDNS says whether an answer may be due to the EDNS of its question.
+func knowsNoEDNS(m *dns.Msg) bool {
+	return (m.Rcode == dns.RcodeFormatError || m.Rcode == dns.RcodeNotImplemented) && m.IsEdns0() == nil
+}
+
+// exchange sends the question and waits for its answer.
+func (c *dnsCheck) exchange(ctx context.Context, i *inquiry, edns bool) error {
 	conn, err := reach.Dial(ctx, c.target, c.transport, i.place)
 	if err != nil {
 		return err
@@ -146,7 +172,9 @@ func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
 	i.steps = append(i.steps, conn.Step(i.place.Host))
 	m := dns.Msg{Question: []dns.Question{c.question}}
 	m.Id, m.RecursionDesired = dns.Id(), c.recurse
-	m.SetEdns0(1232, false)
+	if edns {
+		m.SetEdns0(1232, false)
+	}
 	packed, err := m.Pack()
 	if err != nil {
 		return reach.Ours(checks.SelfFault, checks.PhaseRequest, "packing the question: %v", err)
@@ -162,8 +190,11 @@ func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
 	var passed int
 	var last error
 	i.answer, passed, last, err = readAnswer(conn, c.transport, m.Id, c.question)
-	i.rtt = time.Since(begin)
-	step := checks.Step{Phase: checks.PhaseResponse, Name: "ask " + i.place.String(), Took: i.rtt}
+	took := time.Since(begin)
+	step := checks.Step{Phase: checks.PhaseResponse, Name: "ask " + i.place.String(), Took: took}
+	if !edns {
+		step.Name += " without EDNS"
+	}
 	if err != nil {
 		f := reach.FaultOf(ctx, checks.PhaseResponse, "asking "+i.place.String(), err)
 		if passed > 0 {
@@ -172,6 +203,7 @@ func (c *dnsCheck) ask(ctx context.Context, i *inquiry) error {
 		step.Detail, err = f.Detail, f
 	} else {
 		step.Detail = summary(i.answer, c.question.Qtype)
+		i.rtts = append(i.rtts, took)
 	}
 	i.steps = append(i.steps, step)
 	return err
