@@ -157,7 +157,7 @@ func New(o Options) (*Agent, error) {
 
 // Tasks are what the daemon does, all at once.
 func (a *Agent) Tasks() []run.Task {
-	server := &local.Server{Path: a.o.Paths.Socket(), Agent: a}
+	server := &local.Server{Path: a.o.Paths.Socket(), Agent: a, Log: a.o.Log}
 	tasks := []run.Task{
 		{Name: "commands", Run: server.Run},
 		{Name: "tunnels", Run: a.keepTunnels},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -28,7 +29,8 @@ func (a *Agent) serveMetrics(ctx context.Context, ready func()) error {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Write(text.Bytes())
 	})
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, WriteTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(a.o.Log.Handler(), slog.LevelError)}
 	stop := context.AfterFunc(ctx, func() { srv.Close() })
 	defer stop()
 	ready()

@@ -1,13 +1,16 @@
 package local_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -123,6 +126,30 @@ func serve(t *testing.T, g *gateway) (local.Client, func()) {
 	}
 	t.Cleanup(stop)
 	return local.Client{Path: path}, stop
+}
+
+// dead panics at whatever it is asked.
+type dead struct{ local.Agent }
+
+// TestPanicIsLogged: a fault of ours is an error in our log.
+func TestPanicIsLogged(t *testing.T) {
+	var log bytes.Buffer
+	path := filepath.Join(t.TempDir(), "agent.sock")
+	ctx, cancel := context.WithCancel(t.Context())
+	up, done := make(chan struct{}), make(chan error, 1)
+	srv := &local.Server{Path: path, Agent: dead{}, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	go func() { done <- srv.Run(ctx, func() { close(up) }) }()
+	<-up
+	if _, err := (local.Client{Path: path}).Snapshot(t.Context()); err == nil {
+		t.Error("no error")
+	}
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got := log.String(); !strings.Contains(got, `level=ERROR msg="http: panic serving`) {
+		t.Errorf("log: %q", got)
+	}
 }
 
 func TestStatus(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -26,6 +27,7 @@ const maxPack = 1 << 20
 type Server struct {
 	Path  string // empty: Socket
 	Agent Agent
+	Log   *slog.Logger // of panics; nil: none
 }
 
 // Run listens until ctx is done. It takes over the socket of an agent that is
@@ -36,6 +38,9 @@ func (s *Server) Run(ctx context.Context, ready func()) error {
 		return err
 	}
 	srv := &http.Server{Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second}
+	if s.Log != nil {
+		srv.ErrorLog = slog.NewLogLogger(s.Log.Handler(), slog.LevelError)
+	}
 	stop := context.AfterFunc(ctx, func() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

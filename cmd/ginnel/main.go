@@ -8,6 +8,8 @@ package main
 
 import (
 	"context"
+	"io"
+	"log"
 	"os"
 
 	"github.com/ginnel/ginnel/cmd/internal/cli"
@@ -21,6 +23,7 @@ func main() {
 }
 
 func ginnel(ctx context.Context, args []string, std cli.IO) int {
+	log.SetOutput(io.Discard) // what libraries say there is no answer; the agent has a log
 	return cli.Program{
 		Name:  "ginnel",
 		Short: "tunnels, checks and reports of a site's gateway",

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"net/url"
 	"os"
@@ -31,6 +32,7 @@ func runAgent(ctx context.Context, std cli.IO, args []string) error {
 	paths := place()
 	level := new(slog.LevelVar)
 	log := logger(std.Err, level)
+	librariesTo(log)
 	h, err := openHost(paths, log)
 	if err != nil {
 		return advise(err)
@@ -152,6 +154,13 @@ func logger(w io.Writer, level slog.Leveler) *slog.Logger {
 		}
 	}
 	return slog.New(slog.NewTextHandler(w, &o))
+}
+
+// librariesTo has our log tell, to who wants to know that much, what libraries tell
+// Go's own: net/http tells it of each server that speaks before it is asked.
+func librariesTo(ours *slog.Logger) {
+	log.SetFlags(0)
+	log.SetOutput(slog.NewLogLogger(ours.Handler(), slog.LevelDebug).Writer())
 }
 
 func setLevel(level *slog.LevelVar, name string) {
