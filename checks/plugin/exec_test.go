@@ -2,6 +2,7 @@ package plugin
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -205,16 +206,17 @@ func TestPerfdata(t *testing.T) {
 		"rta=11.2ms;100;200;0; pl=20%;40;60;0;100": {
 			{Name: "rta", Number: 0.0112, Unit: "s", Warn: "0.1", Crit: "0.2", Min: new(0.0)},
 			{Name: "pl", Number: 20, Unit: "%", Warn: "40", Crit: "60", Min: new(0.0), Max: new(100.0)}},
-		"'a b'=1 'it''s'=2c":             {{Name: "a b", Number: 1, Unit: "1"}, {Name: "it's", Number: 2, Unit: "1"}},
-		"/=2MB;;10:20;0;4":               {{Name: "/", Number: 2 << 20, Unit: "By", Crit: "1.048576e+07:2.097152e+07", Min: new(0.0), Max: new(4.0 * (1 << 20))}},
-		"x=3;@~:5;7:":                    {{Name: "x", Number: 3, Unit: "1", Warn: "@~:5", Crit: "7:"}},
-		"t=0,5s":                         {{Name: "t", Number: 0.5, Unit: "s"}},
-		"load=U a=NaN b=+Inf c= =5 d=1x": {{Name: "d", Number: 1, Unit: "x"}},
-		"x=1;warn;crit":                  {{Name: "x", Number: 1, Unit: "1"}},
-		"x=1;1;2;3;4;5":                  nil,
-		"no figures at all":              nil,
-		"'open=1":                        nil,
-		"text=a later=2":                 {{Name: "later", Number: 2, Unit: "1"}},
+		"'a b'=1 'it''s'=2c":                    {{Name: "a b", Number: 1, Unit: "1"}, {Name: "it's", Number: 2, Unit: "1"}},
+		"/=2MB;;10:20;0;4":                      {{Name: "/", Number: 2 << 20, Unit: "By", Crit: "1.048576e+07:2.097152e+07", Min: new(0.0), Max: new(4.0 * (1 << 20))}},
+		"x=3;@~:5;7:":                           {{Name: "x", Number: 3, Unit: "1", Warn: "@~:5", Crit: "7:"}},
+		"t=0,5s":                                {{Name: "t", Number: 0.5, Unit: "s"}},
+		"load=U a=NaN b=+Inf c= =5 d=1x":        {{Name: "d", Number: 1, Unit: "x"}},
+		"a=1e308TB b=1KB;;~:1e308;-1e308;1e308": {{Name: "b", Number: 1 << 10, Unit: "By"}},
+		"x=1;warn;crit":                         {{Name: "x", Number: 1, Unit: "1"}},
+		"x=1;1;2;3;4;5":                         nil,
+		"no figures at all":                     nil,
+		"'open=1":                               nil,
+		"text=a later=2":                        {{Name: "later", Number: 2, Unit: "1"}},
 	} {
 		if d := cmp.Diff(want, parsePerfdata(text), cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })); d != "" {
 			t.Errorf("%q: -want +got:\n%s", text, d)
@@ -230,8 +232,8 @@ func FuzzPerfdata(f *testing.F) {
 	f.Add("rta=11.2ms;100;200;0; 'a''b'=3;@~:5;7:")
 	f.Fuzz(func(t *testing.T, s string) {
 		for _, v := range parsePerfdata(s) {
-			if v.Name == "" || len(v.Name) > textMax || v.Number != v.Number {
-				t.Errorf("%+v", v)
+			if _, err := json.Marshal(v); err != nil || v.Name == "" || len(v.Name) > textMax {
+				t.Errorf("%+v: %v", v, err)
 			}
 		}
 	})

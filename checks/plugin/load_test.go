@@ -372,9 +372,18 @@ func TestWholeResult(t *testing.T) {
 		t.Errorf("%d steps, %d values, %d packets, %d times", len(got.Steps), len(got.Values), len(got.Packets), len(got.RTT))
 	}
 	for what, r := range map[string]checks.Result{
-		"a fate":  {Verdict: checks.OK, Packets: []checks.Packet{{Fate: "eaten"}}},
-		"a phase": {Verdict: checks.OK, Steps: []checks.Step{{Phase: "prologue"}}},
-		"a value": {Verdict: checks.OK, Values: []checks.Value{{Number: math.NaN()}}},
+		"a fate":                                 {Verdict: checks.OK, Packets: []checks.Packet{{Fate: "eaten"}}},
+		"a phase":                                {Verdict: checks.OK, Steps: []checks.Step{{Phase: "prologue"}}},
+		"a value":                                {Verdict: checks.OK, Values: []checks.Value{{Number: math.NaN()}}},
+		`a value "least"`:                        {Verdict: checks.OK, Values: []checks.Value{{Name: "least", Min: new(math.Inf(-1))}}},
+		`a value "most"`:                         {Verdict: checks.OK, Values: []checks.Value{{Name: "most", Max: new(math.NaN())}}},
+		"a start 8760h0m0s after":                {Verdict: checks.OK, Start: sent.Add(365 * 24 * time.Hour)},
+		"a start -1h0m0s after":                  {Verdict: checks.OK, Start: sent.Add(-time.Hour)},
+		"a time of 5m0s":                         {Verdict: checks.OK, Sent: 1, Received: 1, RTT: []time.Duration{5 * time.Minute}},
+		"a time of -1s":                          {Verdict: checks.OK, Steps: []checks.Step{{Took: -time.Second}}},
+		"a time of 2h0m0s":                       {Verdict: checks.OK, Packets: []checks.Packet{{At: 2 * time.Hour, Fate: checks.Lost}}},
+		"a count of 4611686018427387904, in one": {Verdict: checks.Failed, Reason: checks.Loss, Sent: 1 << 62},
+		"a count of 1000001":                     {Verdict: checks.OK, Odd: checks.Odd{Duplicate: 1_000_001}},
 	} {
 		if got := fromResult(toResult(r, sent), sent); got.Reason != checks.SelfFault || !strings.HasPrefix(got.Detail, "the plugin gave "+what) {
 			t.Errorf("%s: %+v", what, got)

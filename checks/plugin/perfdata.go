@@ -71,13 +71,15 @@ func parseFigure(s string) (v checks.Value, ok bool) {
 		return v, false
 	}
 	scale, unit := baseUnit(parts[0][len(number):])
-	v.Number, v.Unit = n*scale, unit
+	if v.Number, v.Unit = n*scale, unit; math.IsInf(v.Number, 0) {
+		return v, false
+	}
 	for len(parts) < 5 {
 		parts = append(parts, "")
 	}
 	v.Warn, v.Crit = scaledRange(parts[1], scale), scaledRange(parts[2], scale)
 	for i, to := range map[int]**float64{3: &v.Min, 4: &v.Max} {
-		if n, ok := finite(parts[i]); ok {
+		if n, ok := finite(parts[i]); ok && !math.IsInf(n*scale, 0) {
 			*to = new(n * scale)
 		}
 	}
@@ -129,7 +131,7 @@ func scaledRange(s string, scale float64) string {
 			return s, true
 		}
 		n, ok := finite(s)
-		return strconv.FormatFloat(n*scale, 'g', -1, 64), ok
+		return strconv.FormatFloat(n*scale, 'g', -1, 64), ok && !math.IsInf(n*scale, 0)
 	}
 	l, ok1 := one(low)
 	h, ok2 := one(high)

@@ -1,6 +1,7 @@
 package plugin
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
@@ -15,6 +16,14 @@ const (
 	rttMax   = 10_000 // times, and packets
 	stepsMax = 100    // steps, and values
 	textMax  = 1000   // bytes of a text of a step or value
+)
+
+const (
+	// countMost is the most that a plugin can have counted in one run.
+	countMost = 1_000_000
+	// unsharp is how much longer than a run a time in it may be: the two are taken
+	// by different processes.
+	unsharp = time.Second
 )
 
 func toResult(r checks.Result, arrived time.Time) *pb.RunResponse {
@@ -64,10 +73,36 @@ func fromResult(p *pb.RunResponse, sent time.Time) checks.Result {
 		r.Values = append(r.Values, checks.Value{Name: short(v.GetName()), Number: v.GetNumber(), Unit: short(v.GetUnit()),
 			Warn: short(v.GetWarn()), Crit: short(v.GetCrit()), Min: v.Min, Max: v.Max})
 	}
-	if fault := notOfTheLists(r); fault != "" {
+	if fault := cmp.Or(notOfTheLists(r), impossible(r, sent, time.Now())); fault != "" {
 		return selfFault(sent, "the plugin gave "+fault)
 	}
 	return r
+}
+
+// impossible says what of a result cannot have been in a run from sent to now;
+// empty: nothing. Sums of it would be wrong for as long as they are kept.
+func impossible(r checks.Result, sent, now time.Time) string {
+	if r.Start.Before(sent.Add(-unsharp)) || r.Start.After(now.Add(unsharp)) {
+		return fmt.Sprintf("a start %v after it was asked", r.Start.Sub(sent).Round(time.Millisecond))
+	}
+	times := slices.Clone(r.RTT)
+	for _, p := range r.Packets {
+		times = append(times, p.At, p.RTT)
+	}
+	for _, s := range r.Steps {
+		times = append(times, s.Took)
+	}
+	for _, d := range times {
+		if d < 0 || d > now.Sub(sent)+unsharp {
+			return fmt.Sprintf("a time of %v, in a run of %v", d, now.Sub(sent).Round(time.Millisecond))
+		}
+	}
+	for _, n := range []int{r.Sent, r.Odd.Late, r.Odd.Duplicate, r.Odd.Reordered, r.Odd.Corrupt, r.Odd.Unsent, r.Odd.Dropped} {
+		if n < 0 || n > countMost {
+			return fmt.Sprintf("a count of %d, in one run", n)
+		}
+	}
+	return ""
 }
 
 // notOfTheLists says which word of a result is none that there is, or which
@@ -90,8 +125,10 @@ func notOfTheLists(r checks.Result) string {
 		}
 	}
 	for _, v := range r.Values {
-		if math.IsNaN(v.Number) || math.IsInf(v.Number, 0) {
-			return fmt.Sprintf("a value %q that is no number", v.Name)
+		for _, n := range []*float64{&v.Number, v.Min, v.Max} {
+			if n != nil && (math.IsNaN(*n) || math.IsInf(*n, 0)) {
+				return fmt.Sprintf("a value %q that is no number", v.Name)
+			}
 		}
 	}
 	return ""
