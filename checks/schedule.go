@@ -45,8 +45,8 @@ func (s *schedule) after(now time.Time) time.Time {
 }
 
 // together is the grain of phases: with fifty checks a second the machine is woken
-// for seventeen of them at most.
-const together = 3 * tick
+// for ten of them at most.
+const together = 5 * tick
 
 // phaseOf spreads checks over an interval, always in the same way, on ticks.
 func phaseOf(gateway, check string, interval time.Duration) time.Duration {

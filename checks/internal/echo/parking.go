@@ -83,10 +83,10 @@ func (p *parking) until(at time.Time) {
 }
 
 // gathering is how long answers wait that the kernel has timed: until the next
-// checks begin, which is three ticks later where many do so each second. One pass
+// checks begin, which is five ticks later where many do so each second. One pass
 // then reads the answers and sends what is new, where it took two, and to wake up
 // is most of what a pass costs.
-const gathering = 3*tick + early
+const gathering = 5*tick + early
 
 // wait returns at the time that was set, or when a socket has something. What
 // may gather is waited for so long; busy says that there will be something, so
