@@ -40,7 +40,8 @@ test: needs build ## everything, on the real thing: namespaces, scenarios, packa
 	@# scenarios and machines need the processors to themselves
 	$(SUDO) go test -count=1 -timeout 30m $$(go list ./... | grep -v -e /cmd/ginnel-lab$$ -e /packaging/vm$$)
 	@# the lab on the kernel's WireGuard takes emulation too long: make scenarios
-	$(SUDO) go test -count=1 -timeout 30m -p 1 -skip '^TestKernel$$' ./cmd/ginnel-lab ./packaging/vm
+	$(SUDO) go test -count=1 -timeout 30m -parallel 4 ./cmd/ginnel-lab; lab=$$?; \
+	$(SUDO) go test -count=1 -timeout 30m -skip '^TestKernel$$' ./packaging/vm && exit $$lab
 
 .PHONY: scenarios
 scenarios: needs build ## every scenario in its full form, some in a VM too: a table, and build/scenarios.json

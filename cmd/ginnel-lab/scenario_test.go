@@ -16,7 +16,7 @@ import (
 )
 
 // waiters are scenarios that wait most of the time: for a trial's end, a
-// certificate, a silence. Two of them are played at once, after all others.
+// certificate, a silence. They are played side by side, after all others.
 var waiters = []string{"strand", "away", "others", "story", "revoke", "expired", "copies", "token", "collector",
 	"push", "disk", "evidence", "refusals", "badhost"}
 
