@@ -98,12 +98,28 @@ func (s Schema) check() error {
 		default:
 			return fmt.Errorf("option %q: type %q is none of string, int, bool, duration, strings", name, o.Type)
 		}
+		if err := o.bounded(); err != nil {
+			return fmt.Errorf("option %q: %w", name, err)
+		}
 		if o.Default == nil {
 			continue
 		}
 		if _, err := o.resolve(o.Default); err != nil {
 			return fmt.Errorf("option %q: default: %w", name, err)
 		}
+	}
+	return nil
+}
+
+// bounded says what is wrong with the bounds.
+func (o Option) bounded() error {
+	for _, b := range []*float64{o.Min, o.Max} {
+		if b != nil && (math.IsNaN(*b) || math.IsInf(*b, 0)) {
+			return fmt.Errorf("a bound of %g is no number", *b)
+		}
+	}
+	if o.Min != nil && o.Max != nil && *o.Min > *o.Max {
+		return fmt.Errorf("nothing is between %g and %g", *o.Min, *o.Max)
 	}
 	return nil
 }

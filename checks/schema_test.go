@@ -3,6 +3,7 @@ package checks
 import (
 	"errors"
 	"fmt"
+	"math"
 	"reflect"
 	"testing"
 	"time"
@@ -73,6 +74,15 @@ func TestRegistry(t *testing.T) {
 	}
 	if _, err := NewRegistry(Kind{Name: "empty"}); err == nil {
 		t.Error("a kind that makes nothing was taken")
+	}
+	for what, bounds := range map[string]Option{
+		"no number": {Type: "int", Min: new(math.NaN())},
+		"no end":    {Type: "int", Max: new(math.Inf(1))},
+		"crossed":   {Type: "int", Min: new(2.0), Max: new(1.0)},
+	} {
+		if _, err := NewRegistry(Kind{Name: "x", New: testKind("x", nil).New, Schema: Schema{"a": bounds}}); err == nil {
+			t.Errorf("bounds of %s are taken", what)
+		}
 	}
 	if _, err := NewRegistry(Kind{Name: "x", New: testKind("x", nil).New, Schema: Schema{"a": {Type: "int", Default: "b"}}}); err == nil {
 		t.Error("a default of a wrong type was taken")
