@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -23,6 +25,9 @@ func (a *Agent) serveMetrics(ctx context.Context, ready func()) error {
 		return fmt.Errorf("listen for Prometheus: %w", err)
 	}
 	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "<!DOCTYPE html><title>Ginnel</title><p><a href=\"/metrics\">metrics</a> of this gateway, for Prometheus\n")
+	})
 	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
 		text := a.metrics()
 		w.Header().Set("Content-Type", prom.ContentType)
@@ -132,8 +137,11 @@ func checkMetrics(t *prom.Text, list []checks.Status) {
 	}
 	t.Family("ginnel_check_value", "gauge", "Further figures of the last run, in base units.")
 	for _, s := range list {
-		for _, v := range s.Last.Values {
-			t.Sample(v.Number, labels(s.Spec, "name", v.Name, "unit", v.Unit)...)
+		for i, v := range s.Last.Values {
+			// A program may give two of one name; Prometheus takes no such pair.
+			if !slices.ContainsFunc(s.Last.Values[:i], func(o checks.Value) bool { return o.Name == v.Name && o.Unit == v.Unit }) {
+				t.Sample(v.Number, labels(s.Spec, "name", v.Name, "unit", v.Unit)...)
+			}
 		}
 	}
 }
@@ -154,12 +162,20 @@ func probeMetrics(t *prom.Text, list []checks.Status) {
 	for _, s := range list {
 		t.Sample(durationOf(s.Last).Seconds(), labels(s.Spec)...)
 	}
+	// A redirect, or a second server, has a phase more than once: they are one figure.
 	phases := func(kind, name, help string, phaseOf func(checks.Step) string) {
 		t.Family(name, "gauge", help)
 		for _, s := range list {
+			if s.Spec.Kind != kind {
+				continue
+			}
+			sums := map[string]time.Duration{}
 			for _, step := range s.Last.Steps {
-				if phase := phaseOf(step); s.Spec.Kind == kind && phase != "" && step.Took > 0 {
-					t.Sample(step.Took.Seconds(), labels(s.Spec, "phase", phase)...)
+				sums[phaseOf(step)] += step.Took
+			}
+			for _, phase := range slices.Sorted(maps.Keys(sums)) {
+				if phase != "" && sums[phase] > 0 {
+					t.Sample(sums[phase].Seconds(), labels(s.Spec, "phase", phase)...)
 				}
 			}
 		}
@@ -187,10 +203,8 @@ func probeMetrics(t *prom.Text, list []checks.Status) {
 	values := func(from, name, help string, value func(checks.Result, float64) float64) {
 		t.Family(name, "gauge", help)
 		for _, s := range list {
-			for _, v := range s.Last.Values {
-				if v.Name == from {
-					t.Sample(value(s.Last, v.Number), labels(s.Spec)...)
-				}
+			if i := slices.IndexFunc(s.Last.Values, func(v checks.Value) bool { return v.Name == from }); i >= 0 {
+				t.Sample(value(s.Last, s.Last.Values[i].Number), labels(s.Spec)...)
 			}
 		}
 	}

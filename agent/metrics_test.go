@@ -24,8 +24,9 @@ func TestMetrics(t *testing.T) {
 			State: checks.DegradedState, Counts: checks.Counts{OK: 7, Failed: 2, Sent: 9, Received: 7, Unsent: 1},
 			Figures: checks.Figures{Timed: 7, P50: 12 * ms, P95: 15 * ms},
 			Last: checks.Result{Verdict: checks.Failed, Start: start,
-				Steps:  []checks.Step{{Phase: checks.PhaseResolve, Name: "resolve records.example.net", Took: 2 * ms}, {Name: "connect 198.51.100.20:443", Took: 12 * ms}, {Name: "answer", Took: 30 * ms}},
-				Values: []checks.Value{{Name: "status", Number: 503, Unit: "1"}, {Name: "certificate_left", Number: 86400, Unit: "s"}}},
+				Steps: []checks.Step{{Phase: checks.PhaseResolve, Name: "resolve records.example.net", Took: 2 * ms}, {Name: "connect 198.51.100.20:443", Took: 12 * ms}, {Name: "answer", Took: 30 * ms},
+					{Name: "connect 198.51.100.21:443", Took: 8 * ms}},
+				Values: []checks.Value{{Name: "status", Number: 503, Unit: "1"}, {Name: "status", Number: 302, Unit: "1"}, {Name: "certificate_left", Number: 86400, Unit: "s"}}},
 		},
 		{
 			Spec: checks.Spec{Name: "gate", Kind: "icmp", Target: checks.Target{Address: "192.0.2.1"}}, State: checks.Up,
@@ -50,7 +51,7 @@ func TestMetrics(t *testing.T) {
 		`ginnel_check_questions_total{` + records + `} 9`, `ginnel_check_answers_total{` + records + `} 7`, `ginnel_check_unsent_total{` + records + `} 1`,
 		`ginnel_check_rtt_seconds{` + records + `,quantile="0.95"} 0.015`, `ginnel_check_value{` + records + `,name="status",unit="1"} 503`,
 		`probe_success{` + records + `} 0`, `probe_dns_lookup_time_seconds{` + records + `} 0.002`,
-		`# TYPE ginnel_check_rtt_seconds summary`, `# TYPE ginnel_run_lag_seconds summary`, `probe_duration_seconds{` + records + `} 0.044`,
+		`# TYPE ginnel_check_rtt_seconds summary`, `# TYPE ginnel_run_lag_seconds summary`, `probe_duration_seconds{` + records + `} 0.052`, `probe_http_duration_seconds{` + records + `,phase="connect"} 0.02`,
 		`probe_http_duration_seconds{` + records + `,phase="processing"} 0.03`, `probe_http_status_code{` + records + `} 503`,
 		`probe_ssl_earliest_cert_expiry{` + records + `} 1.7640864e+09`,
 		`probe_success{check="gate",kind="icmp",target="192.0.2.1"} 1`, `probe_icmp_duration_seconds{check="gate",kind="icmp",target="192.0.2.1",phase="rtt"} 0.002`,
@@ -58,6 +59,14 @@ func TestMetrics(t *testing.T) {
 		if !strings.Contains(text.String(), "\n"+want+"\n") {
 			t.Errorf("no %s in\n%s", want, text.String())
 		}
+	}
+	series := map[string]bool{}
+	for line := range strings.Lines(text.String()) {
+		name := line[:strings.LastIndex(line, " ")]
+		if !strings.HasPrefix(line, "#") && series[name] {
+			t.Errorf("%s is there twice: a Prometheus takes no such pair", name)
+		}
+		series[name] = true
 	}
 	for _, wrong := range []string{`probe_success{check="new"`, `probe_success{check="behind"`, `probe_duration_seconds{check="behind"`, `quantile="0.99"} 0` + "\n", `ginnel_check_rtt_seconds{check="gate"`} {
 		if strings.Contains(text.String(), wrong) {

@@ -85,6 +85,9 @@ func TestMetricsAreServed(t *testing.T) {
 	if err != nil || answer.StatusCode != http.StatusOK || !strings.HasPrefix(answer.Header.Get("Content-Type"), "text/plain; version=0.0.4") {
 		t.Fatalf("status %d, %v, %s", answer.StatusCode, answer.Header, err)
 	}
+	if front, err := http.Get("http://" + at.String() + "/"); err != nil || front.StatusCode != http.StatusOK {
+		t.Errorf("who opens the address in a browser gets %+v, %v", front, err)
+	}
 	dashboard, err := os.ReadFile("../packaging/grafana/ginnel-gateway.json")
 	if err != nil {
 		t.Fatal(err)
