@@ -69,10 +69,8 @@ func readBundle(file string) ([]byte, error) {
 func configFor(ctx context.Context, file string) (*config.Config, error) {
 	paths := place()
 	if file == "" {
-		if c, err := pushed(paths); err == nil {
-			return c, nil
-		}
-		return load(ctx, paths.Desired())
+		c, _, err := wanted(ctx)
+		return c, err
 	}
 	raw, err := readBundle(file)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -95,11 +93,28 @@ func configFor(ctx context.Context, file string) (*config.Config, error) {
 	return believed.Apply(o.Config), nil
 }
 
+// wanted is the config that is to run here, and where it is from.
+func wanted(ctx context.Context) (c *config.Config, from string, err error) {
+	paths := place()
+	c, unknown := pushed(paths)
+	if unknown == nil {
+		return c, fmt.Sprintf("generation %d, of the centre", c.Generation), nil
+	}
+	c, err = load(ctx, paths.Desired())
+	if errors.Is(err, fs.ErrNotExist) && errors.Is(unknown, fs.ErrPermission) {
+		err = advise(unknown) // there may be one of the centre
+	}
+	return c, paths.Desired(), err
+}
+
 // pushed is the config that runs here where the centre sends it.
 func pushed(paths agent.Paths) (*config.Config, error) {
 	believed, err := trusted(paths)
-	if err != nil || believed.Mark() == 0 {
-		return nil, errors.Join(err, fs.ErrNotExist)
+	if err != nil {
+		return nil, err
+	}
+	if believed.Mark() == 0 {
+		return nil, fs.ErrNotExist
 	}
 	return paths.Boots()
 }

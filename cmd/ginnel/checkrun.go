@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ginnel/ginnel/agent/config"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
@@ -48,10 +47,11 @@ func checkRun(ctx context.Context, std cli.IO, args []string) error {
 	return exitOf(run)
 }
 
-// runAlone runs a check of desired.toml in this process, in the same way.
+// runAlone runs a check of the config that is to run here in this process, in the
+// same way.
 func runAlone(ctx context.Context, name string) (local.CheckRun, error) {
 	var none local.CheckRun
-	c, err := config.Load(place().Desired())
+	c, err := configFor(ctx, "")
 	if err != nil {
 		return none, err
 	}
@@ -69,7 +69,7 @@ func runAlone(ctx context.Context, name string) (local.CheckRun, error) {
 		runner.Behave(c.Manners)
 		return local.RunOf(spec, runner.RunOnce(ctx, spec)), nil
 	}
-	return none, cli.WithHint(fmt.Errorf("check %q is not in %s", name, place().Desired()), "ginnel config show")
+	return none, cli.WithHint(fmt.Errorf("check %q is not in this gateway's config", name), "ginnel config show")
 }
 
 // exitOf is 0 ok, 1 degraded or unknown, 2 failed.

@@ -38,8 +38,15 @@ func load(ctx context.Context, path string) (*config.Config, error) {
 }
 
 func configCheck(ctx context.Context, std cli.IO, args []string) error {
-	path, err := one(args, place().Desired())
+	path, err := one(args, "")
 	if err != nil {
+		return err
+	}
+	if path == "" {
+		c, from, err := wanted(ctx)
+		if err == nil {
+			_, err = fmt.Fprintf(std.Out, "%s: good. %s.\n", from, c.Summary())
+		}
 		return err
 	}
 	c, err := load(ctx, path)
@@ -99,14 +106,20 @@ func signature(path string, c *config.Config) (string, error) {
 }
 
 func configShow(ctx context.Context, std cli.IO, args []string) error {
-	path, err := one(args, place().Desired())
+	path, err := one(args, "")
 	if err != nil {
 		return err
 	}
-	c, err := load(ctx, path)
+	var c *config.Config
+	if path == "" {
+		c, path, err = wanted(ctx)
+	} else {
+		c, err = load(ctx, path)
+	}
 	if err != nil {
 		return err
 	}
+	fmt.Fprintln(std.Err, path) // scripts read the config alone
 	_, err = fmt.Fprint(std.Out, c.Format())
 	return err
 }

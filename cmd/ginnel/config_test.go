@@ -9,7 +9,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
+	"io/fs"
 	"math/big"
 	"net/url"
 	"os"
@@ -88,5 +90,45 @@ func TestConfigCheckOfABundle(t *testing.T) {
 	}
 	if _, err := check(strings.Replace(text, "avocet", "bittern", 1), bob); err == nil || !strings.Contains(err.Error(), "it is for another gateway: bittern-1") {
 		t.Errorf("another gateway's: %v", err)
+	}
+}
+
+// TestConfigOfTheCentre: without a file, the commands are about the config that
+// runs, wherever it is from.
+func TestConfigOfTheCentre(t *testing.T) {
+	alice := bundletest.New("alice")
+	signers := bundle.Signers{{Name: "alice", Key: alice.PublicKey()}, {Name: "bob", Key: bundletest.New("bob").PublicKey()}}
+	enrolAs(t, "avocet-1", signers.Lines())
+	text := fmt.Sprintf("gateway = \"avocet-1\"\ngeneration = 15\nsigners = [%q, %q]\n", signers[0], signers[1])
+	var out, said bytes.Buffer
+	std := cli.IO{Out: &out, Err: &said}
+	if err := configShow(t.Context(), std, nil); !errors.Is(err, fs.ErrNotExist) {
+		t.Fatalf("before a config: %v", err)
+	}
+	b, err := bundle.Sign([]byte(text), bundle.Config, alice)
+	if err != nil {
+		t.Fatal(err)
+	}
+	believed, err := trusted(place())
+	if err != nil {
+		t.Fatal(err)
+	}
+	offer, err := believed.Judge(b.Bytes(), "avocet-1")
+	if err == nil {
+		err = believed.Accept(offer)
+	}
+	if err == nil {
+		err = os.WriteFile(place().LastGood(), []byte(text), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	const from = "generation 15, of the centre"
+	if err := configShow(t.Context(), std, nil); err != nil || said.String() != from+"\n" || !strings.Contains(out.String(), "avocet-1") {
+		t.Errorf("show: %v, %q, %q", err, &said, &out)
+	}
+	out.Reset()
+	if err := configCheck(t.Context(), std, nil); err != nil || !strings.HasPrefix(out.String(), from+": good. ") {
+		t.Errorf("check: %v, %q", err, &out)
 	}
 }

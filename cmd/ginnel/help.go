@@ -96,14 +96,17 @@ Prints 15 lines to change. Every key that there is: agent/config/reference.toml.
   ginnel config init avocet-1 kestrel | sudo tee /etc/ginnel/desired.toml`
 
 const configCheckHelp = `
-FILE is /etc/ginnel/desired.toml unless given. Prints every mistake at once,
-each with line, column and what to do. Looks at the file only; what it would do
-to this host: ginnel plan. Of a signed bundle it also says who signed it, and on
-an enrolled gateway whether that is accepted there. Exit: 0 good, 1 not.`
+FILE is the config that is to run here unless given: the centre's, else
+/etc/ginnel/desired.toml. Prints every mistake at once, each with line, column
+and what to do. Looks at the file only; what it would do to this host: ginnel
+plan. Of a signed bundle it also says who signed it, and on an enrolled gateway
+whether that is accepted there. Exit: 0 good, 1 not.`
 
 const configShowHelp = `
-FILE is /etc/ginnel/desired.toml unless given. Names of devices, table numbers
-and the like, which follow from a network's name, are in it. Keys are not.`
+FILE is the config that is to run here unless given: the centre's, else
+/etc/ginnel/desired.toml; which, it says on standard error. Names of devices,
+table numbers and the like, which follow from a network's name, are in it. Keys
+are not.`
 
 const checkListHelp = `
 Those built in, and those of programs that /etc/ginnel/checks.d offers, with how
