@@ -12,6 +12,7 @@ import (
 )
 
 func TestSpark(t *testing.T) {
+	t.Setenv("LC_ALL", "C.UTF-8")
 	for want, values := range map[string][]float64{
 		"":         nil,
 		"▁▁":       {0, 0},
@@ -21,6 +22,23 @@ func TestSpark(t *testing.T) {
 	} {
 		if got := spark(values); got != want {
 			t.Errorf("spark(%v) = %q, want %q", values, got, want)
+		}
+	}
+}
+
+// TestBarsOf draws by what the terminal can show.
+func TestBarsOf(t *testing.T) {
+	for _, c := range []struct {
+		all, ctype, lang string
+		unicode          bool
+	}{
+		{"", "", "en_GB.UTF-8", true}, {"", "", "en_GB.utf8", true}, {"", "C.UTF-8", "C", true},
+		{"", "", "", false}, {"", "", "C", false}, {"POSIX", "", "en_GB.UTF-8", false}, {"", "en_GB", "en_GB.UTF-8", false},
+	} {
+		env := map[string]string{"LC_ALL": c.all, "LC_CTYPE": c.ctype, "LANG": c.lang}
+		bars := barsOf(func(name string) string { return env[name] })
+		if unicode := bars[0] > 127; unicode != c.unicode || len(bars) != 8 {
+			t.Errorf("%+v: %q", c, string(bars))
 		}
 	}
 }
@@ -44,6 +62,7 @@ func TestParseSince(t *testing.T) {
 
 // TestHistoryText shows an hour: quiet, then slow with losses, then unmeasured.
 func TestHistoryText(t *testing.T) {
+	t.Setenv("LC_ALL", "C.UTF-8")
 	from := time.Date(2026, 11, 22, 13, 0, 0, 0, time.UTC)
 	h := local.History{Name: "records", From: from, To: from.Add(time.Hour)}
 	for i := range 50 {

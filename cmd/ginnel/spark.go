@@ -1,7 +1,9 @@
 package main
 
 import (
+	"cmp"
 	"math"
+	"os"
 	"slices"
 	"strings"
 )
@@ -9,12 +11,20 @@ import (
 // sparkMost is how many values a spark line of a running watch has.
 const sparkMost = 20
 
-// bars are the heights of a spark line, lowest first.
-var bars = []rune("▁▂▃▄▅▆▇█")
+// barsOf are the heights of a spark line, lowest first, in characters that the
+// locale has (locale(7): the first of the three that is set counts).
+func barsOf(getenv func(string) string) []rune {
+	locale := strings.ToLower(cmp.Or(getenv("LC_ALL"), getenv("LC_CTYPE"), getenv("LANG")))
+	if strings.Contains(locale, "utf-8") || strings.Contains(locale, "utf8") {
+		return []rune("▁▂▃▄▅▆▇█")
+	}
+	return []rune("_.:-=+*#")
+}
 
 // spark draws values beside one another, from 0 to the largest; a value that is
 // not a number is a gap.
 func spark(values []float64) string {
+	bars := barsOf(os.Getenv)
 	top := 0.0
 	for _, v := range values {
 		if !math.IsNaN(v) {
