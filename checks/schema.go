@@ -25,23 +25,25 @@ type Option struct {
 
 // Takes says in words what may be given: "int, 1 to 20", "string: udp, tcp".
 func (o Option) Takes() string {
-	bound := func(f float64) string {
-		if o.Type == "duration" {
-			return time.Duration(f * float64(time.Second)).String()
-		}
-		return fmt.Sprint(int64(f))
-	}
 	switch {
 	case len(o.Enum) > 0:
 		return o.Type + ": " + strings.Join(o.Enum, ", ")
 	case o.Min != nil && o.Max != nil:
-		return fmt.Sprintf("%s, %s to %s", o.Type, bound(*o.Min), bound(*o.Max))
+		return fmt.Sprintf("%s, %s to %s", o.Type, o.bound(*o.Min), o.bound(*o.Max))
 	case o.Min != nil:
-		return fmt.Sprintf("%s, %s or more", o.Type, bound(*o.Min))
+		return fmt.Sprintf("%s, %s or more", o.Type, o.bound(*o.Min))
 	case o.Max != nil:
-		return fmt.Sprintf("%s, %s at most", o.Type, bound(*o.Max))
+		return fmt.Sprintf("%s, %s at most", o.Type, o.bound(*o.Max))
 	}
 	return o.Type
+}
+
+// bound is Min or Max as it would be written.
+func (o Option) bound(f float64) string {
+	if o.Type == "duration" {
+		return time.Duration(f * float64(time.Second)).String()
+	}
+	return fmt.Sprint(int64(f))
 }
 
 // OptionError is a fault of one option.
@@ -149,7 +151,7 @@ func (o Option) resolve(v any) (any, error) {
 		}
 	case "int":
 		if n, ok := integer(v); ok {
-			return n, o.within(float64(n), fmt.Sprint(n), "%g")
+			return n, o.within(float64(n), fmt.Sprint(n))
 		}
 	case "duration":
 		d, ok, err := duration(v)
@@ -157,7 +159,7 @@ func (o Option) resolve(v any) (any, error) {
 			return nil, err
 		}
 		if ok {
-			return d, o.within(d.Seconds(), d.String(), "%g s")
+			return d, o.within(d.Seconds(), d.String())
 		}
 	case "strings":
 		if list, ok := texts(v); ok {
@@ -191,12 +193,12 @@ func (o Option) member(s string) error {
 	return fmt.Errorf("%q is none of %s", s, strings.Join(o.Enum, ", "))
 }
 
-func (o Option) within(v float64, shown, unit string) error {
+func (o Option) within(v float64, shown string) error {
 	if o.Min != nil && v < *o.Min {
-		return fmt.Errorf("%s is less than "+unit, shown, *o.Min)
+		return fmt.Errorf("%s is less than %s", shown, o.bound(*o.Min))
 	}
 	if o.Max != nil && v > *o.Max {
-		return fmt.Errorf("%s is more than "+unit, shown, *o.Max)
+		return fmt.Errorf("%s is more than %s", shown, o.bound(*o.Max))
 	}
 	return nil
 }

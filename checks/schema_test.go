@@ -15,6 +15,7 @@ var testSchema = Schema{
 	"count":       {Type: "int", Default: 3, Min: new(1.0), Max: new(20.0)},
 	"verify":      {Type: "bool", Default: true},
 	"gap":         {Type: "duration", Default: "50ms", Min: new(0.01), Max: new(1.0)},
+	"limit":       {Type: "int", Max: new(float64(4 << 20))},
 	"expect":      {Type: "strings"},
 }
 
@@ -30,7 +31,7 @@ func TestResolve(t *testing.T) {
 		{given: map[string]any{"protocol": "tcp", "count": 5.0, "verify": false, "gap": "1s", "expect": []any{"a", "b"}, "server_name": "x"},
 			want: map[string]any{"protocol": "tcp", "count": int64(5), "verify": false, "gap": time.Second, "expect": []string{"a", "b"}, "server_name": "x"}},
 		{given: map[string]any{"protocl": "udp"}, err: "options.protocl: unknown option", hint: "protocol"},
-		{given: map[string]any{"zzz": "udp"}, err: "options.zzz: unknown option", hint: "one of count, expect, gap, protocol, server_name, verify"},
+		{given: map[string]any{"zzz": "udp"}, err: "options.zzz: unknown option", hint: "one of count, expect, gap, limit, protocol, server_name, verify"},
 		{given: map[string]any{"count": "3"}, err: "options.count: 3 (a string) is not a whole number"},
 		{given: map[string]any{"count": 2.5}, err: "options.count: 2.5 (a number) is not a whole number"},
 		{given: map[string]any{"count": int64(0)}, err: "options.count: 0 is less than 1"},
@@ -38,7 +39,9 @@ func TestResolve(t *testing.T) {
 		{given: map[string]any{"verify": "yes"}, err: "options.verify: yes (a string) is not true or false"},
 		{given: map[string]any{"gap": int64(5)}, err: `options.gap: 5 (a whole number) is not a duration like "5s"`},
 		{given: map[string]any{"gap": "5"}, err: `options.gap: "5" is not a duration like "5s"`},
-		{given: map[string]any{"gap": "2s"}, err: "options.gap: 2s is more than 1 s"},
+		{given: map[string]any{"gap": "2s"}, err: "options.gap: 2s is more than 1s"},
+		{given: map[string]any{"gap": "5ms"}, err: "options.gap: 5ms is less than 10ms"},
+		{given: map[string]any{"limit": int64(5_000_000)}, err: "options.limit: 5000000 is more than 4194304"},
 		{given: map[string]any{"protocol": "sctp"}, err: `options.protocol: "sctp" is none of udp, tcp`, hint: "one of udp, tcp"},
 		{given: map[string]any{"server_name": true}, err: "options.server_name: true (a boolean) is not a string", hint: "the name to ask for"},
 		{given: map[string]any{"expect": []any{"a", 1}}, err: "options.expect: [a 1] (a list) is not a list of strings"},
