@@ -27,7 +27,7 @@ func TestTheStepThatFailedIsTold(t *testing.T) {
 		says   string // in the step
 		detail string // in the result
 	}{
-		{"tcp refused", TCP(), checks.Target{Address: closed}, 2, "connect " + closed, "connection refused", "connection refused"},
+		{"tcp refused", TCP(), checks.Target{Address: closed}, 2, "connect " + closed, "connection refused", "connecting to " + closed + ": connection refused"},
 		{"http refused", HTTP(), checks.Target{Address: "http://" + closed}, 2, "connect " + closed, "connection refused", "connection refused"},
 		{"tls refused", TLS(), checks.Target{Address: closed}, 2, "connect " + closed, "connection refused", "connection refused"},
 		{"tls garbage", TLS(), checks.Target{Address: garbage}, 3, "tls", "does not speak TLS", "does not speak TLS"},

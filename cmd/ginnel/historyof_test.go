@@ -143,6 +143,14 @@ stratum    2
 	}
 }
 
+func TestAnswersOf(t *testing.T) {
+	all := local.CheckRun{Sent: 9, Received: 8, Late: 1, Duplicate: 2, Reordered: 3, Corrupt: 4, Unsent: 5, Dropped: 6}
+	want := "8 of 9, 1 late, 2 twice, 3 out of order, 4 changed, 5 not sent, by our fault, 6 not taken, by our fault"
+	if got := answersOf(all); got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
 func TestAmount(t *testing.T) {
 	for want, v := range map[string]local.CheckValue{
 		"364 days": {Number: 31535900, Unit: "s"}, "94.911 s": {Number: 94.9105, Unit: "s"}, "0.063 ms": {Number: 6.2749e-05, Unit: "s"}, "0 s": {Unit: "s"},
