@@ -56,6 +56,11 @@ func (k *kindSet) again(ctx context.Context) (checks.Registry, error) {
 	if err != nil || len(left) == 0 {
 		return r, err
 	}
+	return r, &local.LeftOut{Text: leftOut(left)}
+}
+
+// leftOut is what is left out, and what to do about it.
+func leftOut(left []error) string {
 	text := ""
 	for _, err := range left {
 		text += err.Error() + "\n"
@@ -63,7 +68,7 @@ func (k *kindSet) again(ctx context.Context) (checks.Registry, error) {
 			text += "    hint: " + hint + "\n"
 		}
 	}
-	return r, &local.LeftOut{Text: strings.TrimSuffix(text, "\n")}
+	return strings.TrimSuffix(text, "\n")
 }
 
 // hintOf is what to do about an offer; empty: nothing known.
