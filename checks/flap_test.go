@@ -94,3 +94,21 @@ func flapEdges(above int, results string) string {
 	}
 	return strings.Join(found, " ")
 }
+
+// TestFlapSaysHowMuch: six changes among the newest of twenty weigh 6.78.
+func TestFlapSaysHowMuch(t *testing.T) {
+	tracker := NewTracker(Spec{}, time.Time{})
+	var last Edge
+	for _, c := range "oooofofofo" {
+		r := Result{Verdict: OK}
+		if c == 'f' {
+			r = Result{Verdict: Failed, Reason: Timeout, Detail: "no answer"}
+		}
+		if e, changed := tracker.Observe(r); changed {
+			last = e
+		}
+	}
+	if want := "34 % of its last 20 results were changes"; last.Reason != Unstable || last.Detail != want {
+		t.Errorf("%+v, want %q", last, want)
+	}
+}
