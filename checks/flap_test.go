@@ -97,13 +97,15 @@ func flapEdges(above int, results string) string {
 
 // TestFlapSaysHowMuch: six changes among the newest of twenty weigh 6.78.
 func TestFlapSaysHowMuch(t *testing.T) {
-	tracker := NewTracker(Spec{}, time.Time{})
+	begin := time.Date(2026, 11, 24, 13, 55, 0, 0, time.UTC)
+	tracker := NewTracker(Spec{}, begin)
 	var last Edge
-	for _, c := range "oooofofofo" {
+	for i, c := range "oooofofofo" {
 		r := Result{Verdict: OK}
 		if c == 'f' {
 			r = Result{Verdict: Failed, Reason: Timeout, Detail: "no answer"}
 		}
+		r.Start = begin.Add(time.Duration(i) * time.Minute)
 		if e, changed := tracker.Observe(r); changed {
 			last = e
 		}
