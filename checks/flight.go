@@ -153,9 +153,10 @@ func untimed(r Result, stalled time.Duration) Result {
 		return r
 	}
 	why := fmt.Sprintf("this program was held up for %v", stalled.Round(time.Millisecond))
-	if r.Reason == Slow {
+	switch {
+	case r.Reason == Slow:
 		r.Verdict, r.Reason, r.Phase, r.Detail = Unknown, SelfFault, NoPhase, why
-	} else {
+	case r.Verdict != Unknown:
 		r.Detail = strings.TrimPrefix(r.Detail+"; not timed: "+why, "; ")
 	}
 	r.RTT, r.Stamps, r.Packets = nil, "", slices.Clone(r.Packets)

@@ -154,9 +154,11 @@ func TestTimesOfAStandstill(t *testing.T) {
 func TestSleepIsNoLoss(t *testing.T) {
 	answered := Result{Verdict: OK, Sent: 1, Received: 1, RTT: []time.Duration{time.Millisecond}, Stamps: UserStamps}
 	lost := Result{Verdict: Failed, Reason: Timeout, Sent: 1}
+	lossy := Result{Verdict: Degraded, Reason: Loss, Sent: 2, Received: 1, RTT: answered.RTT, Stamps: UserStamps}
 	for r, want := range map[*Result]string{
 		&answered: "ok not timed: this program was held up for 1h0m0s",
 		&lost:     "unknown this program was held up for 1h0m0s",
+		&lossy:    "unknown this program was held up for 1h0m0s",
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			var slept atomic.Int64
