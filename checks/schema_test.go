@@ -123,3 +123,18 @@ func TestTargetGivesOptions(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 }
+
+func TestTakes(t *testing.T) {
+	for want, o := range map[string]Option{
+		"int":                    {Type: "int"},
+		"int, 1 to 4194304":      {Type: "int", Min: new(1.0), Max: new(float64(4 << 20))},
+		"int, 1 or more":         {Type: "int", Min: new(1.0)},
+		"int, 20 at most":        {Type: "int", Max: new(20.0)},
+		"duration, 50ms to 1m0s": {Type: "duration", Min: new(0.05), Max: new(60.0)},
+		"string: udp, tcp":       {Type: "string", Enum: []string{"udp", "tcp"}},
+	} {
+		if got := o.Takes(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}

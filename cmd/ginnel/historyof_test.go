@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ginnel/ginnel/agent/block/evidence"
 	"github.com/ginnel/ginnel/agent/local"
 	"github.com/ginnel/ginnel/checks"
 )
@@ -74,6 +75,7 @@ func TestHistoryText(t *testing.T) {
 	}
 	h.Edges = []local.HistoryChange{{At: from.Add(40*time.Minute + 7*time.Second), From: checks.Up, To: checks.DegradedState, Text: "3 of 5 replies", Code: "GN-LINE-02"}}
 	h.Now = &local.HistoryNow{State: checks.Down, Since: from.Add(59*time.Minute + 30*time.Second), Text: "no answer in time", Code: "GN-SVC-01"}
+	h.Evidence = []evidence.Entry{{ID: "1e2f", At: from.Add(40*time.Minute + 7*time.Second)}}
 	h.Gaps = []local.HistoryGap{{From: from.Add(50 * time.Minute), To: from.Add(55 * time.Minute), Reason: "power cut"}}
 	var text bytes.Buffer
 	if err := writeHistory(&text, h, time.UTC); err != nil {
@@ -88,6 +90,7 @@ loss     ▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁▁�
 450 of 500 answered, slowest 400.000 ms
 now down, since Sun 13:59:30: no answer in time GN-SVC-01
 Sun 13:40:07  up -> degraded  3 of 5 replies GN-LINE-02
+Sun 13:40:07  what was seen: ginnel evidence 1e2f
 Sun 13:50:00 to 13:55:00  not measured: power cut
 `
 	if got := text.String(); got != want {
