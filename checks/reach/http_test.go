@@ -49,7 +49,7 @@ func TestInWords(t *testing.T) {
 		}
 		l.Close()
 	}
-	if got := InWords(fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF)); got != io.ErrUnexpectedEOF {
+	if got := InWords(fmt.Errorf("net/http: HTTP/1.x transport connection broken: %w", io.ErrUnexpectedEOF)); got.Error() != io.ErrUnexpectedEOF.Error() {
 		t.Errorf("got %v", got)
 	}
 }
