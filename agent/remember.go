@@ -91,7 +91,7 @@ func (a *Agent) recall(kept *spool.Spool) error {
 // remember writes down what is shown, where that is not what was written last.
 func (a *Agent) remember(s block.Snapshot, now condition) error {
 	a.mu.Lock()
-	m := memory{Gateway: a.name, Site: shown{State: now.State, Since: a.since}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
+	m := memory{Gateway: a.name, Site: shown{State: now.State, Since: a.sinceOf(s, now)}, Tunnels: map[string]shown{}, Checks: map[string]shown{}}
 	if a.config != nil {
 		m.Config = a.config.Hash
 	}

@@ -14,13 +14,15 @@ func (a *Agent) watchCondition(ctx context.Context, ready func()) error {
 	ready()
 	tick := time.NewTicker(5 * time.Second) // for what is no edge: a step on the host that fails
 	defer tick.Stop()
+	defer func() { // a change of the last moment
+		if err := a.remember(a.judged()); err != nil {
+			a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
+		}
+	}()
 	failing, late := false, false
 	for {
 		select {
 		case <-ctx.Done():
-			if err := a.remember(a.judged()); err != nil { // a change of the last moment
-				a.o.Log.WarnContext(ctx, "what is shown cannot be kept for the next start", "err", err)
-			}
 			return nil
 		case <-a.changed:
 			a.find(ctx)
@@ -74,19 +76,27 @@ func (a *Agent) judged() (block.Snapshot, condition) {
 	return s, judge(s.Tunnels, s.Checks, a.explained(&s), a.called(), time.Now())
 }
 
-// updateCondition notes how the gateway is. The state of a site began when that
-// of the part did that made it so.
+// sinceOf is since when the gateway is as c says, also where that is not noted yet.
+// The state of a site began when that of the part did that made it so, or when it was
+// the same before a restart. The caller holds a.mu.
+func (a *Agent) sinceOf(s block.Snapshot, c condition) time.Time {
+	was := a.before.Site
+	switch {
+	case c.State == a.last.State:
+		return a.since
+	case was.State == c.State && a.config != nil && a.config.Hash == a.before.Config:
+		return was.Since
+	}
+	return latestChange(s, a.started)
+}
+
+// updateCondition notes how the gateway is.
 func (a *Agent) updateCondition(s block.Snapshot, c condition) {
 	a.mu.Lock()
 	before, name, kept := a.last, a.name, a.spool
 	changed := c.State != before.State
-	a.last = c
-	since := latestChange(s, a.started)
+	a.since, a.last = a.sinceOf(s, c), c
 	if changed {
-		a.since = since
-		if was := a.before.Site; was.State == c.State && a.config != nil && a.config.Hash == a.before.Config {
-			a.since = was.Since
-		}
 		a.before.Site = shown{}
 	}
 	a.mu.Unlock()
@@ -95,7 +105,7 @@ func (a *Agent) updateCondition(s block.Snapshot, c condition) {
 	}
 	a.o.Log.Info("site state changed", "from", before.State, "to", c.State, "cause", c.Headline)
 	a.kept(kept.Edge(block.Edge{
-		At: since, Class: block.SiteClass, Name: name, From: before.State, To: c.State, Code: c.Code, Text: c.Headline, // no owner: whose it is, its tunnels and checks say
+		At: latestChange(s, a.started), Class: block.SiteClass, Name: name, From: before.State, To: c.State, Code: c.Code, Text: c.Headline, // no owner: whose it is, its tunnels and checks say
 	}))
 	a.wakeUplink()
 }

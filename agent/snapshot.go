@@ -32,7 +32,7 @@ func (a *Agent) Snapshot() block.Snapshot {
 	s.Gateway, s.At = a.name, time.Now()
 	site := a.identity.Site()
 	s.Site, s.Name = site.ID, site.Name
-	s.State, s.Since = now.State, a.since
+	s.State, s.Since = now.State, a.sinceOf(s, now)
 	s.Headline, s.Code = now.Headline, now.Code
 	if a.config != nil {
 		s.Config.Generation, s.Config.Hash, s.Config.Applied = a.config.Generation, a.config.Hash, a.applied
