@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -215,4 +216,44 @@ func TestLeaseOfStrangers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestLateAnswerIsNobodysElse: an instance that is late with a connection has lost the
+// lease, for its answer would be taken for that to the next request.
+func TestLateAnswerIsNobodysElse(t *testing.T) {
+	socket := filepath.Join(t.TempDir(), "s")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	late := make(chan struct{})
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprintln(c, `{"started":true,"sockets":"/nowhere"}`)
+		<-late
+		fmt.Fprintln(c, `{"error":"of the first"}`)
+		io.Copy(io.Discard, c)
+	}()
+	p, err := prepare(Offer{Kind: "puppet"}, Options{Host: socket}, order{Kind: "puppet"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := p.body.dial(ctx, "/nowhere/s"); err == nil {
+		t.Fatal("a connection from nobody")
+	}
+	close(late)
+	if _, err := p.body.dial(t.Context(), "/nowhere/s"); err == nil || strings.Contains(err.Error(), "of the first") {
+		t.Errorf("the second request got %v", err)
+	}
+	<-p.ended
 }

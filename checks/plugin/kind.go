@@ -77,24 +77,38 @@ func (r *remote) may(s *session) error {
 }
 
 // make is checks.Kind.New. A plugin that is not there cannot be asked whether
-// the target is good; then the first run tells.
+// the target is good, and one that was slow to say so is not asked again; then the
+// first run tells.
 func (r *remote) make(t checks.Target) (checks.Check, error) {
 	target, err := toTarget(t)
 	if err != nil {
 		return nil, err
 	}
 	if s, _ := r.process.now(); s != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), validateMost)
-		defer cancel()
-		answer, err := s.checks.Validate(ctx, &pb.ValidateRequest{Kind: r.kind, Target: target})
-		if err == nil || ctx.Err() != nil {
-			s.answered(err == nil)
-		}
-		if err == nil && len(answer.GetFaults()) > 0 {
-			return nil, fromFaults(answer.GetFaults())
+		if err := r.validate(s, target); err != nil {
+			return nil, err
 		}
 	}
 	return &remoteCheck{remote: r, target: target, instance: instances.Add(1), oneShot: t.OneShot}, nil
+}
+
+// validate asks the program what is wrong with a target.
+func (r *remote) validate(s *session, target *pb.Target) error {
+	most, done := s.validating()
+	if most <= 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), most)
+	defer cancel()
+	answer, err := s.checks.Validate(ctx, &pb.ValidateRequest{Kind: r.kind, Target: target})
+	done()
+	if err == nil || ctx.Err() != nil {
+		s.answered(err == nil)
+	}
+	if err == nil && len(answer.GetFaults()) > 0 {
+		return fromFaults(answer.GetFaults())
+	}
+	return nil
 }
 
 // instances numbers the checks of this process.

@@ -99,7 +99,8 @@ func (l *leased) listen() {
 	l.program.over(ended.Ended, ended.Code)
 }
 
-// await waits for the answer to a request.
+// await waits for the answer to a request. Without one the lease is over: if it came
+// all the same, it would be taken for that to the next.
 func (l *leased) await(ctx context.Context, most time.Duration) (answer, error) {
 	select {
 	case a, ok := <-l.answers:
@@ -108,8 +109,10 @@ func (l *leased) await(ctx context.Context, most time.Duration) (answer, error) 
 		}
 		return a, a.err()
 	case <-time.After(most):
+		l.kill()
 		return answer{}, fmt.Errorf("no answer within %v", most)
 	case <-ctx.Done():
+		l.kill()
 		return answer{}, context.Cause(ctx)
 	}
 }

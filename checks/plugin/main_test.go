@@ -74,6 +74,10 @@ func puppet() checks.Kind {
 			"file":  {Type: "string", Doc: "a file to write to"},
 		},
 		New: func(t checks.Target) (checks.Check, error) {
+			if t.Address == "ponder" {
+				time.Sleep(600 * time.Millisecond)
+				return nil, errors.New("target \"ponder\" is nothing, on reflection")
+			}
 			if t.Address == "nowhere" {
 				return nil, errors.New("target \"nowhere\" is not anywhere")
 			}

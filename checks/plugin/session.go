@@ -21,13 +21,17 @@ type session struct {
 	program *program
 	kinds   map[string]*pb.Kind // what it says that it has
 
-	mu    sync.Mutex
-	stuck int // calls in a row that it did not answer
+	mu        sync.Mutex
+	stuck     int           // calls in a row that it did not answer
+	validated time.Duration // that it took to validate, of late
+	last      time.Time     // when it did so last
 }
 
 const (
 	stuckMost  = 3           // unanswered calls in a row, then it is killed
 	politeMost = time.Second // from being asked to end to being killed
+	// validateRest ends a row of validations: those of one config follow closely.
+	validateRest = 10 * time.Second
 )
 
 // has finds a kind of the program.
@@ -59,4 +63,22 @@ func (s *session) end() error {
 	s.client.Kill()
 	<-s.program.ended
 	return errors.New(s.program.how())
+}
+
+// validating is how long the program may take to validate one more check, and what is
+// called when it has. All checks of a config share validateMost, so that a program
+// that takes its time holds up no config, and with that no tunnel.
+func (s *session) validating() (most time.Duration, done func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	begun := time.Now()
+	if begun.Sub(s.last) > validateRest {
+		s.validated = 0
+	}
+	return validateMost - s.validated, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.last = time.Now()
+		s.validated += s.last.Sub(begun)
+	}
 }

@@ -64,6 +64,28 @@ func TestOptionsOverTheWire(t *testing.T) {
 	}
 }
 
+// TestSlowToValidate asks no more of a program than a config can wait for.
+func TestSlowToValidate(t *testing.T) {
+	k := perform(t)
+	asked := 0
+	var last checks.Check
+	for range 20 {
+		c, err := k.Make(checks.Target{Check: "x", Address: "ponder"})
+		if last = c; err != nil {
+			asked++
+		}
+	}
+	if asked < 2 || asked > 10 {
+		t.Errorf("of 20 checks %d were validated, by a program that takes 0.6 s for each", asked)
+	}
+	if last == nil {
+		t.Fatal("the last is not there")
+	}
+	if r := last.Run(t.Context()); r.Verdict != checks.Unknown || r.Reason != checks.NotRun || !strings.Contains(r.Detail, "on reflection") {
+		t.Errorf("its first run says %+v", r)
+	}
+}
+
 // TestTarget is in the plugin what it is here.
 func TestTarget(t *testing.T) {
 	k := perform(t)
