@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
+	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -97,4 +99,32 @@ func TestNotify(t *testing.T) {
 	if err := run.Notify("READY=1"); err == nil || !strings.Contains(err.Error(), "service manager") {
 		t.Errorf("nobody listens: error = %v", err)
 	}
+}
+
+// TestAlive speaks again and again, where the manager wants that of this process.
+func TestAlive(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	t.Setenv("NOTIFY_SOCKET", path)
+	run.Alive(t.Context()) // no WatchdogSec
+	t.Setenv("WATCHDOG_USEC", "30000")
+	t.Setenv("WATCHDOG_PID", "1")
+	run.Alive(t.Context()) // another's
+	t.Setenv("WATCHDOG_PID", strconv.Itoa(os.Getpid()))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan struct{})
+	go func() { defer close(ended); run.Alive(ctx) }()
+	buf := make([]byte, 64)
+	for range 3 {
+		n, err := conn.Read(buf)
+		if err != nil || string(buf[:n]) != "WATCHDOG=1" {
+			t.Errorf("the manager read %q, %v", buf[:n], err)
+		}
+	}
+	cancel()
+	<-ended
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/ginnel/ginnel/agent/block"
+	"github.com/ginnel/ginnel/agent/run"
 	"github.com/ginnel/ginnel/checks"
 	"github.com/ginnel/ginnel/checks/plugin"
 	"github.com/ginnel/ginnel/cmd/internal/cli"
@@ -88,5 +89,6 @@ func checkInstance(ctx context.Context, _ cli.IO, args []string) error {
 	}
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer stop()
+	go run.Alive(ctx) // its program has the same user, and may have stopped it
 	return plugin.Instance(ctx, lease, place().ChecksD(), plugin.Options{})
 }

@@ -40,6 +40,7 @@ func TestPrograms(t *testing.T) {
 	s.step("exec runs in an instance, too", s.execInstance)
 	s.step("kill -9 of the agent: its plugin is gone, ms", s.noOrphan)
 	s.step("kill -9 of the plugin: it is back, ms", s.pluginBack)
+	s.step("a program that stops its instance is ended with it", s.stoppedInstance)
 	s.step("reload with a file that is wrong: it is named, all else is there", s.wrongOffer)
 	s.step("one that eats memory is ended, and quarantined", s.eater)
 	s.step("the others went on beside it", s.besideEater)
@@ -110,11 +111,16 @@ ginnel check list`)
 
 func (s *site) execInstance(ctx context.Context) (string, error) {
 	out, err := s.run(ctx, `for i in $(seq 30); do ginnel status --json | grep -q '"name": *"who"' && break; sleep 1; done
-ginnel check run who`)
-	if err == nil && !regexp.MustCompile(`ok .*ID 6\d{4} IN .*ginnel-check@`).MatchString(out) {
-		err = fmt.Errorf("it says:\n%s", out)
+ginnel check run who
+echo "USER $(stat -c %u /proc/$(pgrep -f ^/usr/local/libexec/ginnel-check-banner))"`)
+	if err != nil {
+		return "", err
 	}
-	return "", err
+	m := regexp.MustCompile(`(?s)ok .*ID (6\d{4}) IN .*ginnel-check@.*USER (6\d{4})`).FindStringSubmatch(out)
+	if m == nil || m[1] == m[2] {
+		return "", fmt.Errorf("it says, and the plugin has the user:\n%s", out)
+	}
+	return fmt.Sprintf("users %s and %s", m[1], m[2]), nil
 }
 
 // gone waits for the end of process $1 and prints how many milliseconds it took.
@@ -132,6 +138,13 @@ func (s *site) pluginBack(ctx context.Context) (string, error) {
 	return s.milliseconds(ctx, 20000, waiting+`sleep 2; pid=$(plugin); t=$(date +%s%N); kill -9 "$pid"
 while now=$(plugin); [ -z "$now" ] || [ "$now" = "$pid" ]; do [ $(($(date +%s%N) - t)) -gt 60000000000 ] && exit 1; done
 echo "MS $((($(date +%s%N) - t) / 1000000))"`)
+}
+
+// stoppedInstance does what a program may: it has its instance's user.
+func (s *site) stoppedInstance(ctx context.Context) (string, error) {
+	return "", s.quiet(ctx, waiting+`old=$(plugin); instance=$(ps -o ppid= -p "$old")
+runuser -u "#$(stat -c %u "/proc/$old")" -- kill -STOP $instance 2>/dev/null || kill -STOP $instance
+for i in $(seq 120); do now=$(plugin) && [ "$now" != "$old" ] && ! [ -d "/proc/$old" ] && exit 0; sleep 0.5; done; ps -ef; exit 1`)
 }
 
 // milliseconds runs a script that prints them, and holds them to the most that
