@@ -79,14 +79,21 @@ func TestRun(t *testing.T) {
 	}
 }
 
-func TestNotify(t *testing.T) {
+// manager listens as a service manager does.
+func manager(t *testing.T) net.Conn {
+	t.Helper()
 	path := filepath.Join(t.TempDir(), "notify")
 	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	t.Cleanup(func() { conn.Close() })
 	t.Setenv("NOTIFY_SOCKET", path)
+	return conn
+}
+
+func TestNotify(t *testing.T) {
+	conn := manager(t)
 	if err := run.Notify("READY=1"); err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +110,7 @@ func TestNotify(t *testing.T) {
 
 // TestAlive speaks again and again, where the manager wants that of this process.
 func TestAlive(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	t.Setenv("NOTIFY_SOCKET", path)
+	conn := manager(t)
 	run.Alive(t.Context()) // no WatchdogSec
 	t.Setenv("WATCHDOG_USEC", "30000")
 	t.Setenv("WATCHDOG_PID", "1")
